@@ -1,0 +1,377 @@
+//! A machine profile: everything that is known of one machine model, as data.
+//!
+//! A profile is a TOML file in `config/machines/`. It lives in this crate, at the lower end of the chain,
+//! because preflight needs it as much as the drivers do. A field that is absent is *unknown*: nothing is
+//! guessed from it, and a check that needs it says so.
+
+use serde::{Deserialize, Serialize};
+
+/// Largest profile file that is read, in bytes. A profile is a page of text; anything larger is a mistake.
+pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Everything that is known of one machine model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Short stable name: lower case, digits and hyphens. The file is called `{name}.toml`.
+    pub name: String,
+    /// Name for people.
+    pub title: String,
+    /// What kind of work the machine does.
+    pub kind: Kind,
+    /// Name of the dialect the machine speaks: an entry of the drivers' dialect table.
+    pub dialect: String,
+    /// Where the tool can go, in machine coordinates.
+    pub envelope_mm: Option<Envelope>,
+    /// Speeds and accelerations, for time estimates and limits.
+    #[serde(default)]
+    pub motion: Motion,
+    /// Heaters, on machines that have any.
+    pub heat: Option<Heat>,
+    /// Spindle, on mills.
+    pub spindle: Option<Spindle>,
+    /// Laser, on laser cutters.
+    pub laser: Option<Laser>,
+    /// Tools and what they hold, by number. Empty: unknown.
+    #[serde(default)]
+    pub tools: Vec<Tool>,
+    /// How the wire is set up.
+    #[serde(default)]
+    pub serial: Serial,
+    /// How much is sent ahead, and what an error means.
+    #[serde(default)]
+    pub stream: Stream,
+    /// What makes this machine safe when a job ends early.
+    #[serde(default)]
+    pub safety: Safety,
+    /// Words this machine's firmware accepts beyond its dialect's own list, such as `M900` or `PRINT_START`.
+    #[serde(default)]
+    pub extra_words: Vec<String>,
+    /// What the shop can make on it: what capability tells the network.
+    #[serde(default)]
+    pub work: Work,
+}
+
+/// What kind of work a machine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Extrudes plastic.
+    Printer,
+    /// Cuts with a spindle.
+    Mill,
+    /// Cuts or engraves with a beam.
+    Laser,
+}
+
+/// A box in machine coordinates, in millimetres. Axes are X, Y, Z.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// Lowest reachable coordinate of each axis.
+    pub min: [f64; 3],
+    /// Highest reachable coordinate of each axis.
+    pub max: [f64; 3],
+}
+
+/// How the firmware slows down at corners.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cornering {
+    /// Grbl's and Marlin's junction deviation, in millimetres.
+    JunctionDeviationMm(f64),
+    /// Marlin's classic jerk for X, Y, Z, E, in mm/s.
+    JerkMmS([f64; 4]),
+    /// Klipper's square corner velocity, in mm/s.
+    SquareCornerVelocityMmS(f64),
+}
+
+/// Speeds and accelerations. Axes are X, Y, Z, E; machines without an extruder ignore E.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Motion {
+    /// Highest feed of each axis, in mm/min. Grbl `$110`–`$112`, Marlin `M203` × 60.
+    pub feed_max_mm_min: [f64; 4],
+    /// Highest acceleration of each axis, in mm/s². Grbl `$120`–`$122`, Marlin `M201`.
+    pub acceleration_mm_s2: [f64; 4],
+    /// Marlin's default accelerations in mm/s²: printing, retract, travel (`M204 P R T`). Absent: the axis limits.
+    pub default_acceleration_mm_s2: Option<[f64; 3]>,
+    /// How corners are taken.
+    pub cornering: Cornering,
+    /// Moves the planner looks ahead. Grbl 15 usable blocks of 16, Marlin 16, Buddy firmware 32.
+    pub planner_blocks: u32,
+    /// Whether the machine must be homed before it moves.
+    pub homing_required: bool,
+    /// Highest distance of an arc chord from the true arc, in millimetres. Grbl `$12`.
+    pub arc_tolerance_mm: f64,
+}
+
+impl Default for Motion {
+    fn default() -> Self {
+        // A slow, careful machine: Grbl 1.1's own defaults for X and Y (config `defaults.h`, DEFAULTS_GENERIC).
+        Self {
+            feed_max_mm_min: [500.0, 500.0, 500.0, 1500.0],
+            acceleration_mm_s2: [10.0, 10.0, 10.0, 1000.0],
+            default_acceleration_mm_s2: None,
+            cornering: Cornering::JunctionDeviationMm(0.01),
+            planner_blocks: 15,
+            homing_required: false,
+            arc_tolerance_mm: 0.002,
+        }
+    }
+}
+
+/// Heaters of a printer. Temperatures in °C.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heat {
+    /// Highest allowed nozzle temperature.
+    pub tool_max_c: f64,
+    /// Highest allowed bed temperature. Absent: no heated bed.
+    pub bed_max_c: Option<f64>,
+    /// Highest allowed chamber temperature. Absent: no heated chamber.
+    pub chamber_max_c: Option<f64>,
+    /// Below this nozzle temperature the firmware refuses to extrude. Marlin's `EXTRUDE_MINTEMP` is 170.
+    #[serde(default = "extrude_min_c")]
+    pub extrude_min_c: f64,
+}
+
+fn extrude_min_c() -> f64 {
+    170.0
+}
+
+/// Spindle of a mill.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spindle {
+    /// Lowest useful speed in revolutions per minute.
+    pub min_rpm: f64,
+    /// Highest speed in revolutions per minute. Grbl `$30`.
+    pub max_rpm: f64,
+    /// Whether it can turn counter-clockwise (M4).
+    #[serde(default)]
+    pub reversible: bool,
+}
+
+/// Laser of a laser cutter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Laser {
+    /// The S value that means full power. Grbl `$30`.
+    pub s_max: f64,
+    /// Optical power at full S, in watts.
+    pub power_w: Option<f64>,
+    /// Whether the firmware's laser mode (Grbl `$32=1`) is on, so that S changes do not stop the machine and
+    /// M4 switches the beam off when motion stops. Absent: unknown until the machine is asked.
+    pub laser_mode: Option<bool>,
+    /// Whether unattended work must use M4 (power follows speed) instead of M3 (beam stays on when motion stops).
+    #[serde(default = "yes")]
+    pub require_m4: bool,
+}
+
+/// One tool: a nozzle, a cutter, a laser head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// The T number that selects it.
+    pub number: u32,
+    /// Name for people.
+    #[serde(default)]
+    pub name: String,
+    /// Nozzle or cutter diameter in millimetres.
+    pub diameter_mm: Option<f64>,
+    /// Material it holds now, such as `PLA`. Absent: unknown.
+    pub material: Option<String>,
+    /// Filament diameter in millimetres, for grams from length.
+    pub filament_mm: Option<f64>,
+    /// Density of the material in g/cm³, for grams from length.
+    pub density_g_cm3: Option<f64>,
+}
+
+/// How the wire is set up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Serial {
+    /// Bits per second.
+    pub baud: u32,
+    /// Whether opening the port resets the board (boards that wire DTR to reset do). Then the agent waits for
+    /// the start banner before it says a word.
+    pub resets_on_open: bool,
+}
+
+impl Default for Serial {
+    fn default() -> Self {
+        Self { baud: 115_200, resets_on_open: true }
+    }
+}
+
+/// How much is sent ahead, and what an error means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stream {
+    /// Receive buffer of the board in bytes. Grbl 1.1 has 128 (`RX_BUFFER_SIZE`); `$I` may report another and then wins.
+    /// Absent: the dialect's default.
+    pub receive_buffer_bytes: Option<usize>,
+    /// Lines that may be in flight. Marlin's command queue is `BUFSIZE` 4. Absent: the dialect's default.
+    pub window_lines: Option<usize>,
+    /// What a refused line does to the job.
+    pub on_error: OnError,
+    /// Send comments and spaces as they stand. They cost wire time and mean nothing to the machine.
+    pub send_comments: bool,
+    /// Longest time without any sign of life while an answer is due, in milliseconds.
+    pub answer_timeout_ms: u64,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            receive_buffer_bytes: None,
+            window_lines: None,
+            on_error: OnError::Hold,
+            send_comments: false,
+            answer_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// What a line that the machine refused does to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// Hold at once and wait for a person. Lines already in the machine's buffer may still run.
+    Hold,
+    /// End the job as failed, safely.
+    Fail,
+    /// Note it and go on: for rasters and plotters, never for a workpiece.
+    Continue,
+}
+
+/// What makes a machine safe when a job ends early. Lines are G-code in the machine's own dialect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Safety {
+    /// Lines sent after a cancelled or failed job, once the machine stands still and takes commands.
+    pub safe_end: Vec<String>,
+    /// Whether the machine has a door switch that its firmware watches.
+    pub door_input: bool,
+    /// Whether the machine's firmware acts on stop words the moment they arrive (Marlin `EMERGENCY_PARSER`).
+    /// Absent: asked at connect.
+    pub emergency_parser: Option<bool>,
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self { safe_end: Vec::new(), door_input: false, emergency_parser: None }
+    }
+}
+
+/// What the shop can make on the machine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Work {
+    /// Process names, such as `fused filament fabrication` or `laser cutting`.
+    pub processes: Vec<String>,
+    /// Materials that may be worked.
+    pub materials: Vec<String>,
+    /// Thinnest reliable layer or kerf, in millimetres.
+    pub tolerance_mm: Option<f64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why a profile could not be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProfileError {
+    /// Stable code: `profile.unknown`, `profile.unreadable` or `profile.invalid`.
+    pub code: &'static str,
+    /// What is wrong, with line and column where a file is at fault, and what to do.
+    pub message: String,
+}
+
+impl Profile {
+    /// Reads a profile from the text of its TOML file and checks that its numbers can be true.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        let invalid = |message: String| ProfileError { code: "profile.invalid", message };
+        let profile: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let problems = profile.problems();
+        if problems.is_empty() { Ok(profile) } else { Err(invalid(problems.join("\n"))) }
+    }
+
+    /// Every statement of this profile that cannot be true, one sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+            problems.push(format!("name `{}` must be lower-case letters, digits and hyphens", self.name));
+        }
+        if let Some(envelope) = self.envelope_mm {
+            for (axis, (low, high)) in ["X", "Y", "Z"].iter().zip(envelope.min.iter().zip(envelope.max)) {
+                if !(low.is_finite() && high.is_finite() && *low < high) {
+                    problems.push(format!("envelope_mm: {axis} runs from {low} to {high}, which is no distance"));
+                }
+            }
+        }
+        for (field, values) in
+            [("feed_max_mm_min", self.motion.feed_max_mm_min), ("acceleration_mm_s2", self.motion.acceleration_mm_s2)]
+        {
+            if values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
+                problems.push(format!("motion.{field}: every value must be above 0"));
+            }
+        }
+        if self.motion.planner_blocks == 0 || self.motion.planner_blocks > 1024 {
+            problems.push("motion.planner_blocks must be from 1 to 1024".to_owned());
+        }
+        match (self.kind, &self.heat, &self.spindle, &self.laser) {
+            (Kind::Printer, None, _, _) => problems.push("a printer needs a [heat] section".to_owned()),
+            (Kind::Mill, _, None, _) => problems.push("a mill needs a [spindle] section".to_owned()),
+            (Kind::Laser, _, _, None) => problems.push("a laser needs a [laser] section".to_owned()),
+            _ => {}
+        }
+        problems
+    }
+
+    /// The profiles of `config/machines/`, compiled in, as (name, TOML text) in order of name.
+    pub fn bundled() -> &'static [(&'static str, &'static str)] {
+        BUNDLED
+    }
+
+    /// A compiled-in profile by its name.
+    pub fn named(name: &str) -> Result<Self, ProfileError> {
+        match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
+            Some((_, text)) => Self::parse(text),
+            None => Err(ProfileError {
+                code: "profile.unknown",
+                message: format!(
+                    "There is no machine profile called `{name}`. Known: {}. Name one of these, or the path of a TOML file.",
+                    BUNDLED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                ),
+            }),
+        }
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/bundled_profiles.rs"));
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_bundled_profile_is_valid_and_named_after_its_file() {
+        assert!(!Profile::bundled().is_empty());
+        for (name, text) in Profile::bundled() {
+            let profile = Profile::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(&profile.name, name);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error_with_its_line() {
+        let text = Profile::bundled()[0].1.replace("title", "titel");
+        let error = Profile::parse(&text).unwrap_err();
+        assert_eq!(error.code, "profile.invalid");
+        assert!(error.message.contains("titel") && error.message.contains("line"), "{error}");
+    }
+}
