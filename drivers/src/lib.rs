@@ -1,1 +1,10 @@
-//! Talks to machines.
+//! Talks to machines: a conversation with a machine is a value, not a task.
+//!
+//! The pure half (dialects, flow control, session, interlock, snapshot, simulators) opens nothing, spawns
+//! nothing and reads no clock; it is all there is without the `io` feature. The impure half (links, the shell)
+//! moves bytes and time between the world and a session, and decides nothing.
+
+pub mod moment;
+
+pub use gcode_tools::profile;
+pub use moment::Moment;
