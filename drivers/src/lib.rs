@@ -4,7 +4,20 @@
 //! nothing and reads no clock; it is all there is without the `io` feature. The impure half (links, the shell)
 //! moves bytes and time between the world and a session, and decides nothing.
 
+pub mod event;
 pub mod moment;
+pub mod notice;
+pub mod request;
+pub mod snapshot;
 
+#[cfg(feature = "io")]
+pub mod machine;
+#[cfg(feature = "io")]
+pub mod shell;
+
+pub use event::{Event, EventKind};
 pub use gcode_tools::profile;
 pub use moment::Moment;
+pub use notice::Notice;
+pub use request::{Answer, Denied, Request};
+pub use snapshot::{Snapshot, State};

@@ -303,7 +303,8 @@ impl Profile {
     /// Every statement of this profile that cannot be true, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
             problems.push(format!("name `{}` must be lower-case letters, digits and hyphens", self.name));
         }
         if let Some(envelope) = self.envelope_mm {

@@ -1,0 +1,118 @@
+//! A machine as the agent sees it: a handle to the thread that talks to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::event::Event;
+use crate::moment::Moment;
+use crate::profile::Profile;
+use crate::request::{Answer, Denied, Job, Request};
+use crate::snapshot::Snapshot;
+
+/// Requests that may wait for one machine. More is a client gone wild; it is told "busy".
+pub const INBOX_REQUESTS: usize = 16;
+
+/// Events kept for slow listeners. A listener further behind is told how many it missed.
+pub const EVENT_RING: usize = 1024;
+
+/// How to reach a machine and what it should be.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The machine's name in the configuration, for threads and logs.
+    pub name: String,
+    /// A device path, `tcp://host:port` or a `modbus…` address.
+    pub port: String,
+    /// Overrides the profile's baud rate. Absent: the profile's.
+    pub baud: Option<u32>,
+    /// What the machine should be.
+    pub profile: Arc<Profile>,
+    /// Whether to open the link again after it is lost. One-shot commands do not.
+    pub reconnect: bool,
+}
+
+/// A request with the place its answer goes.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) request: Request,
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// A handle to one machine. Cheap to clone; dropping all of them ends the machine's thread.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub(crate) setup: Setup,
+    pub(crate) epoch: SystemTime,
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) inbox: mpsc::Sender<Order>,
+    pub(crate) emergency: mpsc::Sender<oneshot::Sender<Answer>>,
+}
+
+impl Machine {
+    /// The machine's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.setup.name
+    }
+
+    /// What the machine should be.
+    pub fn profile(&self) -> &Profile {
+        &self.setup.profile
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// What is known, as it changes: latest wins, nobody waits.
+    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// What happens from now on. A listener that lags is told how many events it missed.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Wall-clock time of a moment of this machine.
+    pub fn wall_time(&self, moment: Moment) -> SystemTime {
+        self.epoch + Duration::from_micros(moment.0)
+    }
+
+    /// Asks something that needs no program. A full inbox is an answer, not a wait.
+    pub async fn ask(&self, request: Request) -> Answer {
+        if request == Request::Stop {
+            return self.stop().await;
+        }
+        self.order(request, None).await
+    }
+
+    /// Starts a program file. The file must stay as it is until the job is over.
+    pub async fn start(&self, job: Job, program: PathBuf) -> Answer {
+        self.order(Request::Start(job), Some(program)).await
+    }
+
+    /// Emergency stop, on a lane of its own: never behind a job, a full inbox or a blocked write.
+    pub async fn stop(&self) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        match self.emergency.try_send(answer) {
+            // A full lane means that a stop is being carried out at this moment.
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Denied::Offline),
+            Ok(()) => answered.await.unwrap_or(Err(Denied::Offline)),
+        }
+    }
+
+    async fn order(&self, request: Request, program: Option<PathBuf>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.try_send(Order { request, program, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Denied::Busy,
+            mpsc::error::TrySendError::Closed(_) => Denied::Offline,
+        })?;
+        answered.await.unwrap_or(Err(Denied::Offline))
+    }
+}

@@ -1,0 +1,130 @@
+//! What the network may ask of a machine, and how it is answered.
+
+use serde::{Deserialize, Serialize};
+
+/// What the network may ask of a machine. Each gets an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Run a program that was submitted before.
+    Start(Job),
+    /// Feed hold: stand still, keep everything.
+    Pause,
+    /// Go on after a hold.
+    Resume,
+    /// End the job early and make the machine safe.
+    Cancel,
+    /// Emergency stop: whatever it costs, now.
+    Stop,
+    /// A person looked at the machine: the alarm may be cleared, the bed is clear.
+    Clear,
+    /// Home all axes.
+    Home,
+    /// Move a bounded distance at a bounded feed.
+    Jog(Jog),
+    /// Change an override.
+    Override(Override),
+}
+
+/// A program to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The job's identifier, as the agent gave it.
+    pub id: String,
+    /// Lines in the file, for progress; zero if unknown.
+    pub lines: u64,
+    /// First program line to run, 1-based; 1 is the whole program.
+    pub from_line: u64,
+}
+
+/// A jog: bounded by construction, so that a lost "stop" costs one step and not the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Jog {
+    /// Distance along X, Y, Z in millimetres, relative to where the machine stands.
+    pub by_mm: [f64; 3],
+    /// Feed in mm/min.
+    pub feed_mm_min: f64,
+}
+
+/// An override, in percent of what the program says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Override {
+    /// Feed moves: 10 to 200.
+    Feed(u32),
+    /// Rapid moves: 25, 50 or 100.
+    Rapid(u32),
+    /// Spindle speed or laser power: 10 to 200.
+    Spindle(u32),
+    /// Extrusion flow: 10 to 200.
+    Flow(u32),
+}
+
+/// Why a request was not taken. A closed list; the codes are on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no link to the machine.
+    #[error("The machine is not connected. Nothing was sent. Check its power and cable.")]
+    Offline,
+    /// The machine has not been identified yet.
+    #[error("The machine is still being identified. Nothing was sent. Try again in a few seconds.")]
+    NotReady,
+    /// The machine that answered is not the one configured.
+    #[error(
+        "The machine that answered is not the one configured. Nothing was sent. Check the cable or the configuration."
+    )]
+    WrongMachine,
+    /// A job is running already.
+    #[error("A job is running. Nothing was started. Wait for it, or cancel it.")]
+    JobRunning,
+    /// There is no job to act on.
+    #[error("There is no job to act on. Nothing was done.")]
+    NoJob,
+    /// The machine is in alarm.
+    #[error("The machine is in alarm. Nothing was sent. Look at it, then clear the alarm.")]
+    Alarm,
+    /// A person is needed at the machine first.
+    #[error("A person is needed at the machine first. Nothing was sent.")]
+    Attention,
+    /// The machine is holding or stopping; the request makes no sense until it has.
+    #[error("The machine is still coming to a stop. Nothing was sent. Try again in a moment.")]
+    Stopping,
+    /// The job cannot be resumed.
+    #[error("The job cannot be resumed safely. Nothing was sent. Cancel it and start again.")]
+    NotResumable,
+    /// The value asked for is outside its bounds.
+    #[error("The value asked for is outside its bounds. Nothing was sent.")]
+    OutOfRange,
+    /// The machine's dialect has no such word.
+    #[error("This machine has no such command. Nothing was sent.")]
+    Unsupported,
+    /// Too many requests are waiting.
+    #[error("The machine's inbox is full. The request was dropped. Try again.")]
+    Busy,
+    /// The program could not be opened.
+    #[error("The program could not be read. Nothing was started.")]
+    Unreadable,
+}
+
+impl Denied {
+    /// The stable code on the network.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Offline => "machine.offline",
+            Self::NotReady => "machine.not_ready",
+            Self::WrongMachine => "machine.wrong",
+            Self::JobRunning => "job.running",
+            Self::NoJob => "job.none",
+            Self::Alarm => "machine.alarm",
+            Self::Attention => "machine.attention",
+            Self::Stopping => "machine.stopping",
+            Self::NotResumable => "job.not_resumable",
+            Self::OutOfRange => "request.out_of_range",
+            Self::Unsupported => "request.unsupported",
+            Self::Busy => "machine.busy",
+            Self::Unreadable => "job.unreadable",
+        }
+    }
+}
+
+/// How a request was answered: done (or already so), or denied with a reason.
+pub type Answer = Result<(), Denied>;

@@ -1,0 +1,291 @@
+//! What is known of a machine at one moment; unknown is a value.
+
+use serde::Serialize;
+
+use crate::moment::Moment;
+use crate::notice::Notice;
+
+/// A value that came from the machine, with when it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Reading<T> {
+    /// What the machine said.
+    pub value: T,
+    /// When it said so.
+    pub at: Moment,
+    /// How good it is now.
+    pub quality: Quality,
+}
+
+impl<T> Reading<T> {
+    /// A reading just taken.
+    pub fn fresh(value: T, at: Moment) -> Self {
+        Self { value, at, quality: Quality::Good }
+    }
+}
+
+/// How good a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// The machine said it recently.
+    Good,
+    /// The machine has not repeated it for longer than its reporting interval allows.
+    Stale,
+    /// The link is gone or the machine restarted: the last value may be wrong.
+    Uncertain,
+}
+
+/// What a machine is doing. The words are fixed (they are on the network).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No link.
+    Offline,
+    /// The link is open; the machine has not yet said who it is.
+    Connecting,
+    /// Ready, nothing to do. Idle is not free: see capacity.
+    Idle,
+    /// A job or a command is being executed.
+    Running,
+    /// A hold was asked for; the machine is slowing down.
+    Holding,
+    /// Standing still in the middle of a job.
+    Held,
+    /// A job is being ended early and the machine made safe.
+    Stopping,
+    /// A person is needed at the machine.
+    Attention,
+    /// The machine refuses work until somebody looks at it.
+    Alarm,
+    /// Nothing certain is known.
+    Unknown,
+}
+
+impl State {
+    /// The word on the network.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Connecting => "connecting",
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Holding => "holding",
+            Self::Held => "held",
+            Self::Stopping => "stopping",
+            Self::Attention => "attention",
+            Self::Alarm => "alarm",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who caused a change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A person or program asked for it.
+    Asked,
+    /// The machine did it.
+    Machine,
+    /// The interlock answered trouble.
+    Interlock,
+    /// The program said so (M0, M6, its end).
+    Program,
+}
+
+/// Who the machine says it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The firmware's own name and version, such as `Marlin 2.1.2.5` or `Grbl 1.1h`.
+    pub firmware: String,
+    /// The machine's own name, where the firmware knows one (`MACHINE_TYPE`).
+    pub machine: Option<String>,
+    /// The board's unique number, where the firmware knows one (`UUID`).
+    pub uuid: Option<String>,
+    /// Capabilities the firmware listed (`Cap:NAME:1`), names only, of those that are on.
+    pub capabilities: Vec<String>,
+    /// Receive buffer in bytes, where the firmware reports it (`[OPT:…]`).
+    pub receive_buffer_bytes: Option<usize>,
+    /// Usable planner blocks, where the firmware reports them.
+    pub planner_blocks: Option<u32>,
+}
+
+/// One heater.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Temperature {
+    /// `tool0`, `tool1`, …, `bed` or `chamber`.
+    pub heater: String,
+    /// Measured, in °C.
+    pub actual_c: Reading<f64>,
+    /// Asked for, in °C; absent where the machine does not say.
+    pub target_c: Option<f64>,
+}
+
+/// What became of a job's lines. Sent, accepted and executed are three numbers and never merged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// The job's identifier, as the agent gave it.
+    pub job: String,
+    /// What the job is doing.
+    pub phase: JobPhase,
+    /// Program lines in the file, blank and comment lines included.
+    pub lines: u64,
+    /// Commands in the file that the machine gets; zero until known.
+    pub commands: u64,
+    /// Commands written to the wire, each counted once.
+    pub sent: u64,
+    /// Commands the machine answered.
+    pub accepted: u64,
+    /// Commands whose effect is over, as far as evidence goes: a lower bound.
+    pub executed: u64,
+    /// The program line (1-based) that `executed` has reached.
+    pub executed_line: u64,
+    /// Bytes of program written to the wire, repeats included.
+    pub bytes: u64,
+    /// Lines sent again because the machine asked.
+    pub resends: u64,
+    /// Lines the machine refused.
+    pub refused: u64,
+    /// When the job started.
+    pub started_at: Moment,
+    /// When it ended; absent while it runs.
+    pub ended_at: Option<Moment>,
+}
+
+/// What a job on a machine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// Lines are being sent or executed.
+    Running,
+    /// Standing still; a person may resume or cancel.
+    Held,
+    /// Every line was executed and the motion ended, by evidence.
+    Finished,
+    /// Ended early because somebody asked.
+    Cancelled,
+    /// Ended early because it could not go on.
+    Failed,
+}
+
+impl JobPhase {
+    /// Whether the job is over.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Cancelled | Self::Failed)
+    }
+
+    /// The word on the network.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Held => "held",
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Overrides in force, in percent of what the program says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Overrides {
+    /// Feed moves.
+    pub feed_percent: u32,
+    /// Rapid moves.
+    pub rapid_percent: u32,
+    /// Spindle speed or laser power.
+    pub spindle_percent: u32,
+}
+
+/// What the wire did since the link was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounters {
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Lines the machine asked for again.
+    pub resends: u64,
+    /// Checksum errors the machine reported.
+    pub checksum_errors: u64,
+    /// Lines from the machine that mean nothing we know.
+    pub chatter: u64,
+    /// Answers that never came.
+    pub answers_lost: u64,
+    /// Answers that came with nothing outstanding.
+    pub answers_extra: u64,
+    /// Times the link was opened.
+    pub opened: u64,
+}
+
+/// One hazard and what happens to it if the host dies now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Protection {
+    /// `heaters`, `laser`, `spindle`, `motion` or `door`.
+    pub hazard: &'static str,
+    /// Whether the machine makes it safe by itself.
+    pub protected: bool,
+    /// The sentence that says why, with the setting or word it rests on.
+    pub because: String,
+}
+
+/// What is known of a machine at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// Goes up by one with each snapshot.
+    pub generation: u64,
+    /// When it was taken.
+    pub at: Moment,
+    /// What the machine is doing.
+    pub state: State,
+    /// Since when.
+    pub since: Moment,
+    /// Who caused it.
+    pub cause: Cause,
+    /// Why, where there is a reason a person should read (alarm, hold, attention).
+    pub notice: Option<Notice>,
+    /// Who the machine says it is; absent until it has said so.
+    pub identity: Option<Identity>,
+    /// Position in machine coordinates, X Y Z, millimetres.
+    pub position_mm: Option<Reading<[f64; 3]>>,
+    /// Position in the program's coordinates, X Y Z, millimetres, where the machine says so.
+    pub work_position_mm: Option<Reading<[f64; 3]>>,
+    /// Feed in mm/min.
+    pub feed_mm_min: Option<Reading<f64>>,
+    /// Spindle speed in revolutions per minute, or laser S value.
+    pub spindle: Option<Reading<f64>>,
+    /// Heaters.
+    pub temperatures: Vec<Temperature>,
+    /// Overrides, where the machine says them.
+    pub overrides: Option<Reading<Overrides>>,
+    /// The current job, or the last one.
+    pub job: Option<Progress>,
+    /// What the wire did.
+    pub link: LinkCounters,
+    /// What happens if the host dies now, per hazard. Empty: not yet known.
+    pub protection: Vec<Protection>,
+}
+
+impl Snapshot {
+    /// Nothing known: what a machine is before the agent has heard from it, and after every restart.
+    pub fn unknown(at: Moment) -> Self {
+        Self {
+            generation: 0,
+            at,
+            state: State::Offline,
+            since: at,
+            cause: Cause::Machine,
+            notice: None,
+            identity: None,
+            position_mm: None,
+            work_position_mm: None,
+            feed_mm_min: None,
+            spindle: None,
+            temperatures: Vec::new(),
+            overrides: None,
+            job: None,
+            link: LinkCounters::default(),
+            protection: Vec::new(),
+        }
+    }
+}
