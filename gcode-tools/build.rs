@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     let mut table = String::from("static BUNDLED: &[(&str, &str)] = &[\n");
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let _ = writeln!(table, "    ({name:?}, include_str!({:?})),", file.canonicalize()?);
+        let _ = writeln!(table, "    ({name:?}, include_str!({:?})),", file.canonicalize()?.display().to_string());
     }
     table.push_str("];\n");
     fs::write(Path::new(&env::var("OUT_DIR").unwrap_or_default()).join("bundled_profiles.rs"), table)

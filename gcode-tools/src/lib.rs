@@ -1,3 +1,12 @@
 //! Reads any G-code program, says what it will do, and refuses what would break the machine.
+//!
+//! Pure: no threads, no clock, no files. Programs come from any [`std::io::Read`] and are read once, in constant memory.
 
+pub mod block;
+pub mod expression;
+pub mod modal;
+pub mod number;
 pub mod profile;
+pub mod read;
+pub mod statement;
+pub mod wire;

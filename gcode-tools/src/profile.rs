@@ -247,7 +247,7 @@ pub enum OnError {
 }
 
 /// What makes a machine safe when a job ends early. Lines are G-code in the machine's own dialect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Safety {
     /// Lines sent after a cancelled or failed job, once the machine stands still and takes commands.
@@ -257,12 +257,6 @@ pub struct Safety {
     /// Whether the machine's firmware acts on stop words the moment they arrive (Marlin `EMERGENCY_PARSER`).
     /// Absent: asked at connect.
     pub emergency_parser: Option<bool>,
-}
-
-impl Default for Safety {
-    fn default() -> Self {
-        Self { safe_end: Vec::new(), door_input: false, emergency_parser: None }
-    }
 }
 
 /// What the shop can make on the machine.
