@@ -2,8 +2,10 @@
 //!
 //! Pure: no threads, no clock, no files. Programs come from any [`std::io::Read`] and are read once, in constant memory.
 
+pub mod arc;
 pub mod block;
 pub mod expression;
+pub mod interpret;
 pub mod modal;
 pub mod number;
 pub mod profile;

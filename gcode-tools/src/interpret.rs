@@ -1,0 +1,490 @@
+//! Follows a program line by line and says what the machine does: moves in machine coordinates, stops, tools.
+//!
+//! Nothing is judged here. Whoever wants to know something implements [`Watch`]; analysis, preflight and preview do.
+
+use crate::arc::{self, Arc, ArcFault};
+use crate::block::Block;
+use crate::modal::{FeedMode, Modal, Spindle};
+use crate::read::Line;
+use crate::statement::{Form, Statement};
+
+mod cycle;
+mod offset;
+
+pub use offset::Offsets;
+
+/// The two families of machines, which mean different things by the same words: G4 P, G28, G80, T, F on G0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Printers: Marlin, Klipper, RepRapFirmware, Repetier, Smoothie.
+    Printer,
+    /// Mills, lasers, lathes: Grbl and its kin, LinuxCNC.
+    Cnc,
+}
+
+/// How a move is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Path {
+    /// Straight, as fast as the machine can (G0 of a CNC machine).
+    Rapid,
+    /// Straight, at a feed.
+    Line,
+    /// Around a centre, at a feed.
+    Arc(Arc),
+}
+
+/// One move, in machine coordinates and millimetres.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Move {
+    /// The line that makes it.
+    pub line: u64,
+    /// How it is made.
+    pub path: Path,
+    /// Where it starts.
+    pub from: [f64; 3],
+    /// Where it ends.
+    pub to: [f64; 3],
+    /// Filament pushed forward, in millimetres; negative when drawn back.
+    pub extruded_mm: f64,
+    /// Commanded feed in mm/min: 0 when the program has not set one. Without meaning for rapids of a CNC machine.
+    pub feed_mm_min: f64,
+    /// Whether a reference position or a machine coordinate is approached (G28, G30, G53): no offset applies.
+    pub reference: bool,
+}
+
+impl Move {
+    /// Length of the path of the tool in millimetres; 0 when only the extruder moves.
+    #[inline]
+    pub fn length(&self) -> f64 {
+        match &self.path {
+            Path::Arc(arc) => arc.length(),
+            _ => {
+                let [x, y, z] = [self.to[0] - self.from[0], self.to[1] - self.from[1], self.to[2] - self.from[2]];
+                (x * x + y * y + z * z).sqrt()
+            }
+        }
+    }
+
+    /// Whether the tool's point in the plane changes.
+    #[inline]
+    pub fn in_plane(&self) -> bool {
+        matches!(self.path, Path::Arc(_)) || self.to[0] != self.from[0] || self.to[1] != self.from[1]
+    }
+
+    /// Whether material is laid down or taken away: extrusion on the way, or a feed move of a CNC machine.
+    #[inline]
+    pub fn is_work(&self, state: &State) -> bool {
+        match state.family {
+            Family::Printer => self.extruded_mm > 0.0 && self.in_plane(),
+            Family::Cnc => !matches!(self.path, Path::Rapid),
+        }
+    }
+}
+
+/// What went wrong with a motion.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// An arc that is none; a straight line is assumed.
+    Arc(ArcFault),
+    /// A word of the motion has a value that could not be read; the whole motion is left out.
+    Unreadable(u8),
+    /// G53 with anything but G0 and G1.
+    MachineCoordinatesWithArc,
+    /// Axis words before any motion code: Grbl makes a rapid of it, which is assumed here.
+    NoMotionMode,
+    /// A canned cycle without its Z or R word; it is left out.
+    CycleWord(u8),
+    /// A canned cycle repeated more often than ten thousand times; the rest is left out.
+    CycleRepeats(f64),
+}
+
+/// What the machine is told to do besides moving.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// G4 for so many seconds.
+    Dwell(f64),
+    /// A printer's G28: which of X, Y, Z.
+    Home([bool; 3]),
+    /// A tool is put in place: T on a printer, M6 on a mill.
+    Tool(u32),
+    /// The machine comes to rest before it goes on: spindle, coolant, pause, a position set anew.
+    Stop,
+    /// M2 or M30.
+    End,
+    /// The motion could not be followed as written.
+    Fault(Fault),
+}
+
+/// Learns what a program does. Every method has a default that does nothing.
+pub trait Watch {
+    /// A line, before it is executed. `statement` is what it says.
+    fn line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
+        let _ = (line, block, statement, state);
+    }
+    /// A move. `state` is after the line's other words have taken effect; its position is still the move's start.
+    fn moved(&mut self, motion: &Move, state: &State) {
+        let _ = (motion, state);
+    }
+    /// Anything else that happens.
+    fn event(&mut self, event: Event, line: u64, state: &State) {
+        let _ = (event, line, state);
+    }
+}
+
+impl<A: Watch, B: Watch> Watch for (A, B) {
+    #[inline]
+    fn line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
+        self.0.line(line, block, statement, state);
+        self.1.line(line, block, statement, state);
+    }
+    #[inline]
+    fn moved(&mut self, motion: &Move, state: &State) {
+        self.0.moved(motion, state);
+        self.1.moved(motion, state);
+    }
+    fn event(&mut self, event: Event, line: u64, state: &State) {
+        self.0.event(event, line, state);
+        self.1.event(event, line, state);
+    }
+}
+
+impl<W: Watch> Watch for &mut W {
+    #[inline]
+    fn line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
+        (**self).line(line, block, statement, state);
+    }
+    #[inline]
+    fn moved(&mut self, motion: &Move, state: &State) {
+        (**self).moved(motion, state);
+    }
+    fn event(&mut self, event: Event, line: u64, state: &State) {
+        (**self).event(event, line, state);
+    }
+}
+
+/// Where the program stands.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Which family's meaning is used.
+    pub family: Family,
+    /// Modal state after the last line.
+    pub modal: Modal,
+    /// Machine position in millimetres, X, Y, Z. Before homing and first moves: 0.
+    pub position: [f64; 3],
+    /// The E axis as the program counts it, in millimetres.
+    pub extruder: f64,
+    /// Offsets between program and machine coordinates.
+    pub offsets: Offsets,
+    /// The letter that moves the extruder: E, or A in MakerBot's files.
+    pub extruder_letter: u8,
+    cycle: cycle::Cycle,
+}
+
+impl State {
+    /// The start of a program on a machine of this family: at zero, no offsets, LinuxCNC's modal defaults.
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            modal: Modal::default(),
+            position: [0.0; 3],
+            extruder: 0.0,
+            offsets: Offsets::default(),
+            extruder_letter: b'E',
+            cycle: cycle::Cycle::default(),
+        }
+    }
+
+    /// The position as the program counts it, in millimetres.
+    pub fn program_position(&self) -> [f64; 3] {
+        let offset = self.offsets.total();
+        [self.position[0] - offset[0], self.position[1] - offset[1], self.position[2] - offset[2]]
+    }
+
+    /// Whether the beam or spindle is on with power: M3 or M4, and S above 0.
+    #[inline]
+    pub fn is_powered(&self) -> bool {
+        self.modal.spindle != Spindle::Off && self.modal.speed > 0.0
+    }
+
+    /// Executes one line's statement.
+    #[inline]
+    pub fn execute<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        if statement.form != Form::Words || self.modal.ended {
+            return;
+        }
+        let codes = statement.codes();
+        self.modal.apply_statement(statement);
+        match codes {
+            [] => {}
+            [(b'G', 0 | 10 | 20 | 30)] => self.cycle.end(),
+            _ => {
+                if self.execute_codes(line, statement, watch) {
+                    return;
+                }
+            }
+        }
+        if statement.has_any(MOTION_LETTERS) {
+            self.travel(line, statement, watch);
+        } else if statement.unknown_any(MOTION_LETTERS) {
+            self.unreadable(line, statement, watch);
+        } else if matches!(codes.first(), Some((b'G', 20 | 30))) && statement.has_any(b"IJKR") {
+            self.travel(line, statement, watch);
+        }
+    }
+
+    /// What codes do besides modal state. Says whether they used up the line's axis words.
+    #[cold]
+    fn execute_codes<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) -> bool {
+        let mut used = false;
+        let mut moves = false;
+        for &(letter, tenths) in statement.codes() {
+            match (letter, tenths) {
+                (b'G', 0 | 10 | 20 | 30 | 800) => {
+                    moves |= tenths != 800;
+                    self.cycle.end();
+                }
+                (b'G', _) => {
+                    let (takes_axes, is_motion) = self.execute_g(line, tenths, statement, watch);
+                    used |= takes_axes;
+                    moves |= is_motion;
+                }
+                (b'M', _) => self.execute_m(line, tenths, watch),
+                _ => {
+                    if self.family == Family::Printer {
+                        watch.event(Event::Tool(tenths / 10), line, self);
+                    }
+                }
+            }
+        }
+        // A printer's code owns the letters behind it: M201 X1000 is no move.
+        used || (self.family == Family::Printer && !moves)
+    }
+
+    /// One G code that is no plain motion: whether it used the axis words, and whether it is a motion.
+    fn execute_g<W: Watch>(&mut self, line: u64, tenths: u32, statement: &Statement, watch: &mut W) -> (bool, bool) {
+        match tenths {
+            40 => {
+                watch.event(Event::Dwell(self.dwell_s(statement)), line, self);
+                (false, false)
+            }
+            280 | 300 => {
+                self.go_home(line, statement, watch);
+                (true, true)
+            }
+            100 | 281 | 301 | 431 | 432 | 490 | 520 | 540..=593 | 920..=923 | 430 => {
+                watch.event(Event::Stop, line, self);
+                (self.set_offsets(tenths, statement), false)
+            }
+            730 | 810..=890 if self.family == Family::Cnc => (false, true),
+            382..=385 => (false, true),
+            _ => (false, false),
+        }
+    }
+
+    fn execute_m<W: Watch>(&mut self, line: u64, tenths: u32, watch: &mut W) {
+        match tenths {
+            60 => watch.event(Event::Tool(self.modal.tool.unwrap_or(0)), line, self),
+            20 | 300 => watch.event(Event::End, line, self),
+            0 | 10 | 30 | 40 | 50 | 70 | 80 | 90 => watch.event(Event::Stop, line, self),
+            4000 => watch.event(Event::Stop, line, self),
+            _ => {}
+        }
+    }
+
+    /// A dwell's length: S is seconds; P is seconds for CNC machines and milliseconds for printers.
+    fn dwell_s(&self, statement: &Statement) -> f64 {
+        let seconds = match (statement.value(b'S'), statement.value(b'P'), self.family) {
+            (_, Some(pause), Family::Cnc) => pause,
+            (Some(pause), _, _) => pause,
+            (None, Some(pause), Family::Printer) => pause / 1000.0,
+            (None, None, _) => 0.0,
+        };
+        if seconds.is_finite() { seconds.max(0.0) } else { 0.0 }
+    }
+
+    /// G28 and G30. A printer drives to its switches; a CNC machine passes the point given and goes to its reference
+    /// position, which is assumed to be machine zero: LinuxCNC's and Grbl's default.
+    fn go_home<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        let mut axes = [b'X', b'Y', b'Z'].map(|letter| statement.mentions(letter));
+        if axes == [false; 3] {
+            axes = [true; 3];
+        }
+        if self.family == Family::Printer {
+            if statement.has_code(b'G', 300) {
+                return;
+            }
+            let mut to = self.position;
+            for axis in 0..3 {
+                if axes[axis] {
+                    to[axis] = 0.0;
+                    self.offsets.forget_shift(axis);
+                }
+            }
+            let motion = self.motion(line, Path::Line, to, 0.0, true);
+            watch.moved(&motion, self);
+            self.position = to;
+            watch.event(Event::Home(axes), line, self);
+            return;
+        }
+        let via = self.target(statement);
+        if via != self.position {
+            let motion = self.motion(line, Path::Rapid, via, 0.0, false);
+            watch.moved(&motion, self);
+            self.position = via;
+        }
+        let mut to = self.position;
+        for axis in 0..3 {
+            if axes[axis] {
+                to[axis] = 0.0;
+            }
+        }
+        let motion = self.motion(line, Path::Rapid, to, 0.0, true);
+        watch.moved(&motion, self);
+        self.position = to;
+    }
+
+    /// Where the line's axis words lead, in machine coordinates.
+    #[inline]
+    fn target(&self, statement: &Statement) -> [f64; 3] {
+        let mut to = self.position;
+        let unit = self.modal.unit_mm();
+        let offset = self.offsets.total();
+        for (axis, letter) in [b'X', b'Y', b'Z'].into_iter().enumerate() {
+            if let Some(value) = statement.value(letter) {
+                let value = value * unit;
+                to[axis] = if self.modal.relative { to[axis] + value } else { value + offset[axis] };
+            }
+        }
+        to
+    }
+
+    fn motion(&self, line: u64, path: Path, to: [f64; 3], extruded_mm: f64, reference: bool) -> Move {
+        Move {
+            line,
+            path,
+            from: self.position,
+            to,
+            extruded_mm,
+            feed_mm_min: self.modal.feed.unwrap_or(0.0) * self.modal.unit_mm(),
+            reference,
+        }
+    }
+
+    /// How far the extruder goes, and its new position.
+    #[inline]
+    fn extrusion(&self, statement: &Statement) -> (f64, f64) {
+        let Some(value) = statement.value(self.extruder_letter) else { return (0.0, self.extruder) };
+        if self.family == Family::Cnc {
+            return (0.0, self.extruder);
+        }
+        let value = value * self.modal.unit_mm();
+        if self.modal.relative || self.modal.extruder_relative {
+            (value, self.extruder + value)
+        } else {
+            (value - self.extruder, value)
+        }
+    }
+
+    /// A motion in the present mode.
+    #[inline]
+    fn travel<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        if statement.unknown_any(MOTION_LETTERS) || statement.unknown_any(b"IJKR") {
+            self.unreadable(line, statement, watch);
+            return;
+        }
+        let mode = match self.modal.motion {
+            Some(mode) => mode,
+            None => {
+                watch.event(Event::Fault(Fault::NoMotionMode), line, self);
+                0
+            }
+        };
+        let machine = statement.codes().len() > 1 && statement.has_code(b'G', 530);
+        let to = if machine { self.machine_target(line, statement, mode, watch) } else { self.target(statement) };
+        let (extruded_mm, extruder) = self.extrusion(statement);
+        let path = match mode {
+            0 if self.family == Family::Cnc => Path::Rapid,
+            0 | 10 => Path::Line,
+            20 | 30 if machine => Path::Line,
+            20 | 30 => self.arc_path(line, statement, to, watch),
+            382..=385 => Path::Line,
+            730 | 810..=890 if self.family == Family::Cnc => return self.drill(line, statement, mode, watch),
+            _ => return,
+        };
+        let mut motion = self.motion(line, path, to, extruded_mm, machine);
+        if self.modal.feed_mode == FeedMode::InverseTime {
+            motion.feed_mm_min = self.modal.feed.unwrap_or(0.0) * motion.length();
+        }
+        watch.moved(&motion, self);
+        self.position = to;
+        self.extruder = extruder;
+    }
+
+    /// The target of a G53 line: machine coordinates, whatever offsets are set.
+    fn machine_target<W: Watch>(&self, line: u64, statement: &Statement, mode: u32, watch: &mut W) -> [f64; 3] {
+        if !matches!(mode, 0 | 10) {
+            watch.event(Event::Fault(Fault::MachineCoordinatesWithArc), line, self);
+        }
+        let mut to = self.position;
+        for (axis, letter) in [b'X', b'Y', b'Z'].into_iter().enumerate() {
+            if let Some(value) = statement.value(letter) {
+                to[axis] = value * self.modal.unit_mm();
+            }
+        }
+        to
+    }
+
+    #[cold]
+    fn unreadable<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        if let Some(letter) = b"XYZEIJKR".iter().find(|letter| statement.is_unknown(**letter)) {
+            watch.event(Event::Fault(Fault::Unreadable(*letter)), line, self);
+        }
+    }
+
+    /// The arc that G2 or G3 asks for; a straight line, with the fault told, where it is none.
+    fn arc_path<W: Watch>(&self, line: u64, statement: &Statement, to: [f64; 3], watch: &mut W) -> Path {
+        match self.arc(statement, to) {
+            Ok((arc, None)) => Path::Arc(arc),
+            Ok((arc, Some(fault))) => {
+                watch.event(Event::Fault(Fault::Arc(fault)), line, self);
+                if arc.radius > 0.0 { Path::Arc(arc) } else { Path::Line }
+            }
+            Err(fault) => {
+                watch.event(Event::Fault(Fault::Arc(fault)), line, self);
+                Path::Line
+            }
+        }
+    }
+
+    fn arc(&self, statement: &Statement, to: [f64; 3]) -> Result<(Arc, Option<ArcFault>), ArcFault> {
+        let plane = self.modal.plane;
+        let (a, b, _) = arc::axes(plane);
+        let clockwise = self.modal.motion == Some(20);
+        let unit = self.modal.unit_mm();
+        let turns = statement.value(b'P').filter(|_| self.family == Family::Cnc || statement.has(b'P')).unwrap_or(1.0);
+        let offsets = [statement.value(b'I'), statement.value(b'J'), statement.value(b'K')];
+        let has_center = offsets[a].is_some() || offsets[b].is_some();
+        if let Some(radius) = statement.value(b'R') {
+            let center = Arc::center_of_radius(plane, self.position, to, radius * unit, clockwise)?;
+            let (arc, fault) = Arc::about(plane, self.position, to, center, clockwise, turns);
+            return Ok((arc, has_center.then_some(ArcFault::CenterAndRadius).or(fault)));
+        }
+        if !has_center {
+            return Err(ArcFault::NoCenter);
+        }
+        let total = self.offsets.total();
+        let place = |axis: usize| match (offsets[axis], self.modal.arc_absolute) {
+            (Some(value), true) => value * unit + total[axis],
+            (Some(value), false) => self.position[axis] + value * unit,
+            (None, true) => total[axis],
+            (None, false) => self.position[axis],
+        };
+        Ok(Arc::about(plane, self.position, to, [place(a), place(b)], clockwise, turns))
+    }
+}
+
+/// Letters that make a line a motion. A is here for MakerBot's extruder; rotary axes are not followed.
+const MOTION_LETTERS: &[u8] = b"XYZEA";
+
+#[cfg(test)]
+mod test;
