@@ -1,0 +1,281 @@
+//! Grbl 1.1: unnumbered lines, one `ok` or `error:n` a line, real-time bytes that skip the buffer.
+//!
+//! ```text
+//! < Grbl 1.1h ['$' for help]
+//! > $I
+//! < [VER:1.1h.20190825:]
+//! < [OPT:V,15,128]
+//! < ok
+//! > G1X10F600
+//! < ok
+//! > ?
+//! < <Run|MPos:1.250,0.000,0.000|FS:600,0|WCO:0.000,0.000,0.000>
+//! > !
+//! < <Hold:0|MPos:3.104,0.000,0.000|FS:0,0|Ov:100,100,100>
+//! > G1Z-200
+//! < error:15
+//! ```
+//!
+//! Sources: gnea/grbl 1.1h `grbl/serial.c`, `protocol.c`, `report.c`, `doc/markdown/interface.md` and `doc/csv`.
+
+use super::grbl_codes::{alarm_sentence, error_sentence};
+use super::{Asking, Calm, Condition, Dialect, Habits, MotionEnd, Reply, Spelling, Status, Word, printable};
+use crate::flow::Limits;
+use crate::interlock::Cleared;
+use crate::request::Override;
+use crate::snapshot::Identity;
+
+/// Grbl 1.1's vocabulary.
+#[derive(Debug)]
+pub(super) struct Grbl;
+
+static HABITS: Habits = Habits {
+    name: "grbl",
+    numbered: false,
+    reset_counter: None,
+    // RX_BUFFER_SIZE is 128 (`serial.h`); the ring is allocated one byte larger (RX_RING_BUFFER), so 128 fit.
+    // One is left free, as the interface document advises.
+    window: Limits { lines: 64, bytes: 127 },
+    // LINE_BUFFER_SIZE 80 holds 79 characters and a zero (`protocol.h`); one more is error 11.
+    line_max: 79,
+    identify: "$I",
+    banner: true,
+    // The interface document asks for at most 5 Hz while streaming.
+    asking: Asking::Realtime { every_ms: 200 },
+    motion_end: MotionEnd::IdleReport,
+    // BLOCK_BUFFER_SIZE 16 (`planner.h`), one of which stays free.
+    planner_blocks: 15,
+    keepalive: false,
+};
+
+impl Dialect for Grbl {
+    fn habits(&self) -> &'static Habits {
+        &HABITS
+    }
+
+    fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
+        heard.push(read(line.trim_ascii()));
+    }
+
+    fn recognises(&self, line: &[u8]) -> bool {
+        let line = line.trim_ascii();
+        line.starts_with(b"Grbl 1.") || line.starts_with(b"[VER:") || line.starts_with(b"[OPT:")
+    }
+
+    fn spell(&self, command: Cleared<'_>, _number: Option<u64>, out: &mut Vec<u8>) {
+        out.extend_from_slice(command.text());
+        out.push(b'\n');
+    }
+
+    fn calm(&self, word: Calm) -> Spelling {
+        match word {
+            Calm::Hold => Spelling::Realtime(b"!".to_vec()),
+            Calm::Halt | Calm::Drop => Spelling::Realtime(vec![0x18]),
+            Calm::Query => Spelling::Realtime(b"?".to_vec()),
+            Calm::StopWaiting => Spelling::None,
+        }
+    }
+
+    fn word(&self, word: &Word) -> Spelling {
+        match word {
+            Word::Home => Spelling::Lines(vec!["$H".to_owned()]),
+            Word::Unlock => Spelling::Lines(vec!["$X".to_owned()]),
+            Word::Jog(jog) => {
+                let [x, y, z] = jog.by_mm;
+                Spelling::Lines(vec![format!("$J=G91G21X{x:.3}Y{y:.3}Z{z:.3}F{:.0}", jog.feed_mm_min)])
+            }
+            Word::Override(Override::Feed(percent)) => Spelling::Realtime(steps(*percent, 0x90)),
+            Word::Override(Override::Rapid(percent)) => Spelling::Realtime(vec![match percent {
+                100 => 0x95,
+                50 => 0x96,
+                _ => 0x97,
+            }]),
+            Word::Override(Override::Spindle(percent)) => Spelling::Realtime(steps(*percent, 0x99)),
+            Word::Override(Override::Flow(_)) => Spelling::None,
+        }
+    }
+
+    fn resume(&self) -> Spelling {
+        Spelling::Realtime(b"~".to_vec())
+    }
+}
+
+/// Override bytes: reset to 100 % first, then coarse and fine steps (`config.h`: 0x90 feed, 0x99 spindle).
+fn steps(percent: u32, reset: u8) -> Vec<u8> {
+    let mut bytes = vec![reset];
+    let (coarse, fine) = if percent >= 100 { (reset + 1, reset + 3) } else { (reset + 2, reset + 4) };
+    let distance = percent.abs_diff(100).min(100);
+    bytes.extend(std::iter::repeat_n(coarse, distance as usize / 10));
+    bytes.extend(std::iter::repeat_n(fine, distance as usize % 10));
+    bytes
+}
+
+fn read(line: &[u8]) -> Reply {
+    if line == b"ok" {
+        return Reply::Ok { number: None, planner_free: None };
+    }
+    if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
+        return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));
+    }
+    if let Some(number) = line.strip_prefix(b"error:") {
+        let Some(number) = integer(number) else { return Reply::Chatter };
+        return Reply::Refused { code: format!("grbl.error.{number}"), sentence: error_sentence(number).to_owned() };
+    }
+    if let Some(number) = line.strip_prefix(b"ALARM:") {
+        let Some(number) = integer(number) else { return Reply::Chatter };
+        return Reply::Alarm { code: format!("grbl.alarm.{number}"), sentence: alarm_sentence(number).to_owned() };
+    }
+    if line.starts_with(b"Grbl ") {
+        return Reply::Started;
+    }
+    read_bracket(line)
+}
+
+/// `[VER:…]`, `[OPT:…]`, `[MSG:…]` and the rest of the bracketed family.
+fn read_bracket(line: &[u8]) -> Reply {
+    let Some(inner) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else { return Reply::Chatter };
+    let Some(colon) = memchr::memchr(b':', inner) else { return Reply::Chatter };
+    let value = &inner[colon + 1..];
+    match &inner[..colon] {
+        b"VER" => {
+            let text = printable(value);
+            let (version, name) = text.split_once(':').unwrap_or((&text, ""));
+            Reply::Identity(Box::new(Identity {
+                firmware: format!("Grbl {version}"),
+                machine: Some(name.to_owned()).filter(|name| !name.is_empty()),
+                ..Identity::default()
+            }))
+        }
+        b"OPT" => {
+            let text = printable(value);
+            let mut fields = text.split(',').skip(1);
+            Reply::Identity(Box::new(Identity {
+                planner_blocks: fields.next().and_then(|blocks| blocks.parse().ok()),
+                receive_buffer_bytes: fields.next().and_then(|bytes| bytes.parse().ok()),
+                ..Identity::default()
+            }))
+        }
+        b"MSG" => Reply::Message(printable(value)),
+        _ => Reply::Chatter,
+    }
+}
+
+/// `Run|MPos:1.250,0.000,0.000|FS:600,0|Bf:13,98|WCO:…|Ov:…|Pn:…|Ln:…`.
+fn read_status(report: &[u8]) -> Option<Status> {
+    let text = std::str::from_utf8(report).ok()?;
+    let mut fields = text.split('|');
+    let mut status = Status { condition: Some(condition(fields.next()?)?), ..Status::default() };
+    for field in fields {
+        let Some((key, value)) = field.split_once(':') else { continue };
+        match key {
+            "MPos" => status.machine_position = triple(value),
+            "WPos" => status.work_position = triple(value),
+            "WCO" => status.work_offset = triple(value),
+            "F" => status.feed = decimal(value),
+            "FS" => {
+                let (feed, spindle) = value.split_once(',')?;
+                status.feed = decimal(feed);
+                // grblHAL adds the measured speed as a third number; the asked-for one is the second.
+                status.spindle = decimal(spindle.split(',').next()?);
+            }
+            "Bf" => {
+                let (blocks, bytes) = value.split_once(',')?;
+                status.planner_free = blocks.parse().ok();
+                status.buffer_free = bytes.parse().ok();
+            }
+            "Ln" => status.line = value.parse().ok(),
+            "Ov" => {
+                let mut percents = value.split(',').map(str::parse::<u32>);
+                if let (Some(Ok(feed)), Some(Ok(rapid)), Some(Ok(spindle))) =
+                    (percents.next(), percents.next(), percents.next())
+                {
+                    status.overrides = Some([feed, rapid, spindle]);
+                }
+            }
+            "Pn" => status.pins = Some(printable(value.as_bytes())),
+            _ => {}
+        }
+    }
+    Some(status)
+}
+
+fn condition(word: &str) -> Option<Condition> {
+    let (word, detail) = word.split_once(':').unwrap_or((word, ""));
+    Some(match word {
+        "Idle" => Condition::Idle,
+        // Check mode parses and moves nothing; a tool change (grblHAL) waits in its own state.
+        "Run" | "Jog" | "Home" | "Check" | "Tool" => Condition::Run,
+        "Hold" if detail == "1" => Condition::Holding,
+        "Hold" => Condition::Held,
+        // Door:0 is closed again and ready to resume; the others are open, retracting or restoring.
+        "Door" => Condition::Door,
+        "Alarm" => Condition::Alarm,
+        "Sleep" => Condition::Sleep,
+        _ => return None,
+    })
+}
+
+fn triple(value: &str) -> Option<[f64; 3]> {
+    let mut numbers = value.split(',').map(decimal);
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+fn decimal(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+fn integer(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_full_status_report_is_read_field_by_field() {
+        let Reply::Status(status) =
+            read(b"<Hold:1|MPos:1.250,-2.000,0.000|Bf:13,98|Ln:99|FS:600,1000|Pn:XD|WCO:1.000,2.000,3.000|Ov:120,50,90>")
+        else {
+            panic!()
+        };
+        assert_eq!(status.condition, Some(Condition::Holding));
+        assert_eq!(status.machine_position, Some([1.25, -2.0, 0.0]));
+        assert_eq!((status.planner_free, status.buffer_free), (Some(13), Some(98)));
+        assert_eq!(status.line, Some(99));
+        assert_eq!((status.feed, status.spindle), (Some(600.0), Some(1000.0)));
+        assert_eq!(status.overrides, Some([120, 50, 90]));
+        assert_eq!(status.work_offset, Some([1.0, 2.0, 3.0]));
+    }
+
+    #[test]
+    fn numbers_become_sentences() {
+        let Reply::Refused { code, sentence } = read(b"error:33") else { panic!() };
+        assert_eq!(code, "grbl.error.33");
+        assert!(sentence.len() > 20 && !sentence.contains("33"));
+        let Reply::Alarm { code, sentence } = read(b"ALARM:1") else { panic!() };
+        assert_eq!(code, "grbl.alarm.1");
+        assert!(sentence.contains("limit"));
+    }
+
+    #[test]
+    fn the_real_buffer_size_is_read_from_the_options() {
+        let Reply::Identity(identity) = read(b"[OPT:VNM+,35,1024]") else { panic!() };
+        assert_eq!(identity.receive_buffer_bytes, Some(1024));
+        assert_eq!(identity.planner_blocks, Some(35));
+    }
+
+    #[test]
+    fn half_a_report_is_chatter_and_not_a_state() {
+        for line in [&b"<Idle|MPos:0.0"[..], b"<>", b"<Idle|FS:1>", b"Idle|MPos:0,0,0>", b"<Idl|MPos:0,0,0>"] {
+            assert_eq!(read(line), Reply::Chatter);
+        }
+    }
+
+    #[test]
+    fn an_override_is_reached_in_coarse_and_fine_steps_from_100() {
+        assert_eq!(steps(100, 0x90), [0x90]);
+        assert_eq!(steps(132, 0x90), [0x90, 0x91, 0x91, 0x91, 0x93, 0x93]);
+        assert_eq!(steps(89, 0x99), [0x99, 0x9b, 0x9d]);
+    }
+}

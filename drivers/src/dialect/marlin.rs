@@ -1,0 +1,388 @@
+//! Marlin and its descendants (2.x, 1.1, Prusa 8-bit): numbered lines with checksums, resends, one `ok` a line.
+//!
+//! ```text
+//! < start
+//! < echo:Marlin 2.1.2.4
+//! > N0 M110 N0*125
+//! < ok
+//! > N1 G28*18
+//! < echo:busy: processing
+//! < X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0
+//! < ok
+//! > N2 G1 X10 E1*99
+//! < Error:checksum mismatch, Last Line: 1
+//! < Resend: 2
+//! < ok
+//! ```
+//!
+//! Sources: Marlin `src/gcode/queue.cpp` (counters, checksum, flush before a resend; the `ok` behind `Resend:` is
+//! there in 1.1 and in late 2.x, not in 2.0), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp` (reports).
+
+use std::io::Write as _;
+
+use super::{Asking, Calm, Dialect, Habits, MotionEnd, Reply, Spelling, Word, printable};
+use crate::flow::Limits;
+use crate::interlock::Cleared;
+use crate::request::Override;
+use crate::snapshot::Identity;
+
+/// Marlin's vocabulary.
+#[derive(Debug)]
+pub(super) struct Marlin;
+
+static HABITS: Habits = Habits {
+    name: "marlin",
+    numbered: true,
+    reset_counter: Some("M110 N0"),
+    // RX_BUFFER_SIZE is 128 on AVR unless configured (`HAL/AVR/MarlinSerial.h`), of which one byte tells full
+    // from empty; BUFSIZE is 4 commands (`Configuration_adv.h`). Nine bytes are kept free for one question when
+    // answers are overdue (see the session's `probe`).
+    window: Limits { lines: 4, bytes: 118 },
+    // MAX_CMD_SIZE is 96 with the terminating zero (`Configuration_adv.h`); number and checksum need up to 15.
+    line_max: 80,
+    identify: "M115",
+    banner: true,
+    asking: Asking::Commands { every_ms: 2_000, commands: &["M105", "M114"] },
+    motion_end: MotionEnd::Commands(&["M400", "M114"]),
+    // BLOCK_BUFFER_SIZE (`Configuration_adv.h`): 16 on 8-bit boards, up to 32 on others: the profile says.
+    planner_blocks: 16,
+    keepalive: true,
+};
+
+impl Dialect for Marlin {
+    fn habits(&self) -> &'static Habits {
+        &HABITS
+    }
+
+    fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
+        read(line, heard);
+    }
+
+    fn recognises(&self, line: &[u8]) -> bool {
+        let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
+        if text.starts_with(b"FIRMWARE_NAME:") {
+            let name = &text[14..];
+            return [&b"Marlin"[..], b"Prusa-Firmware", b"Virtual Marlin"].iter().any(|known| name.starts_with(known));
+        }
+        text.starts_with(b"Marlin ") || text.starts_with(b"busy: ")
+    }
+
+    fn spell(&self, command: Cleared<'_>, number: Option<u64>, out: &mut Vec<u8>) {
+        spell(command.text(), number, out);
+    }
+
+    fn calm(&self, word: Calm) -> Spelling {
+        match word {
+            // The line end first: the word must stand at the start of a line, whatever was half-written before.
+            Calm::Halt => Spelling::Realtime(b"\nM112\n".to_vec()),
+            Calm::StopWaiting => Spelling::Realtime(b"\nM108\n".to_vec()),
+            // Marlin has no feed hold: what is planned runs on, and nothing more is said.
+            Calm::Hold | Calm::Query | Calm::Drop => Spelling::None,
+        }
+    }
+
+    fn word(&self, word: &Word) -> Spelling {
+        match word {
+            Word::Home => Spelling::Lines(vec!["G28".to_owned()]),
+            // A halted Marlin needs a reset; there is no word for it (M999 exists only with `SOFT_RESET_VIA_SERIAL`).
+            Word::Unlock => Spelling::None,
+            Word::Jog(jog) => {
+                let [x, y, z] = jog.by_mm;
+                Spelling::Lines(vec![
+                    "G91".to_owned(),
+                    format!("G0 X{x:.3} Y{y:.3} Z{z:.3} F{:.0}", jog.feed_mm_min),
+                    "G90".to_owned(),
+                ])
+            }
+            Word::Override(Override::Feed(percent)) => Spelling::Lines(vec![format!("M220 S{percent}")]),
+            Word::Override(Override::Flow(percent)) => Spelling::Lines(vec![format!("M221 S{percent}")]),
+            Word::Override(Override::Rapid(_) | Override::Spindle(_)) => Spelling::None,
+        }
+    }
+
+    fn resume(&self) -> Spelling {
+        // M108 ends a wait for a person (M0, M600); without such a wait it does nothing.
+        Spelling::Lines(Vec::new())
+    }
+}
+
+/// `N7 G1 X1*85`: the checksum is the exclusive-or of every byte before the asterisk.
+fn spell(text: &[u8], number: Option<u64>, out: &mut Vec<u8>) {
+    let start = out.len();
+    if let Some(number) = number {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "N{number} ");
+    }
+    out.extend_from_slice(text);
+    if number.is_some() {
+        let checksum = out[start..].iter().fold(0_u8, |sum, byte| sum ^ byte);
+        let _ = write!(out, "*{checksum}");
+    }
+    out.push(b'\n');
+}
+
+fn read(line: &[u8], heard: &mut Vec<Reply>) {
+    let line = line.trim_ascii();
+    if let Some(rest) = line.strip_prefix(b"ok") {
+        if rest.is_empty() {
+            return heard.push(Reply::Ok { number: None, planner_free: None });
+        }
+        if rest.starts_with(b" ") {
+            return read_ok(rest, heard);
+        }
+        return heard.push(Reply::Chatter);
+    }
+    if let Some(rest) = line.strip_prefix(b"Resend:").or_else(|| line.strip_prefix(b"rs ")) {
+        let rest = rest.trim_ascii_start();
+        let rest = rest.strip_prefix(b"N").unwrap_or(rest);
+        return heard.push(number(rest).map_or(Reply::Chatter, |number| Reply::Resend { number }));
+    }
+    if let Some(rest) = line.strip_prefix(b"Error:") {
+        return heard.push(read_error(rest.trim_ascii()));
+    }
+    if let Some(rest) = line.strip_prefix(b"!!") {
+        return heard.push(Reply::Halted { text: printable(rest) });
+    }
+    if let Some(rest) = line.strip_prefix(b"echo:") {
+        return read_echo(rest.trim_ascii(), heard);
+    }
+    if let Some(rest) = line.strip_prefix(b"//") {
+        let rest = rest.trim_ascii();
+        let needs_person = [&b"action:paused"[..], b"action:pause", b"action:prompt_begin"];
+        return heard.push(if needs_person.iter().any(|action| rest.starts_with(action)) {
+            Reply::NeedsPerson
+        } else {
+            Reply::Message(printable(rest))
+        });
+    }
+    if line == b"start" {
+        return heard.push(Reply::Started);
+    }
+    if line == b"wait" {
+        // Repetier-style "nothing to do" of firmwares with NO_TIMEOUTS: a sign of life.
+        return heard.push(Reply::Busy);
+    }
+    if let Some(identity) = read_identity(line) {
+        return heard.push(Reply::Identity(Box::new(identity)));
+    }
+    if !read_temperatures(line, heard) && !read_position(line, heard) {
+        heard.push(Reply::Chatter);
+    }
+}
+
+/// `ok`, `ok N12 P15 B3` (ADVANCED_OK), `ok T:20.1 /0.0 B:…` (the answer to M105).
+fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
+    let mut line_number = None;
+    let mut planner_free = None;
+    for word in rest.split(|byte| *byte == b' ') {
+        match word.split_first() {
+            Some((b'N', digits)) => line_number = number(digits),
+            Some((b'P', digits)) => planner_free = number(digits).and_then(|free| u32::try_from(free).ok()),
+            _ => {}
+        }
+    }
+    heard.push(Reply::Ok { number: line_number, planner_free });
+    let rest = rest.trim_ascii();
+    let _ = read_temperatures(rest, heard) || read_position(rest, heard);
+}
+
+fn read_error(text: &[u8]) -> Reply {
+    let lower = text.to_ascii_lowercase();
+    let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
+    if has("checksum mismatch") || has("line number is not last") || has("no checksum with line") || has("no line number")
+    {
+        return Reply::ChecksumError;
+    }
+    if has("halted") || has("kill") || has("heating failed") || has("thermal runaway") || has("maxtemp") || has("mintemp")
+    {
+        return Reply::Halted { text: printable(text) };
+    }
+    Reply::Message(printable(text))
+}
+
+fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
+    if let Some(busy) = text.strip_prefix(b"busy:") {
+        let busy = busy.trim_ascii();
+        // "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the machine.
+        return heard.push(if busy.starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy });
+    }
+    if text.starts_with(b"Unknown command") {
+        // The line was answered with `ok` like any other: it did nothing.
+        return heard.push(Reply::Message(printable(text)));
+    }
+    heard.push(Reply::Message(printable(text)));
+}
+
+/// `FIRMWARE_NAME:Marlin … SOURCE_CODE_URL:… MACHINE_TYPE:… UUID:…` and `Cap:NAME:1`.
+fn read_identity(line: &[u8]) -> Option<Identity> {
+    if let Some(capability) = line.strip_prefix(b"Cap:") {
+        let capability = printable(capability);
+        let (name, on) = capability.rsplit_once(':')?;
+        let capabilities = if on == "1" { vec![name.to_owned()] } else { Vec::new() };
+        return Some(Identity { capabilities, ..Identity::default() });
+    }
+    if !line.starts_with(b"FIRMWARE_NAME:") {
+        return None;
+    }
+    let text = String::from_utf8_lossy(line);
+    let field = |key: &str| {
+        let start = text.find(key)? + key.len();
+        let rest = &text[start..];
+        // A value ends where the next upper-case `KEY:` begins.
+        let end = rest
+            .match_indices(' ')
+            .find(|(at, _)| {
+                let next = &rest[at + 1..];
+                let key = next.split(':').next().unwrap_or_default();
+                next.contains(':') && key.len() >= 4 && key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+            })
+            .map_or(rest.len(), |(at, _)| at);
+        Some(printable(&rest.as_bytes()[..end])).filter(|value| !value.is_empty())
+    };
+    Some(Identity {
+        firmware: field("FIRMWARE_NAME:").unwrap_or_default(),
+        machine: field("MACHINE_TYPE:"),
+        uuid: field("UUID:"),
+        ..Identity::default()
+    })
+}
+
+/// `T:20.1 /0.0 B:21.0 /60.0 T0:… @:0 B@:0`; also `T0:`, `C:` (chamber).
+fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+    if !(line.starts_with(b"T:") || line.starts_with(b"T0:") || line.starts_with(b"B:")) {
+        return false;
+    }
+    let mut found: Vec<(String, f64, Option<f64>)> = Vec::new();
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).peekable();
+    while let Some(word) = words.next() {
+        let Some(colon) = memchr::memchr(b':', word) else { continue };
+        let heater = match &word[..colon] {
+            b"T" | b"T0" => "tool0".to_owned(),
+            b"B" => "bed".to_owned(),
+            b"C" => "chamber".to_owned(),
+            [b'T', digit] if digit.is_ascii_digit() => format!("tool{}", digit - b'0'),
+            _ => continue,
+        };
+        let Some(actual) = decimal(&word[colon + 1..]) else { continue };
+        let target = words.next_if(|next| next.starts_with(b"/")).and_then(|next| decimal(&next[1..]));
+        if !found.iter().any(|(name, _, _)| *name == heater) {
+            found.push((heater, actual, target));
+        }
+    }
+    if found.is_empty() {
+        return false;
+    }
+    heard.push(Reply::Temperatures(found));
+    true
+}
+
+/// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres.
+fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+    if !line.starts_with(b"X:") {
+        return false;
+    }
+    let mut position = [None; 3];
+    for word in line.split(|byte| *byte == b' ').take_while(|word| !word.starts_with(b"Count")) {
+        for (axis, letter) in [b'X', b'Y', b'Z'].into_iter().enumerate() {
+            if word.first() == Some(&letter) && word.get(1) == Some(&b':') {
+                position[axis] = decimal(&word[2..]);
+            }
+        }
+    }
+    if let [Some(x), Some(y), Some(z)] = position {
+        heard.push(Reply::Position([x, y, z]));
+        return true;
+    }
+    false
+}
+
+/// The decimal digits at the start, as a number.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+}
+
+fn decimal(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn heard(line: &str) -> Vec<Reply> {
+        let mut heard = Vec::new();
+        read(line.as_bytes(), &mut heard);
+        heard
+    }
+
+    #[test]
+    fn a_numbered_line_carries_the_checksum_of_everything_before_the_asterisk() {
+        let mut out = Vec::new();
+        spell(b"M110 N0", Some(0), &mut out);
+        assert_eq!(out, b"N0 M110 N0*125\n");
+    }
+
+    #[test]
+    fn an_advanced_ok_says_which_line_and_what_is_free() {
+        assert_eq!(heard("ok N12 P15 B3"), [Reply::Ok { number: Some(12), planner_free: Some(15) }]);
+        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None }]);
+    }
+
+    #[test]
+    fn an_ok_may_carry_temperatures() {
+        let replies = heard("ok T:201.3 /210.0 B:59.8 /60.0 T0:201.3 /210.0 @:127 B@:30");
+        assert_eq!(replies.len(), 2);
+        assert_eq!(
+            replies[1],
+            Reply::Temperatures(vec![
+                ("tool0".into(), 201.3, Some(210.0)),
+                ("bed".into(), 59.8, Some(60.0)),
+            ])
+        );
+    }
+
+    #[test]
+    fn every_spelling_of_a_resend_is_understood_and_nonsense_is_chatter() {
+        for line in ["Resend: 12", "Resend:12", "rs 12", "rs N12 Expected checksum 12", "Resend: N12"] {
+            assert_eq!(heard(line), [Reply::Resend { number: 12 }], "{line}");
+        }
+        assert_eq!(heard("Resend: hours"), [Reply::Chatter]);
+        assert_eq!(heard("okk"), [Reply::Chatter]);
+        assert_eq!(heard("o"), [Reply::Chatter]);
+    }
+
+    #[test]
+    fn a_halted_machine_is_not_a_resend() {
+        assert!(matches!(heard("Error:Printer halted. kill() called!")[0], Reply::Halted { .. }));
+        assert_eq!(heard("Error:checksum mismatch, Last Line: 5"), [Reply::ChecksumError]);
+    }
+
+    #[test]
+    fn waiting_for_a_person_differs_from_being_busy() {
+        assert_eq!(heard("echo:busy: processing"), [Reply::Busy]);
+        assert_eq!(heard("echo:busy: paused for user"), [Reply::NeedsPerson]);
+    }
+
+    #[test]
+    fn the_identity_comes_from_several_lines() {
+        let replies = heard(
+            "FIRMWARE_NAME:Marlin 2.1.2.4 (Jul 1 2024) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin \
+             PROTOCOL_VERSION:1.0 MACHINE_TYPE:Ender-3 V2 EXTRUDER_COUNT:1 UUID:cede2a2f",
+        );
+        let Reply::Identity(identity) = &replies[0] else { panic!("{replies:?}") };
+        assert_eq!(identity.firmware, "Marlin 2.1.2.4 (Jul 1 2024)");
+        assert_eq!(identity.machine.as_deref(), Some("Ender-3 V2"));
+        assert_eq!(identity.uuid.as_deref(), Some("cede2a2f"));
+        let Reply::Identity(identity) = &heard("Cap:EMERGENCY_PARSER:1")[0] else { panic!() };
+        assert_eq!(identity.capabilities, ["EMERGENCY_PARSER"]);
+    }
+
+    #[test]
+    fn a_position_report_is_read_up_to_the_step_counts() {
+        assert_eq!(
+            heard("X:10.00 Y:-4.00 Z:0.20 E:1.00 Count X:800 Y:0 Z:80"),
+            [Reply::Position([10.0, -4.0, 0.2])]
+        );
+    }
+}

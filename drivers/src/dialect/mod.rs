@@ -1,0 +1,310 @@
+//! Dialects: what a machine's replies mean and how a command is spelled. A dialect is a vocabulary, not a driver.
+//!
+//! A dialect is immutable and knows no conversation: it holds no state, no clock and no link. What differs between
+//! firmwares in *conversation* (numbered lines, buffer sizes, how the end of motion is proven) is data in
+//! [`Habits`], so that the session contains no firmware's name.
+
+use crate::flow::Limits;
+use crate::interlock::Cleared;
+use crate::request::{Jog, Override};
+use crate::snapshot::Identity;
+
+mod grbl;
+mod grbl_codes;
+mod marlin;
+
+/// Every dialect. A new one is a file and a line here.
+pub static ALL: &[&dyn Dialect] = &[&marlin::Marlin, &grbl::Grbl];
+
+/// The dialect of that name.
+pub fn named(name: &str) -> Option<&'static dyn Dialect> {
+    ALL.iter().copied().find(|dialect| dialect.habits().name == name)
+}
+
+/// The dialect whose machine said this line, if the line proves one.
+pub fn of_line(line: &[u8]) -> Option<&'static dyn Dialect> {
+    ALL.iter().copied().find(|dialect| dialect.recognises(line))
+}
+
+/// Words that only ever calm a machine. They alone may skip the queue and the interlock. Resume is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calm {
+    /// Stand still, keep everything.
+    Hold,
+    /// Emergency stop.
+    Halt,
+    /// Say how you are.
+    Query,
+    /// After a hold: drop what is queued, keep the position.
+    Drop,
+    /// Stop waiting for a temperature.
+    StopWaiting,
+}
+
+/// A word of the agent's own, said with the interlock's clearance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Word {
+    /// Home all axes.
+    Home,
+    /// A person looked at the machine: clear the alarm.
+    Unlock,
+    /// A jog.
+    Jog(Jog),
+    /// An override.
+    Override(Override),
+}
+
+/// How a word is put on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spelling {
+    /// Bytes that the machine acts on at once and that get no answer of their own.
+    Realtime(Vec<u8>),
+    /// Lines that take their turn in the window and are answered.
+    Lines(Vec<String>),
+    /// The machine has no such word.
+    None,
+}
+
+/// How the end of motion is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MotionEnd {
+    /// These commands are said after the last line; the second is answered with a position only when the first,
+    /// which waits for the planner, is through.
+    Commands(&'static [&'static str]),
+    /// The machine reports that it is idle, twice, after the last line was answered.
+    IdleReport,
+}
+
+/// How a machine is asked how it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// By a real-time byte, this often.
+    Realtime {
+        /// Milliseconds between questions.
+        every_ms: u64,
+    },
+    /// By commands that take their turn, this often.
+    Commands {
+        /// Milliseconds between questions.
+        every_ms: u64,
+        /// The commands.
+        commands: &'static [&'static str],
+    },
+}
+
+/// How a firmware converses: data, so that the session needs no firmware's name.
+#[derive(Debug)]
+pub struct Habits {
+    /// Name in configurations and on the command line.
+    pub name: &'static str,
+    /// Whether lines of a job carry a number and a checksum and can be asked for again.
+    pub numbered: bool,
+    /// The command that sets the machine's line counter to zero, where lines are numbered.
+    pub reset_counter: Option<&'static str>,
+    /// How much may be in flight when neither profile nor machine says otherwise.
+    pub window: Limits,
+    /// Longest command the machine takes, without line end.
+    pub line_max: usize,
+    /// What is said to find out who is there.
+    pub identify: &'static str,
+    /// Whether a machine that was reset says a banner by itself.
+    pub banner: bool,
+    /// How its condition is asked for.
+    pub asking: Asking,
+    /// How the end of motion is proven.
+    pub motion_end: MotionEnd,
+    /// Blocks in the planner when neither profile nor machine says: lines accepted and perhaps not yet executed.
+    pub planner_blocks: u32,
+    /// Whether it says by itself, while a long command runs, that it is busy.
+    pub keepalive: bool,
+}
+
+/// What a machine's condition is in its own report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing moves and nothing is queued.
+    Idle,
+    /// Moving, homing, jogging or checking.
+    Run,
+    /// A hold was asked for; still moving.
+    Holding,
+    /// Standing still in a hold.
+    Held,
+    /// The door is open (or the door byte was said).
+    Door,
+    /// In alarm.
+    Alarm,
+    /// Asleep: everything off, a reset is needed.
+    Sleep,
+}
+
+/// A status report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Status {
+    /// The machine's condition.
+    pub condition: Option<Condition>,
+    /// Machine position, X Y Z in the machine's report units.
+    pub machine_position: Option<[f64; 3]>,
+    /// Work position, X Y Z.
+    pub work_position: Option<[f64; 3]>,
+    /// Work coordinate offset, X Y Z.
+    pub work_offset: Option<[f64; 3]>,
+    /// Feed.
+    pub feed: Option<f64>,
+    /// Spindle speed or laser S.
+    pub spindle: Option<f64>,
+    /// Free planner blocks.
+    pub planner_free: Option<u32>,
+    /// Free bytes of the receive buffer.
+    pub buffer_free: Option<u32>,
+    /// Line number being executed.
+    pub line: Option<u64>,
+    /// Overrides: feed, rapid, spindle in percent.
+    pub overrides: Option<[u32; 3]>,
+    /// Letters of active input pins.
+    pub pins: Option<String>,
+}
+
+/// What one line of a machine says. A line may say several things.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The board (re)started.
+    Started,
+    /// The oldest line was taken.
+    Ok {
+        /// Its wire number, where the machine says it.
+        number: Option<u64>,
+        /// Free planner blocks, where the machine says them.
+        planner_free: Option<u32>,
+    },
+    /// The oldest line was refused.
+    Refused {
+        /// Stable code.
+        code: String,
+        /// What it means, in a sentence.
+        sentence: String,
+    },
+    /// The line of this wire number must be said again, and all after it.
+    Resend {
+        /// Wire number.
+        number: u64,
+    },
+    /// A line arrived damaged; a resend follows.
+    ChecksumError,
+    /// Alive, working on a long command.
+    Busy,
+    /// Waiting for a person.
+    NeedsPerson,
+    /// A status report.
+    Status(Box<Status>),
+    /// A position report, X Y Z in millimetres.
+    Position([f64; 3]),
+    /// Measured and asked-for temperatures, as (heater, actual, target).
+    Temperatures(Vec<(String, f64, Option<f64>)>),
+    /// A piece of identity.
+    Identity(Box<Identity>),
+    /// In alarm.
+    Alarm {
+        /// Stable code.
+        code: String,
+        /// What it means, in a sentence.
+        sentence: String,
+    },
+    /// Halted: nothing works until a reset.
+    Halted {
+        /// What it said.
+        text: String,
+    },
+    /// Something for people.
+    Message(String),
+    /// Means nothing we know.
+    Chatter,
+}
+
+/// A vocabulary: what replies mean, how commands are spelled.
+pub trait Dialect: Send + Sync + std::fmt::Debug {
+    /// How the firmware converses.
+    fn habits(&self) -> &'static Habits;
+
+    /// What a line of the machine says. Never fails: anything means something, if only chatter.
+    fn read(&self, line: &[u8], heard: &mut Vec<Reply>);
+
+    /// Whether a line proves that the machine speaks this dialect.
+    fn recognises(&self, line: &[u8]) -> bool;
+
+    /// Puts a cleared command on the wire, with its number where lines are numbered.
+    fn spell(&self, command: Cleared<'_>, number: Option<u64>, out: &mut Vec<u8>);
+
+    /// How a calming word is said.
+    fn calm(&self, word: Calm) -> Spelling;
+
+    /// How a word of the agent's own is said. Lines still need the interlock's clearance.
+    fn word(&self, word: &Word) -> Spelling;
+
+    /// How "go on" is said after a hold. Not a calming word: only a person's request leads here.
+    fn resume(&self) -> Spelling;
+}
+
+/// Largest text kept from a machine's message, in characters. Machines talk in lines; a longer one is noise.
+pub const MESSAGE_CHARS_MAX: usize = 200;
+
+/// A machine's text as it may be kept: printable, bounded. It is still hostile where it is shown.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(MESSAGE_CHARS_MAX)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn any_bytes_mean_something_in_every_dialect() {
+        let mut state = 1_u64;
+        let mut heard = Vec::new();
+        let seeds: [&[u8]; 8] = [
+            b"ok N12 P15 B3",
+            b"Resend: 12",
+            b"<Idle|MPos:0.000,0.000,0.000|FS:0,0|Bf:15,128|WCO:1,2,3|Ov:100,100,100>",
+            b"ok T:20.0 /0.0 B:20.0 /0.0 @:0",
+            b"X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0",
+            b"[OPT:V,15,128]",
+            b"ALARM:1",
+            b"FIRMWARE_NAME:Marlin 2.1 SOURCE_CODE_URL:x UUID:y",
+        ];
+        for round in 0..40_000 {
+            let mut line = seeds[round % seeds.len()].to_vec();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let at = (state >> 33) as usize % line.len();
+                line[at] = (state >> 17) as u8;
+            }
+            line.truncate(1 + (state >> 40) as usize % line.len());
+            for dialect in ALL {
+                heard.clear();
+                dialect.read(&line, &mut heard);
+                dialect.recognises(&line);
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_of_one_dialect_is_never_taken_for_another() {
+        let proofs: [(&[u8], &str); 4] = [
+            (b"Grbl 1.1h ['$' for help]", "grbl"),
+            (b"[VER:1.1h.20190825:]", "grbl"),
+            (b"FIRMWARE_NAME:Marlin 2.1.2.4 (Jul 1 2024 12:00:00) SOURCE_CODE_URL:x PROTOCOL_VERSION:1.0", "marlin"),
+            (b"echo:Marlin 2.1.2", "marlin"),
+        ];
+        for (line, name) in proofs {
+            assert_eq!(of_line(line).map(|dialect| dialect.habits().name), Some(name));
+        }
+        assert!(of_line(b"ok").is_none());
+        assert!(of_line(b"start").is_none());
+    }
+}

@@ -1,0 +1,136 @@
+//! Flow control as one struct: how much the machine can still take, and what it has not answered yet.
+//!
+//! *Credit* is what the machine can still take; every answer returns the credit of the oldest frame, whether the
+//! line was accepted or refused. The *cursor* (which line is next, see `history`) is moved by sending and by a
+//! resend, and by nothing else. Ping-pong is a limit of one line, Marlin's queue a few lines within its receive
+//! buffer, Grbl's character counting a limit in bytes.
+
+use std::collections::VecDeque;
+
+/// How much may be unanswered at once. Both limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames.
+    pub lines: usize,
+    /// Bytes, line ends included. At most what the machine's receive buffer holds.
+    pub bytes: usize,
+}
+
+/// What a frame in flight is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// A command of the job, by its ordinal (1 is the first).
+    Job(u64),
+    /// A command of the agent's own.
+    Aside(Aside),
+}
+
+/// What a command of the agent's own is for, and so what its answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// Asks how the machine is.
+    Query,
+    /// Sets the machine's line counter before a job.
+    CounterReset,
+    /// Answered when a machine without a feed hold stands still.
+    HoldProof,
+    /// A word a person asked for: home, jog, unlock, an override.
+    Word,
+}
+
+/// Frames written and not yet answered, oldest first.
+#[derive(Debug)]
+pub struct Window {
+    limits: Limits,
+    in_flight: VecDeque<(Frame, usize)>,
+    bytes: usize,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, in_flight: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Changes the limits, for a machine that reported its real buffer.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether a frame of `bytes` may be written now. A frame larger than the whole buffer may go alone: the
+    /// machine must then be reading, since nothing else is in flight.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.in_flight.is_empty()
+            || (self.in_flight.len() < self.limits.lines && self.bytes + bytes <= self.limits.bytes)
+    }
+
+    /// Notes a frame as written.
+    pub fn sent(&mut self, frame: Frame, bytes: usize) {
+        self.in_flight.push_back((frame, bytes));
+        self.bytes += bytes;
+    }
+
+    /// Takes one answer: returns the oldest frame's credit. `None` means that nothing was outstanding.
+    pub fn answered(&mut self) -> Option<Frame> {
+        let (frame, bytes) = self.in_flight.pop_front()?;
+        self.bytes -= bytes;
+        Some(frame)
+    }
+
+    /// The oldest frame that has no answer yet.
+    pub fn oldest(&self) -> Option<Frame> {
+        self.in_flight.front().map(|(frame, _)| *frame)
+    }
+
+    /// Whether every frame was answered.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Frames without an answer.
+    pub fn len(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Bytes without an answer.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets everything in flight: the machine restarted, or said exactly where it stands.
+    pub fn clear(&mut self) {
+        self.in_flight.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_refused_line_returns_its_credit_like_an_accepted_one() {
+        let mut window = Window::new(Limits { lines: 4, bytes: 20 });
+        window.sent(Frame::Job(1), 12);
+        assert!(window.has_room(8));
+        assert!(!window.has_room(9), "20 bytes are all the machine can hold");
+        window.sent(Frame::Aside(Aside::Query), 8);
+        assert_eq!(window.answered(), Some(Frame::Job(1)));
+        assert_eq!(window.bytes(), 8);
+        assert_eq!(window.answered(), Some(Frame::Aside(Aside::Query)));
+        assert_eq!(window.answered(), None);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_buffer_goes_alone() {
+        let mut window = Window::new(Limits { lines: 4, bytes: 20 });
+        assert!(window.has_room(30));
+        window.sent(Frame::Job(1), 30);
+        assert!(!window.has_room(1));
+    }
+}

@@ -1,0 +1,415 @@
+//! One conversation with one machine, as a value: bytes, requests and time go in; bytes, events and a deadline come out.
+//!
+//! A session opens nothing, awaits nothing and reads no clock. The caller's loop is always the same: hand over what
+//! happened ([`Session::handle`], [`Session::request`]), then take what is to be written ([`Session::take_urgent`],
+//! [`Session::take_wire`]), what is to be told ([`Session::poll_event`], [`Session::snapshot`]) and when to come
+//! back at the latest ([`Session::deadline`]).
+//!
+//! ```text
+//!            link up            identified
+//!  Offline ───────────► Greeting ──────────► Ready ◄──────────┐
+//!     ▲                    │   another           │ alarm       │ a person clears it
+//!     │ link down          │   machine           ▼             │
+//!     └──(from any)        └────────► Wrong    Alarm ──────────┘
+//!                                              Halted (needs a reset of the board)
+//!  Within Ready, a run (a job, or the lines that end one safely):
+//!
+//!  Counter ─► Streaming ─► Proving ─► over          Counter: the line counter is set to zero
+//!                │  ▲          (motion ended)       Proving: every line answered, motion perhaps not over
+//!          hold  ▼  │ resume
+//!            Holding ─► Held                        Cancelling: hold, drop, then a run of the safe end
+//! ```
+
+mod control;
+mod greeting;
+mod hearing;
+mod run;
+mod streaming;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dialect::{Condition, Dialect, Reply, Status};
+use crate::event::{Event, EventKind};
+use crate::flow::{Aside, Limits, Window};
+use crate::moment::Moment;
+use crate::notice::Notice;
+use crate::profile::Profile;
+use crate::snapshot::{Cause, Quality, Reading, Snapshot, State};
+
+pub use run::Ending;
+use run::{Run, Stage};
+
+/// Longest line kept from a machine, in bytes. Firmwares write lines of at most a few hundred; the rest is noise.
+const HEARD_LINE_MAX: usize = 1024;
+
+/// The agent's own commands that may wait for room. More than a few means that somebody jogs faster than the
+/// machine moves, and is told "busy".
+const ASIDES_MAX: usize = 16;
+
+/// Events that may wait to be taken. The caller takes them after each call; a flood of machine chatter is cut here.
+const EVENTS_MAX: usize = 256;
+
+/// A reading older than this many asking intervals is stale.
+const STALE_AFTER_INTERVALS: u32 = 5;
+
+/// What comes into a session besides requests.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input<'a> {
+    /// The link is open.
+    LinkUp {
+        /// Whether opening it may have reset the board, so that a banner is to be waited for.
+        may_reset: bool,
+    },
+    /// The link is gone, and why.
+    LinkDown(Notice),
+    /// Bytes from the machine.
+    Bytes(&'a [u8]),
+    /// The next line of the program, without its line end.
+    ProgramLine {
+        /// Its number in the file, 1-based.
+        number: u64,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// The program has no more lines.
+    ProgramEnd,
+    /// The program cannot be read any further, and why.
+    ProgramTrouble(Notice),
+    /// Nothing but time.
+    Time,
+}
+
+/// Bytes that go before everything else that waits to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Urgent {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether what waits to be written is to be dropped: it belongs to a job that is over.
+    pub discard: bool,
+}
+
+/// Where the conversation stands.
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Offline,
+    Greeting(greeting::Greeting),
+    Wrong,
+    Ready,
+    Alarm,
+    Halted,
+}
+
+/// When the session wants to be called again, by reason.
+#[derive(Debug, Clone, Default)]
+struct Deadlines {
+    /// The next attempt to find out who is there.
+    greet: Option<Moment>,
+    /// The next question how the machine is.
+    ask: Option<Moment>,
+    /// An answer is overdue then.
+    answer: Option<Moment>,
+    /// Answers to a rejected run of lines have all come by then.
+    settle: Option<Moment>,
+    /// A hold on the way to a cancel has taken long enough.
+    drop: Option<Moment>,
+}
+
+/// One conversation with one machine.
+#[derive(Debug)]
+pub struct Session {
+    dialect: &'static dyn Dialect,
+    profile: Arc<Profile>,
+    now: Moment,
+    phase: Phase,
+    deadlines: Deadlines,
+    window: Window,
+    asides: VecDeque<(Aside, String)>,
+    run: Option<Run>,
+    /// The last condition the machine reported by itself, and to which question.
+    condition: Option<Condition>,
+    /// Work offset, which Grbl reports only now and then.
+    work_offset: [f64; 3],
+    /// A person is needed at the machine (M0, M600, door), as the machine says.
+    needs_person: bool,
+    /// Bytes of a line from the machine that is not complete yet.
+    partial: Vec<u8>,
+    partial_overlong: bool,
+    heard: Vec<Reply>,
+    wire: Vec<u8>,
+    spelled: Vec<u8>,
+    urgent: Option<Urgent>,
+    reread: Option<u64>,
+    events: VecDeque<Event>,
+    events_dropped: u64,
+    known: Snapshot,
+}
+
+impl Session {
+    /// A session with a machine that nothing is known of yet.
+    pub fn new(dialect: &'static dyn Dialect, profile: Arc<Profile>, now: Moment) -> Self {
+        let window = Window::new(limits(dialect, &profile, None));
+        Self {
+            dialect,
+            profile,
+            now,
+            phase: Phase::Offline,
+            deadlines: Deadlines::default(),
+            window,
+            asides: VecDeque::new(),
+            run: None,
+            condition: None,
+            work_offset: [0.0; 3],
+            needs_person: false,
+            partial: Vec::new(),
+            partial_overlong: false,
+            heard: Vec::new(),
+            wire: Vec::new(),
+            spelled: Vec::new(),
+            urgent: None,
+            reread: None,
+            events: VecDeque::new(),
+            events_dropped: 0,
+            known: Snapshot::unknown(now),
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Moment, input: Input<'_>) {
+        self.now = now.max(self.now);
+        match input {
+            Input::LinkUp { may_reset } => self.link_up(may_reset),
+            Input::LinkDown(notice) => self.link_down(notice),
+            Input::Bytes(bytes) => self.hear_bytes(bytes),
+            Input::ProgramLine { number, bytes } => return self.program_line(number, bytes),
+            Input::ProgramEnd => self.program_end(),
+            Input::ProgramTrouble(notice) => self.program_trouble(notice),
+            Input::Time => {}
+        }
+        self.pass_deadlines();
+        self.pump();
+        self.settle_state();
+    }
+
+    /// Sends what a number of [`Input::ProgramLine`] made possible; to be called once after a batch of them.
+    pub fn program_fed(&mut self, now: Moment) {
+        self.handle(now, Input::Time);
+    }
+
+    /// Whether more of the program is wanted.
+    pub fn wants_program(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.from_file && run.history.wants_more())
+    }
+
+    /// The program line from which reading must start again, if a machine asked for a line long past.
+    pub fn take_reread(&mut self) -> Option<u64> {
+        self.reread.take()
+    }
+
+    /// Bytes that must be written before all others, if there are any.
+    pub fn take_urgent(&mut self) -> Option<Urgent> {
+        self.urgent.take()
+    }
+
+    /// Moves the bytes to write to the end of `out`.
+    pub fn take_wire(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.wire);
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Events that were dropped because nobody took them.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped
+    }
+
+    /// When [`Session::handle`] is to be called again at the latest.
+    pub fn deadline(&self) -> Option<Moment> {
+        let deadlines = &self.deadlines;
+        [deadlines.greet, deadlines.ask, deadlines.answer, deadlines.settle, deadlines.drop].into_iter().flatten().min()
+    }
+
+    /// What is known now. Readings that the machine has not repeated in time are marked stale.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.known.clone();
+        snapshot.at = self.now;
+        snapshot.job = self.run.as_ref().and_then(Run::progress).or(snapshot.job);
+        let offline = matches!(self.phase, Phase::Offline);
+        let stale_after = self.ask_interval() * STALE_AFTER_INTERVALS;
+        let now = self.now;
+        let quality = |at: Moment| match () {
+            () if offline => Quality::Uncertain,
+            () if now.since(at) > stale_after => Quality::Stale,
+            () => Quality::Good,
+        };
+        let age = |reading: &mut Option<Reading<[f64; 3]>>| {
+            if let Some(reading) = reading {
+                reading.quality = quality(reading.at);
+            }
+        };
+        age(&mut snapshot.position_mm);
+        age(&mut snapshot.work_position_mm);
+        for reading in [&mut snapshot.feed_mm_min, &mut snapshot.spindle].into_iter().flatten() {
+            reading.quality = quality(reading.at);
+        }
+        for temperature in &mut snapshot.temperatures {
+            temperature.actual_c.quality = quality(temperature.actual_c.at);
+        }
+        snapshot
+    }
+
+    /// What the machine is doing.
+    pub fn state(&self) -> State {
+        self.known.state
+    }
+
+    /// Whether the machine has said who it is and takes commands.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    fn tell(&mut self, kind: EventKind) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+            self.events_dropped += 1;
+        }
+        self.events.push_back(Event { at: self.now, kind });
+    }
+
+    fn say_urgently(&mut self, bytes: &[u8], discard: bool) {
+        let urgent = self.urgent.get_or_insert_with(|| Urgent { bytes: Vec::new(), discard: false });
+        urgent.bytes.extend_from_slice(bytes);
+        urgent.discard |= discard;
+        if discard {
+            self.wire.clear();
+        }
+        self.known.link.bytes_out += bytes.len() as u64;
+    }
+
+    fn pass_deadlines(&mut self) {
+        let due = |deadline: &mut Option<Moment>, now: Moment| deadline.take_if(|at| *at <= now).is_some();
+        if due(&mut self.deadlines.greet, self.now) {
+            self.greet();
+        }
+        if due(&mut self.deadlines.ask, self.now) {
+            self.ask();
+        }
+        if due(&mut self.deadlines.settle, self.now) {
+            self.settle();
+        }
+        if due(&mut self.deadlines.answer, self.now) {
+            self.answer_overdue();
+        }
+        if due(&mut self.deadlines.drop, self.now) {
+            self.drop_queued();
+        }
+    }
+
+    fn ask_interval(&self) -> Duration {
+        Duration::from_millis(match self.dialect.habits().asking {
+            crate::dialect::Asking::Realtime { every_ms } | crate::dialect::Asking::Commands { every_ms, .. } => every_ms,
+        })
+    }
+
+    /// Derives the machine's state from where the conversation stands, and tells of a change.
+    fn settle_state(&mut self) {
+        let state = self.derived_state();
+        if state == self.known.state {
+            return;
+        }
+        let from = std::mem::replace(&mut self.known.state, state);
+        self.known.since = self.now;
+        self.known.generation += 1;
+        self.known.cause = self.cause_of(state);
+        if matches!(state, State::Idle | State::Running) {
+            self.known.notice = None;
+        }
+        self.tell(EventKind::State { from, to: state, cause: self.known.cause });
+    }
+
+    fn derived_state(&self) -> State {
+        match &self.phase {
+            Phase::Offline => return State::Offline,
+            Phase::Greeting(_) => return State::Connecting,
+            Phase::Wrong => return State::Attention,
+            Phase::Alarm | Phase::Halted => return State::Alarm,
+            Phase::Ready => {}
+        }
+        if let Some(run) = &self.run {
+            return match run.stage {
+                Stage::Holding => State::Holding,
+                Stage::Held => State::Held,
+                Stage::Cancelling => State::Stopping,
+                _ if run.is_safe_end() => State::Stopping,
+                _ if self.needs_person || self.condition == Some(Condition::Door) => State::Attention,
+                _ => State::Running,
+            };
+        }
+        let working = !self.asides.is_empty() || self.window.has_word();
+        match self.condition {
+            Some(Condition::Door) => State::Attention,
+            Some(Condition::Run | Condition::Holding) => State::Running,
+            Some(Condition::Held) => State::Held,
+            Some(Condition::Sleep | Condition::Alarm) => State::Alarm,
+            _ if working => State::Running,
+            Some(Condition::Idle) => State::Idle,
+            // A machine that reports its condition has not done so yet.
+            None if matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. }) => State::Unknown,
+            None => State::Idle,
+        }
+    }
+
+    fn cause_of(&self, state: State) -> Cause {
+        match state {
+            State::Holding | State::Held | State::Stopping => {
+                self.run.as_ref().map_or(Cause::Machine, |run| run.hold_cause)
+            }
+            State::Attention if self.run.is_some() => Cause::Program,
+            State::Running => Cause::Asked,
+            State::Idle => Cause::Program,
+            _ => Cause::Machine,
+        }
+    }
+
+    fn note_status(&mut self, status: &Status) {
+        if let Some(offset) = status.work_offset {
+            self.work_offset = offset;
+        }
+        let offset = self.work_offset;
+        let shifted = |position: [f64; 3], sign: f64| {
+            std::array::from_fn(|axis| position[axis] + sign * offset[axis])
+        };
+        if let Some(position) = status.machine_position {
+            self.known.position_mm = Some(Reading::fresh(position, self.now));
+            self.known.work_position_mm = Some(Reading::fresh(shifted(position, -1.0), self.now));
+        } else if let Some(position) = status.work_position {
+            self.known.work_position_mm = Some(Reading::fresh(position, self.now));
+            self.known.position_mm = Some(Reading::fresh(shifted(position, 1.0), self.now));
+        }
+        if let Some(feed) = status.feed {
+            self.known.feed_mm_min = Some(Reading::fresh(feed, self.now));
+        }
+        if let Some(spindle) = status.spindle {
+            self.known.spindle = Some(Reading::fresh(spindle, self.now));
+        }
+        if let Some([feed_percent, rapid_percent, spindle_percent]) = status.overrides {
+            let overrides = crate::snapshot::Overrides { feed_percent, rapid_percent, spindle_percent };
+            self.known.overrides = Some(Reading::fresh(overrides, self.now));
+        }
+        self.known.generation += 1;
+    }
+}
+
+/// The window's limits: what the machine reports wins over the profile, the profile over the dialect.
+fn limits(dialect: &'static dyn Dialect, profile: &Profile, reported_bytes: Option<usize>) -> Limits {
+    let habits = dialect.habits();
+    // The dialect's own limit already leaves its margin; a profile or machine names the whole buffer.
+    let whole = reported_bytes.or(profile.stream.receive_buffer_bytes);
+    let margin = if habits.numbered { 10 } else { 1 };
+    let bytes = whole.map_or(habits.window.bytes, |bytes| bytes.saturating_sub(margin).max(1));
+    Limits { lines: profile.stream.window_lines.unwrap_or(habits.window.lines).max(1), bytes }
+}

@@ -1,0 +1,163 @@
+//! A run: the commands of a job, or the few lines that end one safely, and how far they got.
+
+use crate::history::History;
+use crate::moment::Moment;
+use crate::notice::Notice;
+use crate::snapshot::{Cause, JobPhase, Progress};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The machine's line counter is being set to zero.
+    Counter,
+    /// Lines are being said.
+    Streaming,
+    /// Every line was answered; the end of motion is not proven yet.
+    Proving,
+    /// A hold was asked for.
+    Holding,
+    /// Standing still.
+    Held,
+    /// Being ended early: hold, then drop what the machine has queued.
+    Cancelling,
+}
+
+/// How a job ends once the machine has been made safe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// `Cancelled` or `Failed`.
+    pub phase: JobPhase,
+    /// Why.
+    pub notice: Option<Notice>,
+}
+
+/// A machine's request to say a line again, while its late answers are still coming in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Resync {
+    /// Ordinal the machine wants.
+    pub(super) ordinal: u64,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) progress: Progress,
+    pub(super) history: History,
+    pub(super) stage: Stage,
+    /// Present once the job is over and its safe end is being said: how it will be called.
+    pub(super) ending: Option<Ending>,
+    /// Whether lines come from a file (a job) or were all given at once (a safe end).
+    pub(super) from_file: bool,
+    /// Commands before the ones that prove the end of motion.
+    pub(super) commands: Option<u64>,
+    /// Highest ordinal written.
+    pub(super) sent: u64,
+    /// Highest ordinal answered.
+    pub(super) accepted: u64,
+    pub(super) resync: Option<Resync>,
+    /// Rewinds to the same ordinal in a row, for the budget.
+    pub(super) rewinds: u32,
+    pub(super) last_rewind: u64,
+    /// The last command said must be answered before the next one.
+    pub(super) alone: bool,
+    /// Who caused the hold.
+    pub(super) hold_cause: Cause,
+    /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
+    pub(super) idle_reports: u32,
+    pub(super) position_seen: bool,
+    /// Questions about an overdue answer, without any since.
+    pub(super) probes: u32,
+    /// Stage to return to on resume.
+    pub(super) held_from: Stage,
+    /// The first program line to run; earlier ones are skipped.
+    pub(super) from_line: u64,
+}
+
+impl Run {
+    pub(super) fn job(id: String, lines: u64, from_line: u64, numbered: bool, now: Moment) -> Self {
+        let stage = if numbered { Stage::Counter } else { Stage::Streaming };
+        Self {
+            progress: Progress {
+                job: id,
+                phase: JobPhase::Running,
+                lines,
+                commands: 0,
+                sent: 0,
+                accepted: 0,
+                executed: 0,
+                executed_line: 0,
+                bytes: 0,
+                resends: 0,
+                refused: 0,
+                started_at: now,
+                ended_at: None,
+            },
+            history: History::default(),
+            stage,
+            ending: None,
+            from_file: true,
+            commands: None,
+            sent: 0,
+            accepted: 0,
+            resync: None,
+            rewinds: 0,
+            last_rewind: 0,
+            alone: false,
+            hold_cause: Cause::Asked,
+            idle_reports: 0,
+            position_seen: false,
+            probes: 0,
+            held_from: stage,
+            from_line,
+        }
+    }
+
+    /// The same job once it is over: a few lines of its own, counted apart from the job's.
+    pub(super) fn safe_end(of: &Self, ending: Ending, numbered: bool) -> Self {
+        let mut run = Self::job(of.progress.job.clone(), 0, 1, numbered, of.progress.started_at);
+        run.progress = of.progress.clone();
+        run.from_file = false;
+        run.ending = Some(ending);
+        run
+    }
+
+    pub(super) fn is_safe_end(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether every line and every proving command was answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.history.is_sent() && self.accepted + 1 >= self.history.end()
+    }
+
+    /// The job's numbers now.
+    #[expect(clippy::unnecessary_wraps, reason = "stands where an optional progress is wanted")]
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let mut progress = self.progress.clone();
+        if !self.is_safe_end() {
+            let all = self.commands.unwrap_or(u64::MAX);
+            progress.sent = self.sent.min(all);
+            progress.accepted = self.accepted.min(all);
+            progress.commands = self.commands.unwrap_or(0);
+            progress.phase = match self.stage {
+                Stage::Held | Stage::Holding => JobPhase::Held,
+                _ => JobPhase::Running,
+            };
+        }
+        Some(progress)
+    }
+
+    /// Raises the executed count to what evidence supports: `accepted` less what may still be in the planner.
+    pub(super) fn executed_at_least(&mut self, ordinal: u64) {
+        if self.is_safe_end() {
+            return;
+        }
+        let ordinal = ordinal.min(self.accepted).min(self.commands.unwrap_or(u64::MAX));
+        if ordinal > self.progress.executed {
+            self.progress.executed = ordinal;
+            if let Some(command) = self.history.command(ordinal) {
+                self.progress.executed_line = command.program_line;
+            }
+        }
+    }
+}
