@@ -87,6 +87,16 @@ impl Window {
         self.in_flight.front().map(|(frame, _)| *frame)
     }
 
+    /// Whether a question how the machine is has no answer yet.
+    pub fn has_query(&self) -> bool {
+        self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(Aside::Query))
+    }
+
+    /// Whether a word a person asked for has no answer yet.
+    pub fn has_word(&self) -> bool {
+        self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(Aside::Word))
+    }
+
     /// Whether every frame was answered.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty()

@@ -49,7 +49,7 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
 fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
     let Some(heat) = &profile.heat else { return Ok(()) };
     let block = Block::new(text);
-    let Some(code) = block.codes().find(|(letter, _)| *letter == b'M').map(|(_, tenths)| tenths) else {
+    let Some(code) = block.codes().find(|(letter, _)| *letter == 'M').map(|(_, tenths)| tenths) else {
         return Ok(());
     };
     let max_c = match code {
@@ -58,7 +58,7 @@ fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
         1410 | 1910 => heat.chamber_max_c.unwrap_or(0.0),
         _ => return Ok(()),
     };
-    let asked_c = [b'S', b'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);
+    let asked_c = ['S', 'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);
     if asked_c > max_c {
         return Err(refusal(
             "interlock.too_hot",

@@ -4,14 +4,23 @@
 //! nothing and reads no clock; it is all there is without the `io` feature. The impure half (links, the shell)
 //! moves bytes and time between the world and a session, and decides nothing.
 
+pub mod dialect;
 pub mod event;
+pub mod flow;
+pub mod history;
+pub mod interlock;
 pub mod moment;
 pub mod notice;
 pub mod request;
+pub mod session;
 pub mod snapshot;
 
 #[cfg(feature = "io")]
+pub mod link;
+#[cfg(feature = "io")]
 pub mod machine;
+#[cfg(feature = "io")]
+mod program;
 #[cfg(feature = "io")]
 pub mod shell;
 
@@ -20,4 +29,11 @@ pub use gcode_tools::profile;
 pub use moment::Moment;
 pub use notice::Notice;
 pub use request::{Answer, Denied, Request};
+pub use session::Session;
 pub use snapshot::{Snapshot, State};
+
+/// Whether an event changes what a snapshot's first lines say, so that it is published at once.
+#[cfg(feature = "io")]
+pub(crate) fn state_change(event: &Event) -> bool {
+    matches!(event.kind, EventKind::State { .. } | EventKind::Job { .. } | EventKind::Connected { .. })
+}

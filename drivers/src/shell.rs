@@ -1,32 +1,375 @@
 //! The thread that moves bytes and time between a link and a session; it decides nothing.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::io::ReadBuf;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Sleep;
 
-use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Setup};
+use crate::event::Event;
+use crate::link::{self, Address, Opened, Wire};
+use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, Setup};
 use crate::moment::Moment;
-use crate::request::Denied;
+use crate::notice::Notice;
+use crate::program::{Chunk, Piece, ProgramReader, unreadable};
+use crate::request::{Answer, Denied, Request};
+use crate::session::{Input, Session};
 use crate::snapshot::Snapshot;
+use crate::{dialect, state_change};
+
+/// Bytes read from a link at once: more than a fast machine says between two wake-ups.
+const READ_BYTES: usize = 4096;
+
+/// Least time between two snapshots that differ in numbers only. A page refreshes four times a second; a change of
+/// state is published at once.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// Waits between attempts to open a link: quick for a re-plugged cable, slow for a machine that is switched off.
+const REOPEN_FIRST: Duration = Duration::from_millis(500);
+const REOPEN_LAST: Duration = Duration::from_secs(5);
 
 /// Starts the thread of one machine. It connects, reconnects and serves requests until every handle is dropped.
 ///
 /// # Errors
-/// The operating system could not start a thread.
-pub fn spawn(setup: Setup) -> std::io::Result<Machine> {
-    let (_snapshot_in, snapshot) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
-    let (events, _) = broadcast::channel(EVENT_RING);
-    let (inbox, mut orders) = mpsc::channel(INBOX_REQUESTS);
-    let (emergency, _stops) = mpsc::channel(1);
-    #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
-    let epoch = SystemTime::now();
-    let machine = Machine { setup, epoch, snapshot, events, inbox, emergency };
-    std::thread::Builder::new().name(machine.name().to_owned()).spawn(move || {
-        while let Some(order) = orders.blocking_recv() {
-            tracing::debug!(request = ?order.request, program = ?order.program, "denied");
-            let _ = order.answer.send(Err(Denied::Offline));
-        }
+/// The profile names a dialect that does not exist, or the operating system could not start a thread.
+pub fn spawn(setup: Setup) -> io::Result<Machine> {
+    let dialect = dialect::named(&setup.profile.dialect).ok_or_else(|| {
+        let known: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.habits().name).collect();
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("There is no dialect `{}`; known: {}.", setup.profile.dialect, known.join(", ")),
+        )
     })?;
+    let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
+    let (events, _) = broadcast::channel(EVENT_RING);
+    let (inbox, orders) = mpsc::channel(INBOX_REQUESTS);
+    let (emergency, stops) = mpsc::channel(1);
+    #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
+    let (epoch, started) = (SystemTime::now(), Instant::now());
+    let machine = Machine { setup: setup.clone(), epoch, snapshot, events: events.clone(), inbox, emergency };
+    let name = setup.name.clone();
+    let shell = Shell {
+        session: Session::new(dialect, Arc::clone(&setup.profile), Moment::ZERO),
+        address: Address { port: setup.port.clone(), baud: setup.baud.unwrap_or(setup.profile.serial.baud) },
+        setup,
+        started,
+        snapshots,
+        published_at: Moment::ZERO,
+        events,
+        orders,
+        stops,
+        outbox: Outbox::default(),
+        program: None,
+        chunk: Chunk::default(),
+        answers: Vec::new(),
+        due: None,
+    };
+    std::thread::Builder::new().name(name).spawn(move || shell.live())?;
     Ok(machine)
+}
+
+/// Bytes that wait to be written.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    /// Puts bytes in front of everything that waits, and drops what waits if it belongs to a job that is over.
+    fn put_first(&mut self, urgent: &[u8], discard: bool) {
+        if discard {
+            self.bytes.truncate(self.written);
+        }
+        self.bytes.drain(..self.written);
+        self.written = 0;
+        self.bytes.splice(0..0, urgent.iter().copied());
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.written = 0;
+        }
+    }
+}
+
+/// What a wait ended with.
+enum Happening {
+    Stop(oneshot::Sender<Answer>),
+    Order(Order),
+    Heard(usize),
+    Piece(Option<Piece>),
+    Due,
+    Lost(Option<io::Error>),
+    /// Every handle is gone.
+    Abandoned,
+}
+
+/// Why a conversation ended.
+enum End {
+    Lost(Option<io::Error>),
+    Abandoned,
+}
+
+struct Shell {
+    setup: Setup,
+    address: Address,
+    session: Session,
+    started: Instant,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    published_at: Moment,
+    events: broadcast::Sender<Event>,
+    orders: mpsc::Receiver<Order>,
+    stops: mpsc::Receiver<oneshot::Sender<Answer>>,
+    outbox: Outbox,
+    program: Option<ProgramReader>,
+    chunk: Chunk,
+    /// Answers to give once the bytes they stand for are written.
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    due: Option<(Moment, Pin<Box<Sleep>>)>,
+}
+
+impl Shell {
+    fn now(&self) -> Moment {
+        Moment::ZERO + self.started.elapsed()
+    }
+
+    /// The life of the thread.
+    fn live(mut self) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, machine = %self.setup.name, "no runtime for this machine");
+                return;
+            }
+        };
+        runtime.block_on(async {
+            let mut wait = REOPEN_FIRST;
+            loop {
+                match self.connect().await {
+                    Ok(opened) => {
+                        wait = REOPEN_FIRST;
+                        let may_reset = opened.may_reset && self.setup.profile.serial.resets_on_open;
+                        match self.converse(opened.wire, may_reset).await {
+                            End::Abandoned => return,
+                            End::Lost(error) => self.link_down(link::lost(&self.address.port, error.as_ref())),
+                        }
+                    }
+                    Err(notice) => self.link_down(notice),
+                }
+                if !self.rest(wait).await {
+                    return;
+                }
+                wait = (wait * 2).min(REOPEN_LAST);
+            }
+        });
+    }
+
+    async fn connect(&self) -> Result<Opened, Notice> {
+        link::open(&self.address).await
+    }
+
+    fn link_down(&mut self, notice: Notice) {
+        let now = self.now();
+        tracing::warn!(machine = %self.setup.name, %notice, "no link");
+        self.outbox = Outbox::default();
+        self.session.handle(now, Input::LinkDown(notice));
+        self.publish(now, true);
+    }
+
+    /// Waits before the next attempt, answering whoever asks. False when there is nobody left to serve.
+    async fn rest(&mut self, wait: Duration) -> bool {
+        // A one-shot conversation is not opened again, and says so to all who ask.
+        let reconnect = self.setup.reconnect;
+        let until = tokio::time::sleep(wait);
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until, if reconnect => return true,
+                stop = self.stops.recv() => match stop {
+                    Some(answer) => { let _ = answer.send(Err(Denied::Offline)); }
+                    None => return false,
+                },
+                order = self.orders.recv() => match order {
+                    Some(order) => { let _ = order.answer.send(Err(Denied::Offline)); }
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    /// One conversation, from an open link to its loss.
+    async fn converse(&mut self, mut wire: Box<dyn Wire>, may_reset: bool) -> End {
+        let now = self.now();
+        self.session.handle(now, Input::LinkUp { may_reset });
+        let mut heard = [0_u8; READ_BYTES];
+        loop {
+            self.take_outputs();
+            let happening = poll_fn(|context| self.poll(context, wire.as_mut(), &mut heard)).await;
+            let now = self.now();
+            match happening {
+                Happening::Stop(answer) => {
+                    let said = self.session.request(now, Request::Stop);
+                    self.program = None;
+                    self.answers.push((answer, said));
+                }
+                Happening::Order(order) => self.order(now, order),
+                Happening::Heard(count) => self.session.handle(now, Input::Bytes(&heard[..count])),
+                Happening::Piece(piece) => self.piece(now, piece),
+                Happening::Due => self.session.handle(now, Input::Time),
+                Happening::Lost(error) => return End::Lost(error),
+                Happening::Abandoned => return End::Abandoned,
+            }
+            self.feed();
+        }
+    }
+
+    /// Takes what the session wants written and told.
+    fn take_outputs(&mut self) {
+        if let Some(urgent) = self.session.take_urgent() {
+            self.outbox.put_first(&urgent.bytes, urgent.discard);
+        }
+        self.session.take_wire(&mut self.outbox.bytes);
+        let mut changed = false;
+        while let Some(event) = self.session.poll_event() {
+            changed |= state_change(&event);
+            // Nobody listening is no error.
+            let _ = self.events.send(event);
+        }
+        let now = self.now();
+        self.publish(now, changed);
+    }
+
+    fn publish(&mut self, now: Moment, at_once: bool) {
+        if !at_once && now.since(self.published_at) < PUBLISH_EVERY {
+            return;
+        }
+        self.published_at = now;
+        self.snapshots.send_replace(Arc::new(self.session.snapshot()));
+    }
+
+    fn order(&mut self, now: Moment, order: Order) {
+        let Order { request, program, answer } = order;
+        let answered = match (&request, program) {
+            (Request::Start(job), Some(path)) => match ProgramReader::start(&path, job.from_line) {
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), "a program cannot be opened");
+                    Err(Denied::Unreadable)
+                }
+                Ok(reader) => self.session.request(now, request).map(|()| {
+                    self.program = Some(reader);
+                    self.chunk = Chunk::default();
+                }),
+            },
+            (Request::Start(_), None) => Err(Denied::Unreadable),
+            _ => self.session.request(now, request),
+        };
+        self.answers.push((answer, answered));
+    }
+
+    fn piece(&mut self, now: Moment, piece: Option<Piece>) {
+        match piece {
+            Some(Piece::Chunk(chunk)) => self.chunk = chunk,
+            // The reader is kept: a machine may still ask for a line long past.
+            Some(Piece::End) => self.session.handle(now, Input::ProgramEnd),
+            Some(Piece::Trouble(notice)) => {
+                self.program = None;
+                self.session.handle(now, Input::ProgramTrouble(notice));
+            }
+            // The reader ended without saying so: its thread is gone.
+            None => {
+                self.program = None;
+                self.session.handle(now, Input::ProgramTrouble(unreadable("its reader stopped")));
+            }
+        }
+    }
+
+    /// Gives the session as much of the program as it wants.
+    fn feed(&mut self) {
+        if let Some(line) = self.session.take_reread() {
+            self.chunk = Chunk::default();
+            let restarted = self.program.as_mut().map(|program| program.restart(line));
+            if let Some(Err(error)) = restarted {
+                self.program = None;
+                let now = self.now();
+                self.session.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
+            }
+        }
+        let mut fed = false;
+        let now = self.now();
+        while self.session.wants_program() {
+            let Some((number, bytes)) = self.chunk.next_line() else { break };
+            self.session.handle(now, Input::ProgramLine { number, bytes });
+            fed = true;
+        }
+        if fed {
+            self.session.program_fed(now);
+        }
+    }
+
+    /// Waits for whatever comes first. The order is the order of importance: a stop, the bytes that wait, the
+    /// requests of people, the machine, the program, time.
+    fn poll(&mut self, context: &mut Context<'_>, wire: &mut dyn Wire, heard: &mut [u8]) -> Poll<Happening> {
+        match self.stops.poll_recv(context) {
+            Poll::Ready(Some(answer)) => return Poll::Ready(Happening::Stop(answer)),
+            Poll::Ready(None) => return Poll::Ready(Happening::Abandoned),
+            Poll::Pending => {}
+        }
+        while !self.outbox.is_empty() {
+            match Pin::new(&mut *wire).poll_write(context, &self.outbox.bytes[self.outbox.written..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Happening::Lost(None)),
+                Poll::Ready(Ok(count)) => self.outbox.wrote(count),
+                Poll::Ready(Err(error)) => return Poll::Ready(Happening::Lost(Some(error))),
+                Poll::Pending => break,
+            }
+        }
+        for (answer, answered) in self.answers.drain(..) {
+            let _ = answer.send(answered);
+        }
+        match self.orders.poll_recv(context) {
+            Poll::Ready(Some(order)) => return Poll::Ready(Happening::Order(order)),
+            Poll::Ready(None) => return Poll::Ready(Happening::Abandoned),
+            Poll::Pending => {}
+        }
+        let mut buffer = ReadBuf::new(heard);
+        match Pin::new(&mut *wire).poll_read(context, &mut buffer) {
+            // A serial port that is unplugged reads zero bytes for ever.
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Happening::Lost(None)),
+            Poll::Ready(Ok(())) => return Poll::Ready(Happening::Heard(buffer.filled().len())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Happening::Lost(Some(error))),
+            Poll::Pending => {}
+        }
+        if let Some(program) = self.program.as_mut().filter(|_| self.session.wants_program()) {
+            if let Poll::Ready(piece) = program.pieces.poll_recv(context) {
+                return Poll::Ready(Happening::Piece(piece));
+            }
+        }
+        self.poll_due(context)
+    }
+
+    fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<Happening> {
+        let publish_at = self.published_at + PUBLISH_EVERY;
+        let at = self.session.deadline().map_or(publish_at, |deadline| deadline.min(publish_at));
+        let wake = tokio::time::Instant::from_std(self.started + Duration::from_micros(at.0));
+        let (set, sleep) = self.due.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(wake))));
+        if *set != at {
+            *set = at;
+            sleep.as_mut().reset(wake);
+        }
+        sleep.as_mut().poll(context).map(|()| {
+            self.due = None;
+            Happening::Due
+        })
+    }
 }

@@ -32,7 +32,7 @@ pub(super) struct Grbl;
 static HABITS: Habits = Habits {
     name: "grbl",
     numbered: false,
-    reset_counter: None,
+    counter: None,
     // RX_BUFFER_SIZE is 128 (`serial.h`); the ring is allocated one byte larger (RX_RING_BUFFER), so 128 fit.
     // One is left free, as the interface document advises.
     window: Limits { lines: 64, bytes: 127 },
@@ -234,9 +234,9 @@ mod test {
 
     #[test]
     fn a_full_status_report_is_read_field_by_field() {
-        let Reply::Status(status) =
-            read(b"<Hold:1|MPos:1.250,-2.000,0.000|Bf:13,98|Ln:99|FS:600,1000|Pn:XD|WCO:1.000,2.000,3.000|Ov:120,50,90>")
-        else {
+        let Reply::Status(status) = read(
+            b"<Hold:1|MPos:1.250,-2.000,0.000|Bf:13,98|Ln:99|FS:600,1000|Pn:XD|WCO:1.000,2.000,3.000|Ov:120,50,90>",
+        ) else {
             panic!()
         };
         assert_eq!(status.condition, Some(Condition::Holding));

@@ -20,7 +20,7 @@
 
 use std::io::Write as _;
 
-use super::{Asking, Calm, Dialect, Habits, MotionEnd, Reply, Spelling, Word, printable};
+use super::{Asking, Calm, Counter, Dialect, Habits, MotionEnd, Reply, Spelling, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
@@ -33,7 +33,7 @@ pub(super) struct Marlin;
 static HABITS: Habits = Habits {
     name: "marlin",
     numbered: true,
-    reset_counter: Some("M110 N0"),
+    counter: Some(Counter { reset: "M110 N0", proof: "M105" }),
     // RX_BUFFER_SIZE is 128 on AVR unless configured (`HAL/AVR/MarlinSerial.h`), of which one byte tells full
     // from empty; BUFSIZE is 4 commands (`Configuration_adv.h`). Nine bytes are kept free for one question when
     // answers are overdue (see the session's `probe`).
@@ -75,7 +75,8 @@ impl Dialect for Marlin {
         match word {
             // The line end first: the word must stand at the start of a line, whatever was half-written before.
             Calm::Halt => Spelling::Realtime(b"\nM112\n".to_vec()),
-            Calm::StopWaiting => Spelling::Realtime(b"\nM108\n".to_vec()),
+            // Answered like any other line.
+            Calm::StopWaiting => Spelling::Lines(vec!["M108".to_owned()]),
             // Marlin has no feed hold: what is planned runs on, and nothing more is said.
             Calm::Hold | Calm::Query | Calm::Drop => Spelling::None,
         }
@@ -189,11 +190,19 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
 fn read_error(text: &[u8]) -> Reply {
     let lower = text.to_ascii_lowercase();
     let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
-    if has("checksum mismatch") || has("line number is not last") || has("no checksum with line") || has("no line number")
+    if has("checksum mismatch")
+        || has("line number is not last")
+        || has("no checksum with line")
+        || has("no line number")
     {
         return Reply::ChecksumError;
     }
-    if has("halted") || has("kill") || has("heating failed") || has("thermal runaway") || has("maxtemp") || has("mintemp")
+    if has("halted")
+        || has("kill")
+        || has("heating failed")
+        || has("thermal runaway")
+        || has("maxtemp")
+        || has("mintemp")
     {
         return Reply::Halted { text: printable(text) };
     }
@@ -335,10 +344,7 @@ mod test {
         assert_eq!(replies.len(), 2);
         assert_eq!(
             replies[1],
-            Reply::Temperatures(vec![
-                ("tool0".into(), 201.3, Some(210.0)),
-                ("bed".into(), 59.8, Some(60.0)),
-            ])
+            Reply::Temperatures(vec![("tool0".into(), 201.3, Some(210.0)), ("bed".into(), 59.8, Some(60.0)),])
         );
     }
 
@@ -380,9 +386,6 @@ mod test {
 
     #[test]
     fn a_position_report_is_read_up_to_the_step_counts() {
-        assert_eq!(
-            heard("X:10.00 Y:-4.00 Z:0.20 E:1.00 Count X:800 Y:0 Z:80"),
-            [Reply::Position([10.0, -4.0, 0.2])]
-        );
+        assert_eq!(heard("X:10.00 Y:-4.00 Z:0.20 E:1.00 Count X:800 Y:0 Z:80"), [Reply::Position([10.0, -4.0, 0.2])]);
     }
 }

@@ -92,6 +92,16 @@ pub enum Asking {
     },
 }
 
+/// How a machine's line counter is set, and how it is made sure that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// Sets the counter to zero.
+    pub reset: &'static str,
+    /// A harmless question, said as line 1: only a machine that waits for line 1 takes it. Without it, a damaged
+    /// reset and a doubled answer together could make the machine skip the first lines of a job.
+    pub proof: &'static str,
+}
+
 /// How a firmware converses: data, so that the session needs no firmware's name.
 #[derive(Debug)]
 pub struct Habits {
@@ -99,8 +109,8 @@ pub struct Habits {
     pub name: &'static str,
     /// Whether lines of a job carry a number and a checksum and can be asked for again.
     pub numbered: bool,
-    /// The command that sets the machine's line counter to zero, where lines are numbered.
-    pub reset_counter: Option<&'static str>,
+    /// How the machine's line counter is set before a job, where lines are numbered.
+    pub counter: Option<Counter>,
     /// How much may be in flight when neither profile nor machine says otherwise.
     pub window: Limits,
     /// Longest command the machine takes, without line end.

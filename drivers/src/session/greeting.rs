@@ -23,6 +23,9 @@ const GREET_TRIES: u32 = 6;
 /// Between attempts once the silence was told.
 const GREET_SLOWLY: Duration = Duration::from_secs(10);
 
+/// Between questions while only the end of motion is waited for: nothing else is on the wire then.
+const PROVING_EVERY: Duration = Duration::from_millis(100);
+
 /// What a greeting has heard so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Greeting {
@@ -96,10 +99,7 @@ impl Session {
     pub(super) fn wrong_machine(&mut self, other: &'static str) {
         let notice = Notice::new(
             "machine.wrong",
-            format!(
-                "The machine on this port speaks {other}; {} is configured.",
-                self.dialect.habits().name
-            ),
+            format!("The machine on this port speaks {other}; {} is configured.", self.dialect.habits().name),
             "No job was sent and none will be.",
             "Check that the cable leads to the right machine, or correct the dialect in the configuration.",
         );
@@ -152,7 +152,8 @@ impl Session {
         if matches!(self.phase, Phase::Offline | Phase::Greeting(_) | Phase::Wrong | Phase::Halted) {
             return;
         }
-        self.deadlines.ask = Some(self.now + self.ask_interval());
+        let proving = self.run.as_ref().is_some_and(|run| run.stage == super::Stage::Proving);
+        self.deadlines.ask = Some(self.now + if proving { PROVING_EVERY } else { self.ask_interval() });
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
             Asking::Commands { commands, .. } => {

@@ -127,6 +127,8 @@ pub struct Session {
     window: Window,
     asides: VecDeque<(Aside, String)>,
     run: Option<Run>,
+    /// How the job will be called once a cancel has reached its safe end.
+    pending_ending: Option<Ending>,
     /// The last condition the machine reported by itself, and to which question.
     condition: Option<Condition>,
     /// Work offset, which Grbl reports only now and then.
@@ -159,6 +161,7 @@ impl Session {
             window,
             asides: VecDeque::new(),
             run: None,
+            pending_ending: None,
             condition: None,
             work_offset: [0.0; 3],
             needs_person: false,
@@ -311,7 +314,9 @@ impl Session {
 
     fn ask_interval(&self) -> Duration {
         Duration::from_millis(match self.dialect.habits().asking {
-            crate::dialect::Asking::Realtime { every_ms } | crate::dialect::Asking::Commands { every_ms, .. } => every_ms,
+            crate::dialect::Asking::Realtime { every_ms } | crate::dialect::Asking::Commands { every_ms, .. } => {
+                every_ms
+            }
         })
     }
 
@@ -380,9 +385,7 @@ impl Session {
             self.work_offset = offset;
         }
         let offset = self.work_offset;
-        let shifted = |position: [f64; 3], sign: f64| {
-            std::array::from_fn(|axis| position[axis] + sign * offset[axis])
-        };
+        let shifted = |position: [f64; 3], sign: f64| std::array::from_fn(|axis| position[axis] + sign * offset[axis]);
         if let Some(position) = status.machine_position {
             self.known.position_mm = Some(Reading::fresh(position, self.now));
             self.known.work_position_mm = Some(Reading::fresh(shifted(position, -1.0), self.now));

@@ -48,7 +48,7 @@ pub(super) struct Run {
     pub(super) ending: Option<Ending>,
     /// Whether lines come from a file (a job) or were all given at once (a safe end).
     pub(super) from_file: bool,
-    /// Commands before the ones that prove the end of motion.
+    /// The program's commands: all but the lead and those that prove the end of motion. Known at the program's end.
     pub(super) commands: Option<u64>,
     /// Highest ordinal written.
     pub(super) sent: u64,
@@ -58,8 +58,12 @@ pub(super) struct Run {
     /// Rewinds to the same ordinal in a row, for the budget.
     pub(super) rewinds: u32,
     pub(super) last_rewind: u64,
-    /// The last command said must be answered before the next one.
-    pub(super) alone: bool,
+    /// Present while a command is in flight that must be answered before the next one: how long that may take.
+    pub(super) alone_until: Option<Moment>,
+    /// Commands in front of the program's own: the line that proves the counter.
+    pub(super) lead: u64,
+    /// What the machine had queued was dropped already.
+    pub(super) dropped: bool,
     /// Who caused the hold.
     pub(super) hold_cause: Cause,
     /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
@@ -102,7 +106,9 @@ impl Run {
             resync: None,
             rewinds: 0,
             last_rewind: 0,
-            alone: false,
+            alone_until: None,
+            lead: 0,
+            dropped: false,
             hold_cause: Cause::Asked,
             idle_reports: 0,
             position_seen: false,
@@ -136,8 +142,8 @@ impl Run {
         let mut progress = self.progress.clone();
         if !self.is_safe_end() {
             let all = self.commands.unwrap_or(u64::MAX);
-            progress.sent = self.sent.min(all);
-            progress.accepted = self.accepted.min(all);
+            progress.sent = self.sent.saturating_sub(self.lead).min(all);
+            progress.accepted = self.accepted.saturating_sub(self.lead).min(all);
             progress.commands = self.commands.unwrap_or(0);
             progress.phase = match self.stage {
                 Stage::Held | Stage::Holding => JobPhase::Held,
@@ -152,10 +158,10 @@ impl Run {
         if self.is_safe_end() {
             return;
         }
-        let ordinal = ordinal.min(self.accepted).min(self.commands.unwrap_or(u64::MAX));
-        if ordinal > self.progress.executed {
-            self.progress.executed = ordinal;
-            if let Some(command) = self.history.command(ordinal) {
+        let count = ordinal.min(self.accepted).saturating_sub(self.lead).min(self.commands.unwrap_or(u64::MAX));
+        if count > self.progress.executed {
+            self.progress.executed = count;
+            if let Some(command) = self.history.command(count + self.lead) {
                 self.progress.executed_line = command.program_line;
             }
         }

@@ -1,0 +1,384 @@
+//! What a machine says, and what it means for the conversation.
+
+use super::{HEARD_LINE_MAX, Phase, Session, Stage};
+use crate::dialect::{self, Condition, Reply, Status};
+use crate::event::EventKind;
+use crate::flow::{Aside, Frame};
+use crate::interlock::{self, Response, Trouble};
+use crate::notice::Notice;
+use crate::profile::OnError;
+use crate::session::run::Run;
+use crate::snapshot::{Cause, JobPhase, Reading, Temperature};
+
+/// Heaters kept. No firmware drives more.
+const HEATERS_MAX: usize = 16;
+
+impl Session {
+    /// Cuts what arrives into lines. Any bytes mean something, if only chatter.
+    pub(super) fn hear_bytes(&mut self, bytes: &[u8]) {
+        self.known.link.bytes_in += bytes.len() as u64;
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+            let (line, after) = rest.split_at(end);
+            rest = &after[1..];
+            if std::mem::take(&mut self.partial_overlong) {
+                self.partial.clear();
+                self.known.link.chatter += 1;
+            } else if self.partial.is_empty() {
+                self.hear_line(line);
+            } else {
+                self.keep_partial(line);
+                let line = std::mem::take(&mut self.partial);
+                self.hear_line(&line);
+                self.partial = line;
+                self.partial.clear();
+            }
+        }
+        self.keep_partial(rest);
+    }
+
+    fn keep_partial(&mut self, bytes: &[u8]) {
+        let room = HEARD_LINE_MAX.saturating_sub(self.partial.len());
+        self.partial_overlong |= bytes.len() > room;
+        self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn hear_line(&mut self, line: &[u8]) {
+        if line.is_empty() || matches!(self.phase, Phase::Offline | Phase::Wrong) {
+            return;
+        }
+        // The answer to almost every line of a job; everything else takes the long way.
+        if line != b"ok" {
+            if let Some(other) = dialect::of_line(line) {
+                if other.habits().name != self.dialect.habits().name {
+                    return self.wrong_machine(other.habits().name);
+                }
+            }
+        }
+        let mut heard = std::mem::take(&mut self.heard);
+        self.dialect.read(line, &mut heard);
+        for reply in heard.drain(..) {
+            if matches!(self.phase, Phase::Greeting(_)) {
+                self.hear_greeting(reply);
+            } else {
+                self.hear(reply);
+            }
+        }
+        self.heard = heard;
+    }
+
+    fn hear(&mut self, reply: Reply) {
+        match reply {
+            Reply::Ok { number, planner_free } => self.hear_ok(number, planner_free),
+            Reply::Refused { code, sentence } => self.hear_refusal(code, sentence),
+            Reply::Resend { number } => self.hear_resend(number),
+            Reply::ChecksumError => {
+                self.known.link.checksum_errors += 1;
+                self.sign_of_life();
+            }
+            Reply::Busy => {
+                self.needs_person = false;
+                self.sign_of_life();
+            }
+            Reply::NeedsPerson => {
+                self.sign_of_life();
+                if !std::mem::replace(&mut self.needs_person, true) {
+                    self.attention("machine.waits_for_person", "The machine waits for a person.");
+                }
+            }
+            Reply::Status(status) => self.hear_status(&status),
+            Reply::Started => self.hear_restart(),
+            Reply::Alarm { code, sentence } => self.hear_alarm(code, sentence),
+            Reply::Halted { text } => self.halted(&text),
+            Reply::Identity(_) => {}
+            other => self.note_report(&other),
+        }
+    }
+
+    /// Replies that only report: they change what is known, not where the conversation stands.
+    pub(super) fn note_report(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Position(position) => {
+                self.known.position_mm = Some(Reading::fresh(*position, self.now));
+                self.known.generation += 1;
+                self.position_proof();
+            }
+            Reply::Temperatures(temperatures) => {
+                for (heater, actual, target) in temperatures {
+                    self.note_temperature(heater, *actual, *target);
+                }
+                self.known.generation += 1;
+            }
+            Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
+            Reply::Chatter => self.known.link.chatter += 1,
+            _ => {}
+        }
+    }
+
+    fn note_temperature(&mut self, heater: &str, actual_c: f64, target_c: Option<f64>) {
+        let reading = Temperature { heater: heater.to_owned(), actual_c: Reading::fresh(actual_c, self.now), target_c };
+        let known = &mut self.known.temperatures;
+        match known.iter().position(|known| known.heater == heater) {
+            Some(place) => known[place] = reading,
+            None if known.len() < HEATERS_MAX => known.push(reading),
+            None => {}
+        }
+    }
+
+    fn hear_ok(&mut self, number: Option<u64>, planner_free: Option<u32>) {
+        if self.condition.is_none() {
+            self.needs_person = false;
+        }
+        if let Some(number) = number {
+            // An answer that names its line settles every earlier one too: their answers were lost on the way.
+            while let Some(Frame::Job(ordinal)) = self.window.oldest() {
+                if ordinal >= number {
+                    break;
+                }
+                self.known.link.answers_lost += 1;
+                self.window.answered();
+                self.accepted(ordinal);
+            }
+            if self.window.oldest().is_some_and(|oldest| matches!(oldest, Frame::Job(ordinal) if ordinal > number)) {
+                self.known.link.answers_extra += 1;
+                return;
+            }
+        }
+        match self.window.answered() {
+            None => self.known.link.answers_extra += 1,
+            Some(Frame::Job(ordinal)) => self.accepted(ordinal),
+            Some(Frame::Aside(aside)) => self.aside_answered(aside),
+        }
+        if let Some(free) = planner_free {
+            self.planner_evidence(free);
+        }
+        self.sign_of_life();
+    }
+
+    fn accepted(&mut self, ordinal: u64) {
+        let planner_blocks = u64::from(self.planner_blocks());
+        let Some(run) = &mut self.run else { return };
+        run.accepted = run.accepted.max(ordinal);
+        run.alone_until = None;
+        // Only reports that follow the last answer can prove that its motion is over.
+        run.idle_reports = 0;
+        run.executed_at_least(run.accepted.saturating_sub(planner_blocks));
+    }
+
+    fn aside_answered(&mut self, aside: Aside) {
+        let Some(run) = &mut self.run else { return };
+        match (aside, run.stage) {
+            (Aside::CounterReset, Stage::Counter) => run.stage = Stage::Streaming,
+            (Aside::CounterReset, _) if run.held_from == Stage::Counter => run.held_from = Stage::Streaming,
+            (Aside::HoldProof, Stage::Holding) => {
+                run.stage = Stage::Held;
+                self.told_job_phase(JobPhase::Held, None);
+            }
+            _ => {}
+        }
+    }
+
+    fn planner_blocks(&self) -> u32 {
+        let reported = self.known.identity.as_ref().and_then(|identity| identity.planner_blocks);
+        reported.unwrap_or(self.profile.motion.planner_blocks.max(self.dialect.habits().planner_blocks))
+    }
+
+    /// Free planner blocks bound what is accepted but not executed yet.
+    fn planner_evidence(&mut self, free: u32) {
+        let waiting = u64::from(self.planner_blocks().saturating_sub(free));
+        if let Some(run) = &mut self.run {
+            run.executed_at_least(run.accepted.saturating_sub(waiting));
+        }
+    }
+
+    fn hear_refusal(&mut self, code: String, sentence: String) {
+        let frame = self.window.answered();
+        self.sign_of_life();
+        let line = match (frame, &mut self.run) {
+            (Some(Frame::Job(ordinal)), Some(run)) => {
+                run.accepted = run.accepted.max(ordinal);
+                run.alone_until = None;
+                run.progress.refused += 1;
+                run.history.command(ordinal).map(|command| {
+                    format!("line {} (`{}`)", command.program_line, String::from_utf8_lossy(&command.text))
+                })
+            }
+            (None, _) => {
+                self.known.link.answers_extra += 1;
+                None
+            }
+            _ => None,
+        };
+        let Some(line) = line else {
+            let notice = Notice::new(code, sentence, "The command had no effect.", "Check the command.");
+            return self.tell(EventKind::Trouble { notice });
+        };
+        if self.run.as_ref().is_some_and(Run::is_safe_end) {
+            let happened = format!("While the job was being ended, the machine refused {line}: {sentence}");
+            let notice = Notice::new(code, happened, "The other lines were sent.", "Check that the machine is safe.");
+            return self.tell(EventKind::Trouble { notice });
+        }
+        let ends = "Up to a receive buffer of lines behind it may still run.";
+        match self.profile.stream.on_error {
+            OnError::Continue => {
+                let happened = format!("The machine refused {line}: {sentence}");
+                let notice = Notice::new(code, happened, "The job goes on, as the profile says.", "Check the program.");
+                self.tell(EventKind::Trouble { notice });
+            }
+            OnError::Hold => {
+                let happened = format!("The machine refused {line}: {sentence}");
+                let done = format!("The job is held. {ends}");
+                self.hold(
+                    Cause::Machine,
+                    Some(Notice::new(code, happened, done, "Look at the work, then resume or cancel.")),
+                );
+            }
+            OnError::Fail => {
+                let happened = format!("The machine refused {line}: {sentence}");
+                let done = format!("The job is being ended safely. {ends}");
+                let notice = Notice::new(code, happened, done, "Correct the program and start again.");
+                self.cancel_as(JobPhase::Failed, Some(notice));
+            }
+        }
+    }
+
+    fn hear_status(&mut self, status: &Status) {
+        self.note_status(status);
+        let before = std::mem::replace(&mut self.condition, status.condition);
+        if let Some(free) = status.planner_free {
+            self.planner_evidence(free);
+        }
+        // A report proves that the machine lives; only answers prove that lines arrive. While something moves, a
+        // full planner may withhold answers for as long as a move takes.
+        if matches!(status.condition, Some(Condition::Run | Condition::Holding | Condition::Held | Condition::Door)) {
+            self.sign_of_life();
+        }
+        match status.condition {
+            Some(Condition::Alarm) if self.phase == Phase::Ready => self.hear_alarm(
+                "machine.alarm".to_owned(),
+                "The machine reports that it is in alarm; it is locked until somebody clears it.".to_owned(),
+            ),
+            Some(condition) if condition != Condition::Alarm && self.phase == Phase::Alarm => {
+                // Unlocked at the machine, or by our own word.
+                self.phase = Phase::Ready;
+            }
+            Some(Condition::Held) if before != Some(Condition::Held) && self.runs_on() => {
+                self.needs_person = true;
+                self.attention("machine.waits_for_person", "The machine paused by itself, as a program's M0 does.");
+            }
+            Some(Condition::Door) if before != Some(Condition::Door) => {
+                self.attention("machine.door", "The safety door is open.");
+            }
+            _ => {}
+        }
+        self.condition_in_run(status.condition);
+    }
+
+    fn condition_in_run(&mut self, condition: Option<Condition>) {
+        let nothing_due = self.window.is_empty();
+        let now = self.now;
+        let Some(run) = &mut self.run else { return };
+        if condition == Some(Condition::Idle) {
+            run.idle_reports += 1;
+            if nothing_due && run.idle_reports >= 2 {
+                run.executed_at_least(run.accepted);
+            }
+        } else {
+            run.idle_reports = 0;
+        }
+        match (run.stage, condition) {
+            (Stage::Holding, Some(Condition::Held | Condition::Idle | Condition::Door)) => {
+                run.stage = Stage::Held;
+                self.told_job_phase(JobPhase::Held, None);
+            }
+            (Stage::Cancelling, Some(Condition::Held | Condition::Idle | Condition::Door)) if !run.dropped => {
+                self.drop_queued();
+            }
+            // A dwell reports itself as idle: it may take as long as it says.
+            (Stage::Streaming, Some(Condition::Idle)) if run.alone_until.is_some_and(|until| now < until) => {
+                self.sign_of_life();
+            }
+            (Stage::Streaming | Stage::Proving, Some(Condition::Idle)) if !nothing_due => self.answer_lost(),
+            _ => {}
+        }
+    }
+
+    /// The board said its banner in the middle of a conversation.
+    fn hear_restart(&mut self) {
+        if self.phase == Phase::Halted {
+            return;
+        }
+        if let Some(run) = &self.run {
+            if run.stage == Stage::Cancelling {
+                return self.begin_safe_end();
+            }
+            if interlock::respond(Trouble::MachineRestarted) == Response::Fail {
+                let notice = Notice::new(
+                    "machine.restarted",
+                    format!(
+                        "The machine restarted by itself during the job, after line {} at least.",
+                        run.progress.executed_line
+                    ),
+                    "The job is over; nothing more was sent.",
+                    "Check the power supply and the cable, look at the work, and start again from the beginning.",
+                );
+                self.end_run(JobPhase::Failed, Some(notice));
+            }
+        }
+        if self.phase == Phase::Alarm {
+            // The latch stays: a restart is no person.
+            self.window.clear();
+            self.asides.clear();
+            return;
+        }
+        let opened = self.known.link.opened;
+        self.link_up(false);
+        self.known.link.opened = opened;
+    }
+
+    fn hear_alarm(&mut self, code: String, sentence: String) {
+        if self.phase == Phase::Alarm {
+            return;
+        }
+        let job = self.run.is_some();
+        let done = if job { "The job is over; nothing more was sent." } else { "Nothing is sent until it is cleared." };
+        let notice = Notice::new(code, sentence, done, "Look at the machine; when it is safe, clear the alarm.");
+        self.phase = Phase::Alarm;
+        self.known.notice = Some(notice.clone());
+        self.window.clear();
+        self.asides.clear();
+        self.wire.clear();
+        if job && interlock::respond(Trouble::MachineAlarm) == Response::Fail {
+            self.end_run(JobPhase::Failed, Some(notice.clone()));
+        }
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    pub(super) fn halted(&mut self, text: &str) {
+        if self.phase == Phase::Halted {
+            return;
+        }
+        let notice = Notice::new(
+            "machine.halted",
+            format!("The machine halted itself: {text}"),
+            "The job is over; the machine takes nothing until it is reset.",
+            "Look at the machine, then reset it (or switch it off and on) and clear the alarm.",
+        );
+        self.end_run(JobPhase::Failed, Some(notice.clone()));
+        self.forget_conversation();
+        self.phase = Phase::Halted;
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    /// Whether a job is being said that nobody asked to hold.
+    fn runs_on(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving))
+    }
+
+    fn attention(&mut self, code: &str, happened: &str) {
+        let notice = Notice::new(code, happened, "The job waits.", "Go to the machine; when it is ready, resume.");
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+}
