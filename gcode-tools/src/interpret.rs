@@ -56,13 +56,11 @@ impl Move {
     /// Length of the path of the tool in millimetres; 0 when only the extruder moves.
     #[inline]
     pub fn length(&self) -> f64 {
-        match &self.path {
-            Path::Arc(arc) => arc.length(),
-            _ => {
-                let [x, y, z] = [self.to[0] - self.from[0], self.to[1] - self.from[1], self.to[2] - self.from[2]];
-                (x * x + y * y + z * z).sqrt()
-            }
+        if let Path::Arc(arc) = &self.path {
+            return arc.length();
         }
+        let [x, y, z] = [self.to[0] - self.from[0], self.to[1] - self.from[1], self.to[2] - self.from[2]];
+        (x * x + y * y + z * z).sqrt()
     }
 
     /// Whether the tool's point in the plane changes.
@@ -213,10 +211,12 @@ impl State {
             return;
         }
         let codes = statement.codes();
-        self.modal.apply_statement(statement);
         match codes {
-            [] => {}
-            [(b'G', 0 | 10 | 20 | 30)] => self.cycle.end(),
+            [] => self.modal.apply_statement(statement),
+            [(b'G', 0 | 10 | 20 | 30)] => {
+                self.modal.apply_statement(statement);
+                self.cycle.end();
+            }
             _ => {
                 if self.execute_codes(line, statement, watch) {
                     return;
@@ -237,6 +237,11 @@ impl State {
     fn execute_codes<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) -> bool {
         let mut used = false;
         let mut moves = false;
+        let before = (self.modal.spindle, self.modal.mist, self.modal.flood);
+        self.modal.apply_statement(statement);
+        if before != (self.modal.spindle, self.modal.mist, self.modal.flood) {
+            watch.event(Event::Stop, line, self);
+        }
         for &(letter, tenths) in statement.codes() {
             match (letter, tenths) {
                 (b'G', 0 | 10 | 20 | 30 | 800) => {
@@ -271,8 +276,14 @@ impl State {
                 self.go_home(line, statement, watch);
                 (true, true)
             }
-            100 | 281 | 301 | 431 | 432 | 490 | 520 | 540..=593 | 920..=923 | 430 => {
-                watch.event(Event::Stop, line, self);
+            100 | 281 | 301 | 430..=432 | 490 | 520 | 540..=593 | 920..=923 => {
+                let rests = match self.family {
+                    Family::Cnc => tenths == 100,
+                    Family::Printer => tenths == 920 && !statement.has(b'E'),
+                };
+                if rests {
+                    watch.event(Event::Stop, line, self);
+                }
                 (self.set_offsets(tenths, statement), false)
             }
             730 | 810..=890 if self.family == Family::Cnc => (false, true),
@@ -285,8 +296,7 @@ impl State {
         match tenths {
             60 => watch.event(Event::Tool(self.modal.tool.unwrap_or(0)), line, self),
             20 | 300 => watch.event(Event::End, line, self),
-            0 | 10 | 30 | 40 | 50 | 70 | 80 | 90 => watch.event(Event::Stop, line, self),
-            4000 => watch.event(Event::Stop, line, self),
+            0 | 10 | 4000 => watch.event(Event::Stop, line, self),
             _ => {}
         }
     }
@@ -294,8 +304,7 @@ impl State {
     /// A dwell's length: S is seconds; P is seconds for CNC machines and milliseconds for printers.
     fn dwell_s(&self, statement: &Statement) -> f64 {
         let seconds = match (statement.value(b'S'), statement.value(b'P'), self.family) {
-            (_, Some(pause), Family::Cnc) => pause,
-            (Some(pause), _, _) => pause,
+            (_, Some(pause), Family::Cnc) | (Some(pause), _, _) => pause,
             (None, Some(pause), Family::Printer) => pause / 1000.0,
             (None, None, _) => 0.0,
         };
@@ -392,22 +401,17 @@ impl State {
             self.unreadable(line, statement, watch);
             return;
         }
-        let mode = match self.modal.motion {
-            Some(mode) => mode,
-            None => {
-                watch.event(Event::Fault(Fault::NoMotionMode), line, self);
-                0
-            }
-        };
+        let mode = self.modal.motion.unwrap_or(0);
+        if self.modal.motion.is_none() {
+            watch.event(Event::Fault(Fault::NoMotionMode), line, self);
+        }
         let machine = statement.codes().len() > 1 && statement.has_code(b'G', 530);
         let to = if machine { self.machine_target(line, statement, mode, watch) } else { self.target(statement) };
         let (extruded_mm, extruder) = self.extrusion(statement);
         let path = match mode {
             0 if self.family == Family::Cnc => Path::Rapid,
-            0 | 10 => Path::Line,
-            20 | 30 if machine => Path::Line,
-            20 | 30 => self.arc_path(line, statement, to, watch),
-            382..=385 => Path::Line,
+            20 | 30 if !machine => self.arc_path(line, statement, to, watch),
+            0 | 10 | 20 | 30 | 382..=385 => Path::Line,
             730 | 810..=890 if self.family == Family::Cnc => return self.drill(line, statement, mode, watch),
             _ => return,
         };

@@ -2,13 +2,18 @@
 //!
 //! Pure: no threads, no clock, no files. Programs come from any [`std::io::Read`] and are read once, in constant memory.
 
+pub mod analysis;
 pub mod arc;
 pub mod block;
 pub mod expression;
+pub mod follow;
 pub mod interpret;
+pub mod metadata;
 pub mod modal;
 pub mod number;
 pub mod profile;
 pub mod read;
+pub mod sniff;
 pub mod statement;
+pub mod time;
 pub mod wire;

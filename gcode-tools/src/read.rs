@@ -91,6 +91,14 @@ impl<R: Read> Lines<R> {
         self.offset
     }
 
+    /// What comes next, up to one chunk, without taking it: for telling what kind of file it is.
+    pub fn peek(&mut self) -> io::Result<&[u8]> {
+        while !self.finished && self.filled - self.start < CHUNK_BYTES / 2 {
+            self.fill()?;
+        }
+        Ok(&self.buffer[self.start..self.filled])
+    }
+
     /// The next line, or `None` at the end of the stream.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         let mut searched = 0;

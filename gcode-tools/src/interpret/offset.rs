@@ -41,9 +41,7 @@ impl Offsets {
 
     fn add_up(&mut self) {
         let work = self.work[self.selected].unwrap_or([0.0; 3]);
-        for axis in 0..3 {
-            self.total[axis] = work[axis] + self.shift[axis] + self.local[axis] + self.tool[axis];
-        }
+        self.total = std::array::from_fn(|axis| work[axis] + self.shift[axis] + self.local[axis] + self.tool[axis]);
     }
 }
 
