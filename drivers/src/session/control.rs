@@ -126,8 +126,8 @@ impl Session {
             return Ok(());
         };
         match run.stage {
-            _ if run.is_safe_end() => Err(Denied::Stopping),
-            Stage::Cancelling | Stage::Holding => Err(Denied::Stopping),
+            _ if run.is_safe_end() => return Err(Denied::Stopping),
+            Stage::Cancelling | Stage::Holding => return Err(Denied::Stopping),
             Stage::Held => {
                 run.stage = run.held_from;
                 run.probes = 0;
