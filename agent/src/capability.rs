@@ -1,0 +1,212 @@
+//! What a machine can make: its capability, for people and platforms that look for one. Pure.
+//!
+//! Everything comes from the machine's profile and from what the machine said about itself. What is not known is
+//! absent, never guessed.
+
+use drivers::profile::{Envelope, Kind, Motion, Profile, Tool};
+use drivers::snapshot::Identity;
+use serde::Serialize;
+
+/// Version of this document's form. It goes up when a field changes its meaning, not when one is added.
+pub const VERSION: u32 = 1;
+
+/// Largest program that is taken, in bytes: room for any real job (the largest sliced print we know of has 500 MB),
+/// while one upload cannot fill the SD card of a Pi.
+pub const PROGRAM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// File types that are taken: the name's ending, without the dot.
+pub const FILE_TYPES: [&str; 6] = ["gcode", "gco", "g", "nc", "ngc", "tap"];
+
+/// What a machine can make.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Capability {
+    /// Version of the form.
+    pub version: u32,
+    /// When this was put together, RFC 3339.
+    pub at: String,
+    /// The machine's name in the configuration.
+    pub machine: String,
+    /// The machine model's name for people.
+    pub title: String,
+    /// Name of the profile this rests on.
+    pub profile: String,
+    /// `printer`, `mill` or `laser`.
+    pub kind: Kind,
+    /// Process names, such as `laser cutting`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<String>,
+    /// Materials that may be worked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub materials: Vec<String>,
+    /// Where the tool can go, in machine coordinates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envelope_mm: Option<Envelope>,
+    /// Largest part: the envelope's lengths along X, Y, Z.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_max_mm: Option<[f64; 3]>,
+    /// Thinnest reliable layer or kerf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerance_mm: Option<f64>,
+    /// Highest feeds along X, Y, Z.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed_max_mm_min: Option<[f64; 3]>,
+    /// Tools and what they hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolOffer>,
+    /// Highest temperatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperatures: Option<Temperatures>,
+    /// The spindle's range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spindle: Option<SpindleOffer>,
+    /// The laser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub laser: Option<LaserOffer>,
+    /// The language programs must be in: a dialect's name.
+    pub dialect: String,
+    /// The firmware's own name and version, once the machine has said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// Endings of the files that are taken.
+    pub file_types: &'static [&'static str],
+    /// Largest program that is taken, in bytes.
+    pub program_bytes_max: u64,
+}
+
+/// One tool and what it holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolOffer {
+    /// The T number that selects it.
+    pub number: u32,
+    /// Name for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Nozzle or cutter diameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diameter_mm: Option<f64>,
+    /// Material it holds now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub material: Option<String>,
+}
+
+/// Highest temperatures, in °C.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Temperatures {
+    /// Nozzle.
+    pub tool_max_c: f64,
+    /// Bed; absent on machines without a heated one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bed_max_c: Option<f64>,
+    /// Chamber; absent on machines without a heated one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chamber_max_c: Option<f64>,
+}
+
+/// A spindle's range, in revolutions per minute.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SpindleOffer {
+    /// Lowest useful speed.
+    pub min_rpm: f64,
+    /// Highest speed.
+    pub max_rpm: f64,
+    /// Whether it turns both ways.
+    pub reversible: bool,
+}
+
+/// A laser.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LaserOffer {
+    /// The S value that means full power.
+    pub s_max: f64,
+    /// Optical power at full S, in watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_w: Option<f64>,
+}
+
+impl Capability {
+    /// What a machine can make, from its profile and from what it said about itself.
+    ///
+    /// `at` is the time to stamp it with, RFC 3339: this is pure and reads no clock.
+    pub fn of(machine: &str, profile: &Profile, identity: Option<&Identity>, at: String) -> Self {
+        let [x, y, z, _] = profile.motion.feed_max_mm_min;
+        Self {
+            version: VERSION,
+            at,
+            machine: machine.to_owned(),
+            title: profile.title.clone(),
+            profile: profile.name.clone(),
+            kind: profile.kind,
+            processes: profile.work.processes.clone(),
+            materials: profile.work.materials.clone(),
+            envelope_mm: profile.envelope_mm,
+            size_max_mm: profile.envelope_mm.map(lengths),
+            tolerance_mm: profile.work.tolerance_mm,
+            // A profile without a [motion] section falls back on a slow machine's numbers for time estimates;
+            // those are no promise.
+            feed_max_mm_min: (profile.motion != Motion::default()).then_some([x, y, z]),
+            tools: profile.tools.iter().map(ToolOffer::of).collect(),
+            temperatures: profile.heat.as_ref().map(|heat| Temperatures {
+                tool_max_c: heat.tool_max_c,
+                bed_max_c: heat.bed_max_c,
+                chamber_max_c: heat.chamber_max_c,
+            }),
+            spindle: profile.spindle.as_ref().map(|spindle| SpindleOffer {
+                min_rpm: spindle.min_rpm,
+                max_rpm: spindle.max_rpm,
+                reversible: spindle.reversible,
+            }),
+            laser: profile.laser.as_ref().map(|laser| LaserOffer { s_max: laser.s_max, power_w: laser.power_w }),
+            dialect: profile.dialect.clone(),
+            firmware: identity.map(|identity| identity.firmware.clone()),
+            file_types: &FILE_TYPES,
+            program_bytes_max: PROGRAM_BYTES_MAX,
+        }
+    }
+}
+
+impl ToolOffer {
+    fn of(tool: &Tool) -> Self {
+        Self {
+            number: tool.number,
+            name: tool.name.clone(),
+            diameter_mm: tool.diameter_mm,
+            material: tool.material.clone(),
+        }
+    }
+}
+
+fn lengths(envelope: Envelope) -> [f64; 3] {
+    [0, 1, 2].map(|axis| envelope.max[axis] - envelope.min[axis])
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    const AT: &str = "2026-01-02T03:04:05Z";
+
+    #[test]
+    fn every_bundled_profile_says_what_it_can_make() {
+        for (name, text) in Profile::bundled() {
+            let profile = Profile::parse(text).unwrap();
+            let capability = Capability::of("m", &profile, None, AT.to_owned());
+            println!("{}", serde_json::to_string_pretty(&capability).unwrap());
+            assert!(!capability.processes.is_empty(), "{name} names no process");
+            assert!(capability.size_max_mm.unwrap().iter().all(|length| *length > 0.0), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent_and_never_null() {
+        let text = "name = \"bare\"\ntitle = \"Bare\"\nkind = \"mill\"\ndialect = \"grbl\"\n\
+                    [spindle]\nmin_rpm = 0.0\nmax_rpm = 1000.0\n";
+        let profile = Profile::parse(text).unwrap();
+        let json = serde_json::to_value(Capability::of("m", &profile, None, AT.to_owned())).unwrap();
+        for absent in
+            ["envelope_mm", "size_max_mm", "materials", "temperatures", "laser", "firmware", "feed_max_mm_min"]
+        {
+            assert!(json.get(absent).is_none(), "{absent} is in {json}");
+        }
+        assert!(!json.to_string().contains("null"), "{json}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The sink seam: a sink tells somebody on the network what is true of the machines.
+//!
+//! Each kind of sink is one file (or folder) here and one line in [`ALL`]. A sink reads state by latest-wins watch
+//! and events by a bounded ring that counts what it drops, so no sink can make a machine wait.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use drivers::machine::Machine;
+use drivers::profile::Profile;
+use drivers::{Event, Moment, Notice, Snapshot};
+use tokio::sync::{broadcast, watch};
+
+use crate::capacity::Queue;
+
+pub mod mqtt;
+
+/// A sink at work: a future that ends when it was told to stop and has said goodbye.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Somebody on the network who is told what is true.
+pub trait Sink: Send {
+    /// Works until `stop` becomes true, then says goodbye and ends. Its own troubles (a broker that is away) end
+    /// nothing: it says so in the log and keeps trying.
+    fn run(self: Box<Self>, feed: Feed, stop: watch::Receiver<bool>) -> Work;
+}
+
+/// A sink that the settings ask for, if they do.
+///
+/// # Errors
+/// The settings cannot work (a certificate that is not there): what, what was done, what to do.
+pub type Opened = Result<Option<Box<dyn Sink>>, Notice>;
+
+/// One kind of sink.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name, as in the configuration and the log.
+    pub name: &'static str,
+    /// Makes one from the settings; nothing where the settings do not ask for it.
+    pub open: fn(&Settings) -> Opened,
+}
+
+/// Every kind of sink.
+pub const ALL: &[Kind] = &[Kind { name: "mqtt", open: mqtt::open }];
+
+/// What the configuration says about sinks.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The MQTT broker to publish to.
+    pub mqtt: Option<mqtt::Settings>,
+}
+
+/// What a sink may read.
+#[derive(Debug)]
+pub struct Feed {
+    /// The site's name: which workshop this is.
+    pub site: String,
+    /// The agent's name: which Pi this is.
+    pub agent: String,
+    /// The machines.
+    pub machines: Vec<Source>,
+}
+
+/// One machine as a sink sees it.
+#[derive(Debug)]
+pub struct Source {
+    /// The machine's name in the configuration.
+    pub name: String,
+    /// What it should be.
+    pub profile: Arc<Profile>,
+    /// The wall-clock time of moment zero.
+    pub epoch: SystemTime,
+    /// What is known of it: latest wins.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What happens to it.
+    pub events: broadcast::Receiver<Event>,
+    /// The work that waits for it.
+    pub queue: watch::Receiver<Queue>,
+}
+
+impl Source {
+    /// A machine as a sink sees it, and the work that waits for it.
+    pub fn of(machine: &Machine, queue: watch::Receiver<Queue>) -> Self {
+        Self {
+            name: machine.name().to_owned(),
+            profile: Arc::new(machine.profile().clone()),
+            epoch: machine.wall_time(Moment::ZERO),
+            snapshots: machine.watch(),
+            events: machine.events(),
+            queue,
+        }
+    }
+}
+
+/// RFC 3339 text of a moment, to the millisecond: finer than any machine reports.
+pub(crate) fn wall(epoch: SystemTime, moment: Moment) -> String {
+    let time = epoch.checked_add(Duration::from_micros(moment.0)).unwrap_or(epoch);
+    jiff::Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+}

@@ -1,0 +1,194 @@
+//! A real Mosquitto on a loopback port of its own, and a real subscriber: witnesses that share no code with us.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything in these tests: far beyond what a loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A Mosquitto that is stopped when this is dropped.
+pub(crate) struct Broker {
+    pub(crate) port: u16,
+    home: TempDir,
+    server: Option<Child>,
+}
+
+impl Broker {
+    /// Starts a broker that keeps its sessions over a restart. Fails where Mosquitto is not installed: a test that
+    /// skips itself proves nothing.
+    pub(crate) fn start() -> Self {
+        Self::start_on(free_port())
+    }
+
+    /// Starts a broker that knows nothing on a port that is free.
+    pub(crate) fn start_on(port: u16) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut broker = Self { port, home, server: None };
+        // `user` matters only where tests run as root: Mosquitto would become a user who cannot read its own folder.
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+             max_queued_messages 0\nuser root\n",
+            broker.home.path().display()
+        );
+        std::fs::write(broker.configuration(), text).unwrap();
+        broker.restart();
+        broker
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.home.path().join("mosquitto.conf")
+    }
+
+    /// Starts it again on the same port, with the sessions it had.
+    pub(crate) fn restart(&mut self) {
+        self.vanish();
+        let mut server = Command::new(program("mosquitto"))
+            .arg("-c")
+            .arg(self.configuration())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("Mosquitto is needed for this test: apt-get install mosquitto mosquitto-clients");
+        // Connecting to see whether it listens may connect the port to itself; its own words are surer.
+        let mut log = BufReader::new(server.stderr.take().unwrap());
+        self.server = Some(server);
+        let mut line = String::new();
+        while !line.contains("running") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "Mosquitto did not start on {}", self.port);
+        }
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    }
+
+    /// Stops it in good order, so that it writes its sessions down.
+    pub(crate) fn vanish(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = Command::new("kill").arg(server.id().to_string()).status();
+            let _ = server.wait();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.vanish();
+    }
+}
+
+/// One message as `mosquitto_sub` saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) retained: bool,
+    pub(crate) qos: u8,
+    pub(crate) body: Value,
+}
+
+/// A `mosquitto_sub` that is stopped when this is dropped.
+pub(crate) struct Subscriber {
+    client: Child,
+    lines: Receiver<String>,
+}
+
+impl Subscriber {
+    /// Subscribes with QoS 1. With a `session`, the broker keeps what this subscriber misses.
+    pub(crate) fn new(port: u16, filter: &str, session: Option<&str>) -> Self {
+        let mut command = Command::new(program("mosquitto_sub"));
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", filter, "-F", "%r %q %t %p"]);
+        if let Some(session) = session {
+            command.args(["-c", "-i", session]);
+        }
+        let mut client = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("mosquitto_sub is needed for this test: apt-get install mosquitto-clients");
+        let output = BufReader::new(client.stdout.take().unwrap());
+        let (sender, lines) = sync_channel(100_000);
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { client, lines }
+    }
+
+    /// The next message for which `wanted` holds. Others are passed over.
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            match self.next_before(deadline) {
+                Some(message) if wanted(&message) => return message,
+                Some(message) => seen.push(format!("{} {}", message.topic, message.body)),
+                None => panic!("no {what}; heard only: {seen:#?}"),
+            }
+        }
+    }
+
+    /// The next message on a topic that ends so.
+    pub(crate) fn wait_on(&self, ending: &str) -> Message {
+        self.wait_for(ending, |message| message.topic.ends_with(ending))
+    }
+
+    /// The next message, if one comes before the deadline.
+    pub(crate) fn next_before(&self, deadline: Instant) -> Option<Message> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => Some(read(&line)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("mosquitto_sub ended"),
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+fn read(line: &str) -> Message {
+    let mut parts = line.splitn(4, ' ');
+    let mut part = || parts.next().unwrap_or_default();
+    Message {
+        retained: part() == "1",
+        qos: part().parse().unwrap(),
+        topic: part().to_owned(),
+        body: serde_json::from_str(part()).unwrap_or(Value::Null),
+    }
+}
+
+/// A free port below those that the system gives to outgoing connections (from 32768 on Linux): a client that
+/// connects to one of those again and again while nobody listens ends up connected to itself.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let port =
+            20_000 + (std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))) % 12_000;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Debian puts the server where ordinary users do not look.
+fn program(name: &str) -> PathBuf {
+    ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"]
+        .iter()
+        .map(|folder| PathBuf::from(folder).join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| name.into())
+}

@@ -1,0 +1,265 @@
+//! The MQTT sink against a real Mosquitto: what is said arrives, and nothing is lost when the broker is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
+
+#[path = "common/broker.rs"]
+mod broker;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use broker::{Broker, Message, Subscriber};
+use drivers::profile::Profile;
+use drivers::snapshot::{Cause, JobPhase, Progress, Reading, Temperature};
+use drivers::{Event, EventKind, Moment, Notice, Snapshot, State};
+use fab_agent::capacity::Queue;
+use fab_agent::sinks::{self, Feed, Source, mqtt};
+use tokio::runtime::Runtime;
+use tokio::sync::{broadcast, watch};
+
+/// A sink at work, and the hands that feed it.
+struct Bench {
+    runtime: Runtime,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    events: broadcast::Sender<Event>,
+    _queue: watch::Sender<Queue>,
+    stop: watch::Sender<bool>,
+    work: tokio::task::JoinHandle<()>,
+}
+
+impl Bench {
+    fn new(settings: mqtt::Settings) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (snapshots, snapshots_out) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
+        let (events, events_out) = broadcast::channel(8192);
+        let (queue, queue_out) = watch::channel(Queue::default());
+        let (stop, stop_out) = watch::channel(false);
+        let source = Source {
+            name: "mk3".into(),
+            profile: Arc::new(Profile::named("prusa-mk3s").unwrap()),
+            epoch: SystemTime::now(),
+            snapshots: snapshots_out,
+            events: events_out,
+            queue: queue_out,
+        };
+        let feed = Feed { site: "test".into(), agent: "pi".into(), machines: vec![source] };
+        let settings = sinks::Settings { mqtt: Some(settings) };
+        let sink = mqtt::open(&settings).unwrap().unwrap();
+        let work = runtime.spawn(sink.run(feed, stop_out));
+        Self { runtime, snapshots, events, _queue: queue, stop, work }
+    }
+
+    fn on(broker: &Broker) -> Self {
+        Self::new(mqtt::Settings {
+            interval: Duration::from_millis(50),
+            ..mqtt::Settings::plain("127.0.0.1", broker.port)
+        })
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = Snapshot::clone(&self.snapshots.borrow());
+        snapshot.generation += 1;
+        snapshot.at = snapshot.at + Duration::from_millis(100);
+        change(&mut snapshot);
+        self.snapshots.send(Arc::new(snapshot)).unwrap();
+    }
+
+    fn happen(&self, kind: EventKind) {
+        self.events.send(Event { at: Moment(1), kind }).unwrap();
+    }
+
+    fn happen_job(&self, number: usize) {
+        self.happen(EventKind::Job { job: format!("j{number}"), phase: JobPhase::Finished, notice: None });
+    }
+
+    fn end(self) {
+        self.stop.send(true).unwrap();
+        self.runtime.block_on(self.work).unwrap();
+    }
+}
+
+fn printing(executed: u64) -> Progress {
+    Progress {
+        job: "j1".into(),
+        phase: JobPhase::Running,
+        lines: 100,
+        commands: 100,
+        sent: executed + 2,
+        accepted: executed + 1,
+        executed,
+        executed_line: executed,
+        bytes: 1000,
+        resends: 0,
+        refused: 0,
+        started_at: Moment(5),
+        ended_at: None,
+    }
+}
+
+fn is_online(message: &Message, online: bool) -> bool {
+    message.topic == "fab/test/agent/pi/status" && message.body["online"] == online
+}
+
+#[test]
+fn every_topic_of_the_scheme_arrives() {
+    every_topic_arrives(mqtt::Version::V5);
+}
+
+#[test]
+fn every_topic_arrives_in_the_older_mqtt_too() {
+    every_topic_arrives(mqtt::Version::V311);
+}
+
+fn every_topic_arrives(version: mqtt::Version) {
+    let broker = Broker::start();
+    let subscriber = Subscriber::new(broker.port, "fab/#", None);
+    let settings = mqtt::Settings {
+        version,
+        interval: Duration::from_millis(50),
+        ..mqtt::Settings::plain("127.0.0.1", broker.port)
+    };
+    let bench = Bench::new(settings);
+    subscriber.wait_for("birth", |message| is_online(message, true));
+    assert_eq!(subscriber.wait_on("/mk3/capability").body["kind"], "printer");
+    assert_eq!(subscriber.wait_on("/mk3/state").body["state"], "offline");
+    assert_eq!(subscriber.wait_on("/mk3/capacity").body["accepting_jobs"], false);
+    assert_eq!(subscriber.wait_on("/mk3/job").body["job"], serde_json::Value::Null);
+
+    bench.show(|snapshot| {
+        snapshot.state = State::Running;
+        snapshot.job = Some(printing(10));
+        snapshot.temperatures =
+            vec![Temperature { heater: "bed".into(), actual_c: Reading::fresh(61.5, Moment(7)), target_c: Some(60.0) }];
+    });
+    let state = subscriber.wait_on("/mk3/state").body;
+    assert_eq!(state["temperatures"][0]["actual_c"]["quality"], "good", "{state}");
+    assert_eq!(subscriber.wait_on("/mk3/job").body["progress_percent"], 10.0);
+    assert_eq!(subscriber.wait_on("/mk3/telemetry").body["bed_c"], 61.5);
+    bench.happen(EventKind::State { from: State::Offline, to: State::Running, cause: Cause::Asked });
+    let event = subscriber.wait_on("/mk3/event");
+    assert_eq!((event.qos, event.body["seq"].as_u64(), event.body["to"].as_str()), (1, Some(1), Some("running")));
+    assert_eq!(event.body["historical"], false);
+
+    // Somebody who comes later finds what is true, and nothing that is over.
+    let late = Subscriber::new(broker.port, "fab/#", None);
+    let mut found = Vec::new();
+    while found.len() < 5 {
+        let message = late.wait_for("retained message", |message| message.retained);
+        found.push(message.topic.rsplit('/').next().unwrap().to_owned());
+    }
+    found.sort();
+    assert_eq!(found, ["capability", "capacity", "job", "state", "status"]);
+    bench.end();
+}
+
+#[test]
+fn an_agent_that_is_stopped_says_goodbye_and_withdraws_its_capacity() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::new(broker.port, "fab/#", None);
+    let bench = Bench::on(&broker);
+    bench.show(|snapshot| snapshot.state = State::Idle);
+    subscriber.wait_for("free machine", |message| message.body["accepting_jobs"] == true);
+    bench.happen_job(1);
+    bench.end();
+    let capacity = subscriber.wait_for("withdrawal", |message| message.body["reason"]["code"] == "agent.stopped");
+    assert_eq!(capacity.body["accepting_jobs"], false);
+    subscriber.wait_for("goodbye", |message| is_online(message, false));
+}
+
+#[test]
+fn events_survive_a_broker_that_vanishes_and_arrive_once_and_in_order() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::new(broker.port, "fab/test/mk3/event", Some("witness"));
+    let status = Subscriber::new(broker.port, "fab/test/agent/+/status", None);
+    let bench = Bench::on(&broker);
+    status.wait_for("birth", |message| is_online(message, true));
+    for number in 1..=100 {
+        bench.happen_job(number);
+    }
+    let mut heard = vec![];
+    while heard.len() < 50 {
+        heard.push(subscriber.wait_on("/event").body);
+    }
+    broker.vanish();
+    for number in 101..=1000 {
+        bench.happen_job(number);
+        bench.show(|snapshot| snapshot.state = State::Running);
+    }
+    broker.restart();
+    while heard.last().is_none_or(|event| event["seq"].as_u64() < Some(1000)) {
+        heard.push(subscriber.wait_on("/event").body);
+    }
+    // QoS 1 may say a thing twice; its number tells.
+    let doubled = heard.len();
+    heard.dedup_by_key(|event| event["seq"].as_u64());
+    println!("{doubled} messages for 1000 events");
+    let mut seen = std::collections::HashSet::new();
+    heard.retain(|event| seen.insert(event["seq"].as_u64()));
+    let numbers: Vec<_> = heard.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=1000).collect::<Vec<_>>());
+    let jobs: Vec<_> = heard.iter().map(|event| event["job"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(jobs, (1..=1000).map(|number| format!("j{number}")).collect::<Vec<_>>());
+    assert_eq!((&heard[0]["historical"], &heard[999]["historical"]), (&false.into(), &true.into()));
+    bench.end();
+}
+
+#[test]
+fn a_broker_that_forgot_everything_is_told_everything_again() {
+    let mut broker = Broker::start();
+    let bench = Bench::on(&broker);
+    let subscriber = Subscriber::new(broker.port, "fab/#", None);
+    subscriber.wait_for("birth", |message| is_online(message, true));
+    drop(subscriber);
+    broker = {
+        let port = broker.port;
+        drop(broker);
+        Broker::start_on(port)
+    };
+    let subscriber = Subscriber::new(broker.port, "fab/#", None);
+    let mut missing = vec!["status", "capability", "state", "capacity", "job"];
+    while !missing.is_empty() {
+        let topic = subscriber.wait_for("rebirth", |_| true).topic;
+        missing.retain(|ending| !topic.ends_with(ending));
+    }
+    bench.end();
+}
+
+#[test]
+fn a_broker_that_is_away_holds_nobody_up_and_alarms_outlast_chatter() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::new(broker.port, "fab/test/mk3/event", Some("witness"));
+    let ready = Subscriber::new(broker.port, "fab/#", None);
+    let bench = Bench::on(&broker);
+    ready.wait_for("birth", |message| is_online(message, true));
+    broker.vanish();
+    let alarm = Notice::new("grbl.alarm.1", "A limit switch was hit.", "The job ended.", "Look at the machine.");
+    bench.happen(EventKind::Trouble { notice: alarm });
+    let started_at = Instant::now();
+    for batch in 0..20 {
+        for number in 0..1000 {
+            bench.happen(EventKind::Message { text: format!("line {batch} {number}") });
+        }
+        // The ring of the machine is 1024 to 8192 deep; give the sink its turn as a machine would.
+        while bench.events.len() > 100 {
+            std::thread::yield_now();
+        }
+    }
+    assert!(started_at.elapsed() < Duration::from_secs(20), "the machine waited for the broker");
+    broker.restart();
+    let first = subscriber.wait_on("/event").body;
+    assert_eq!(first["notice"]["code"], "grbl.alarm.1");
+    let dropped = subscriber.wait_for("owning up", |message| message.body["type"] == "events_dropped").body;
+    assert!(dropped["count"].as_u64().unwrap() > 15_000, "{dropped}");
+    bench.end();
+}
+
+#[test]
+fn the_machines_do_not_wait_for_a_broker_that_takes_the_connection_and_says_nothing() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bench = Bench::new(mqtt::Settings::plain("127.0.0.1", deaf.local_addr().unwrap().port()));
+    let (_held, _) = deaf.accept().unwrap();
+    for number in 0..100_000 {
+        bench.show(|snapshot| snapshot.position_mm = Some(Reading::fresh([f64::from(number), 0.0, 0.0], Moment(1))));
+    }
+    bench.end();
+}
