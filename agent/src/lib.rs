@@ -2,5 +2,7 @@
 
 pub mod capability;
 pub mod capacity;
+pub mod demo;
 pub mod sinks;
+pub mod supervisor;
 pub mod topics;

@@ -1,0 +1,3 @@
+//! Everything simulated and embedded: what `fab-agent demo` is made of.
+
+pub(crate) mod programs;
