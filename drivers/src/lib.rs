@@ -13,6 +13,7 @@ pub mod moment;
 pub mod notice;
 pub mod request;
 pub mod session;
+pub mod sim;
 pub mod snapshot;
 
 #[cfg(feature = "io")]

@@ -1,0 +1,535 @@
+//! A simulated Marlin: receive buffer, command queue, line counter, checksums, heaters, planner.
+//!
+//! Behaviour after Marlin `src/gcode/queue.cpp` (counter before checksum, buffer cleared on an error, old repeats
+//! passed over), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp`, `src/feature/e_parser.h`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::motion::{Motion, length_mm};
+use super::words::{axes, value};
+use super::{Ledger, Random, Report, Setup, Simulated};
+use crate::moment::Moment;
+
+/// Commands that wait behind the one being executed, that one included (`BUFSIZE`).
+const QUEUE_COMMANDS: usize = 4;
+
+/// Longest command (`MAX_CMD_SIZE` less the terminating zero).
+const COMMAND_MAX: usize = 95;
+
+/// Between two signs of life while a command takes long (`DEFAULT_KEEPALIVE_INTERVAL`).
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// How fast heaters rise, in °C per second at speed 1.
+const HEAT_C_S: f64 = 2.0;
+
+/// What the heaters start at.
+const ROOM_C: f64 = 21.0;
+
+const BANNER: &[u8] =
+    b"start\necho:Marlin 2.1.2.4\n\necho: Last Updated: 2024-07-01 | Author: (fab-agent, simulated)\n\
+echo: Free Memory: 4096  PlannerBufferBytes: 1168\n";
+
+/// What the command at the front of the queue waits for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Waiting {
+    Nothing,
+    Room,
+    MotionEnd,
+    Until(Moment),
+    Heat { heater: usize },
+    Person,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heater {
+    actual_c: f64,
+    target_c: f64,
+}
+
+struct Marlin {
+    setup: Setup,
+    now: Moment,
+    received: VecDeque<u8>,
+    line: Vec<u8>,
+    in_comment: bool,
+    queue: VecDeque<(Vec<u8>, Option<u64>)>,
+    waiting: Waiting,
+    busy_at: Moment,
+    last_number: u64,
+    motion: Motion,
+    heaters: [Heater; 2],
+    heated_at: Moment,
+    report_every: Option<Duration>,
+    report_at: Moment,
+    absolute: bool,
+    feed: f64,
+    halted: bool,
+    emergency: Vec<u8>,
+    out: Vec<u8>,
+    ledger: Ledger,
+    /// Lines that prove the end of motion, held back: they count only if more of the program follows.
+    tail: Vec<Vec<u8>>,
+    random: Random,
+    report: Report,
+}
+
+pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
+    let heater = Heater { actual_c: ROOM_C, target_c: 0.0 };
+    Box::new(Marlin {
+        now: Moment::ZERO,
+        received: VecDeque::new(),
+        line: Vec::new(),
+        in_comment: false,
+        queue: VecDeque::new(),
+        waiting: Waiting::Nothing,
+        busy_at: Moment::ZERO,
+        last_number: 0,
+        motion: Motion::new(setup.planner_blocks, setup.speed),
+        heaters: [heater; 2],
+        heated_at: Moment::ZERO,
+        report_every: None,
+        report_at: Moment::ZERO,
+        absolute: true,
+        feed: 1500.0,
+        halted: false,
+        emergency: Vec::new(),
+        out: Vec::new(),
+        ledger: Ledger::new(setup.keep_lines),
+        tail: Vec::new(),
+        random: Random::new(setup.seed),
+        report: Report { dialect: "marlin", ..Report::default() },
+        setup: setup.clone(),
+    })
+}
+
+impl Simulated for Marlin {
+    fn hear(&mut self, now: Moment, bytes: &[u8]) {
+        self.report.bytes += bytes.len() as u64;
+        for byte in bytes {
+            // One byte of the ring tells full from empty.
+            if self.received.len() + 1 >= self.setup.receive_buffer_bytes {
+                self.advance(now);
+            }
+            if self.received.len() + 1 >= self.setup.receive_buffer_bytes {
+                self.report.overflow += 1;
+            } else {
+                self.received.push_back(*byte);
+            }
+            if self.setup.emergency_parser {
+                self.parse_emergency(*byte);
+            }
+        }
+        self.advance(now);
+    }
+
+    fn advance(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        if self.halted {
+            self.received.clear();
+            return;
+        }
+        self.heat();
+        loop {
+            self.motion.advance(self.now);
+            let read = self.read_lines();
+            if !self.execute_front() && !read {
+                break;
+            }
+        }
+        if let Some(every) = self.report_every {
+            if self.now >= self.report_at {
+                self.report_at = self.now + every;
+                self.say_temperatures(" ");
+            }
+        }
+        if !self.queue.is_empty() && self.waiting != Waiting::Nothing && self.now >= self.busy_at {
+            self.busy_at = self.now + KEEPALIVE;
+            self.out.extend_from_slice(match self.waiting {
+                Waiting::Person => b"echo:busy: paused for user\n",
+                _ => b"echo:busy: processing\n",
+            });
+        }
+    }
+
+    fn say(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+
+    fn wakes_at(&self) -> Option<Moment> {
+        if self.halted {
+            return None;
+        }
+        let heating = self.heaters.iter().any(|heater| heater.target_c > 0.0 && heater.actual_c < heater.target_c);
+        let waits = !self.queue.is_empty();
+        [
+            self.motion.wakes_at(),
+            match self.waiting {
+                Waiting::Until(at) => Some(at),
+                _ => None,
+            },
+            heating.then(|| self.now + Duration::from_millis(100)),
+            self.report_every.map(|_| self.report_at),
+            waits.then_some(self.busy_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.max(self.now + Duration::from_micros(1)))
+    }
+
+    fn reset(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        self.received.clear();
+        self.line.clear();
+        self.queue.clear();
+        self.waiting = Waiting::Nothing;
+        self.last_number = 0;
+        self.motion.drop_all(now);
+        for heater in &mut self.heaters {
+            heater.target_c = 0.0;
+        }
+        self.report_every = None;
+        self.halted = false;
+        self.out.extend_from_slice(BANNER);
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            executed: self.ledger.count,
+            hash: format!("{:016x}", self.ledger.hash),
+            executed_lines: self.ledger.lines.clone(),
+            underruns: self.motion.underruns(),
+            position_mm: self.motion.position(self.now),
+            motion_ended_at: self.motion.ended().0,
+            moving: !self.motion.is_idle() || !self.queue.is_empty(),
+            violations: Ledger::violations(&self.report),
+            ..self.report.clone()
+        }
+    }
+}
+
+impl Marlin {
+    /// The emergency parser sees every byte as it arrives, whatever waits in front of it.
+    fn parse_emergency(&mut self, byte: u8) {
+        if byte == b'\n' || byte == b'\r' {
+            let word = std::mem::take(&mut self.emergency);
+            match word.as_slice() {
+                b"M112" => self.kill(),
+                b"M108" => self.stop_waiting(),
+                b"M410" => self.motion.drop_all(self.now),
+                _ => {}
+            }
+        } else if self.emergency.len() < 8 {
+            self.emergency.push(byte);
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        if matches!(self.waiting, Waiting::Person | Waiting::Heat { .. }) {
+            self.waiting = Waiting::Until(self.now);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.motion.drop_all(self.now);
+        self.queue.clear();
+        self.received.clear();
+        for heater in &mut self.heaters {
+            heater.target_c = 0.0;
+        }
+        self.halted = true;
+        self.out.extend_from_slice(b"Error:Printer halted. kill() called!\n");
+    }
+
+    /// Reads lines from the receive buffer while the queue has room. True if any was read.
+    fn read_lines(&mut self) -> bool {
+        let mut any = false;
+        while self.queue.len() < QUEUE_COMMANDS {
+            let Some(byte) = self.received.pop_front() else { break };
+            any = true;
+            match byte {
+                b'\n' | b'\r' => {
+                    self.in_comment = false;
+                    if !self.line.is_empty() {
+                        let line = std::mem::take(&mut self.line);
+                        self.line_done(&line);
+                    }
+                }
+                b';' => self.in_comment = true,
+                _ if self.in_comment || self.line.len() >= COMMAND_MAX => {}
+                _ => self.line.push(byte),
+            }
+        }
+        any
+    }
+
+    fn line_done(&mut self, line: &[u8]) {
+        let command = line.trim_ascii_start();
+        if !command.starts_with(b"N") {
+            if !self.setup.emergency_parser && command == b"M112" {
+                return self.kill();
+            }
+            if !self.setup.emergency_parser && command == b"M108" {
+                self.stop_waiting();
+            }
+            return self.enqueue(command, None);
+        }
+        let sets_counter = memchr::memmem::find(command, b"M110").is_some();
+        let mut at = 1;
+        if sets_counter {
+            at = command.iter().skip(4).position(|byte| *byte == b'N').map_or(1, |found| found + 5);
+        }
+        let number = leading_number(&command[at..]);
+        if number != self.last_number + 1 && !sets_counter {
+            if number + 1 == self.last_number || number == self.last_number {
+                // An old repeat, from a request that was already answered.
+                return;
+            }
+            return self.line_error("Line Number is not Last Line Number+1, Last Line: ");
+        }
+        let Some(asterisk) = memchr::memrchr(b'*', command) else {
+            return self.line_error("No Checksum with line number, Last Line: ");
+        };
+        let checksum = command[..asterisk].iter().fold(0, |sum, byte| sum ^ byte);
+        if leading_number(&command[asterisk + 1..]) != u64::from(checksum) {
+            self.report.checksum_errors += 1;
+            return self.line_error("checksum mismatch, Last Line: ");
+        }
+        if !sets_counter
+            && self.setup.resend_permille > 0
+            && self.random.below(1000) < self.setup.resend_permille.into()
+        {
+            return self.line_error("checksum mismatch, Last Line: ");
+        }
+        self.last_number = number;
+        let start = command.iter().position(|byte| *byte == b' ').map_or(1, |space| space + 1);
+        self.enqueue(command[start..asterisk].trim_ascii(), (!sets_counter).then_some(number));
+    }
+
+    fn enqueue(&mut self, command: &[u8], number: Option<u64>) {
+        self.queue.push_back((command.to_vec(), number));
+    }
+
+    /// The receive buffer is cleared before the request: what it held is lost and never answered.
+    fn line_error(&mut self, what: &str) {
+        self.received.clear();
+        self.line.clear();
+        self.report.resends += 1;
+        let last = self.last_number;
+        self.out.extend_from_slice(format!("Error:{what}{last}\nResend: {}\n", last + 1).as_bytes());
+        if self.setup.ok_after_resend {
+            self.out.extend_from_slice(b"ok\n");
+        }
+    }
+
+    /// Executes the front of the queue as far as it goes. True if anything came of it.
+    fn execute_front(&mut self) -> bool {
+        let Some((command, number)) = self.queue.front() else { return false };
+        let silent = self.setup.silent_after.is_some_and(|after| self.ledger.count >= after);
+        if silent {
+            return false;
+        }
+        let done = match self.waiting {
+            Waiting::Nothing => None,
+            Waiting::Room => self.motion.has_room().then_some(false),
+            Waiting::MotionEnd => self.motion.is_idle().then_some(true),
+            Waiting::Until(at) => (self.now >= at && self.motion.is_idle()).then_some(true),
+            Waiting::Heat { heater } => {
+                let heater = self.heaters[heater];
+                (heater.actual_c + 0.5 >= heater.target_c).then_some(true)
+            }
+            Waiting::Person => return false,
+        };
+        if self.waiting != Waiting::Nothing && done.is_none() {
+            return false;
+        }
+        let (command, number) = (command.clone(), *number);
+        if self.waiting == Waiting::Nothing || done == Some(false) {
+            let first = self.waiting == Waiting::Nothing;
+            self.waiting = Waiting::Nothing;
+            let wait = self.begin(&command);
+            if wait != Waiting::Nothing {
+                self.waiting = wait;
+                if first {
+                    self.busy_at = self.now + KEEPALIVE;
+                }
+                return first;
+            }
+        }
+        self.waiting = Waiting::Nothing;
+        self.queue.pop_front();
+        self.count(&command, number);
+        self.finish(&command, number);
+        true
+    }
+
+    /// Counts a command that was executed: the program's own, or the host's.
+    fn count(&mut self, command: &[u8], number: Option<u64>) {
+        let Some(number) = number else {
+            self.report.own += 1;
+            return;
+        };
+        if number == 1 && command == b"M105" {
+            self.report.own += 1;
+            return;
+        }
+        // What proves the end of motion is the host's, unless more follows.
+        let proves = match self.tail.len() {
+            0 => command == b"M400",
+            1 => command == b"M114",
+            _ => false,
+        };
+        if proves {
+            return self.tail.push(command.to_vec());
+        }
+        for line in std::mem::take(&mut self.tail) {
+            self.ledger.executed(&line);
+        }
+        if command == b"M400" {
+            return self.tail.push(command.to_vec());
+        }
+        self.ledger.executed(command);
+    }
+
+    /// Starts a command; says what it waits for.
+    fn begin(&mut self, command: &[u8]) -> Waiting {
+        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
+        let code = value(command, letter).unwrap_or(-1.0);
+        match (letter, code.trunc() as i64) {
+            (b'G', 0..=3) => self.plan(command, code),
+            (b'G', 4) => {
+                let seconds = value(command, b'S').unwrap_or_else(|| value(command, b'P').unwrap_or(0.0) / 1000.0);
+                let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
+                Waiting::Until(self.now + pause)
+            }
+            (b'G', 28) => {
+                if !self.motion.has_room() {
+                    return Waiting::Room;
+                }
+                let length = length_mm(self.motion.planned(), [0.0; 3], None);
+                self.motion.plan(self.now, [0.0; 3], length, 3000.0);
+                Waiting::MotionEnd
+            }
+            (b'M', 400) => Waiting::MotionEnd,
+            (b'M', 0 | 1) => Waiting::Person,
+            (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
+            (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
+            _ => Waiting::Nothing,
+        }
+    }
+
+    fn plan(&mut self, command: &[u8], code: f64) -> Waiting {
+        if !self.motion.has_room() {
+            return Waiting::Room;
+        }
+        if let Some(feed) = value(command, b'F') {
+            self.feed = feed;
+        }
+        let from = self.motion.planned();
+        let given = axes(command);
+        let to = std::array::from_fn(|axis| match given[axis] {
+            Some(value) if self.absolute => value,
+            Some(value) => from[axis] + value,
+            None => from[axis],
+        });
+        let arc = (code >= 2.0)
+            .then(|| (value(command, b'I').unwrap_or(0.0), value(command, b'J').unwrap_or(0.0), code < 3.0));
+        let length = length_mm(from, to, arc);
+        if length > 0.0 {
+            self.motion.plan(self.now, to, length, self.feed);
+        }
+        Waiting::Nothing
+    }
+
+    fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
+        let target = value(command, b'S').or_else(|| value(command, b'R')).unwrap_or(0.0);
+        self.heaters[heater].target_c = target;
+        if wait && target > 0.0 { Waiting::Heat { heater } } else { Waiting::Nothing }
+    }
+
+    fn heat(&mut self) {
+        let seconds = self.now.since(self.heated_at).as_secs_f64();
+        self.heated_at = self.now;
+        for heater in &mut self.heaters {
+            let goal = heater.target_c.max(ROOM_C);
+            let step = (HEAT_C_S * seconds * self.setup.speed).min((goal - heater.actual_c).abs());
+            heater.actual_c += step * (goal - heater.actual_c).signum();
+        }
+    }
+
+    /// Ends a command: its own answer, then `ok`.
+    fn finish(&mut self, command: &[u8], number: Option<u64>) {
+        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
+        let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
+        match (letter, code) {
+            (b'M', 105) => {
+                self.ok(number, true);
+                return self.say_temperatures(" ");
+            }
+            (b'M', 114) => {
+                let [x, y, z] = self.motion.position(self.now);
+                let line = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
+                self.out.extend_from_slice(line.as_bytes());
+            }
+            (b'M', 115) => {
+                self.out.extend_from_slice(
+                    b"FIRMWARE_NAME:Marlin 2.1.2.4 (Jul  1 2024 12:00:00) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin \
+                      PROTOCOL_VERSION:1.0 MACHINE_TYPE:Simulated EXTRUDER_COUNT:1 UUID:00000000-0000-4000-8000-000000000001\n\
+                      Cap:SERIAL_XON_XOFF:0\nCap:AUTOREPORT_TEMP:1\nCap:AUTOREPORT_POS:0\n",
+                );
+                let parser = u8::from(self.setup.emergency_parser);
+                self.out.extend_from_slice(format!("Cap:EMERGENCY_PARSER:{parser}\n").as_bytes());
+            }
+            (b'M', 155) => {
+                let seconds = value(command, b'S').unwrap_or(0.0);
+                self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
+                self.report_at = self.now;
+            }
+            (b'M', 112) => return self.kill(),
+            (b'G', 90) => self.absolute = true,
+            (b'G', 91) => self.absolute = false,
+            (b'G', 92) => {
+                let given = axes(command);
+                let planned = self.motion.planned();
+                self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
+            }
+            (b'G' | b'M' | b'T', 0..) => {}
+            _ if command.is_empty() => {}
+            _ => {
+                let text = String::from_utf8_lossy(command);
+                self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
+            }
+        }
+        self.ok(number, false);
+    }
+
+    fn ok(&mut self, number: Option<u64>, more: bool) {
+        self.out.extend_from_slice(b"ok");
+        if self.setup.advanced_ok {
+            if let Some(number) = number {
+                self.out.extend_from_slice(format!(" N{number}").as_bytes());
+            }
+            let queue = QUEUE_COMMANDS - self.queue.len();
+            self.out.extend_from_slice(format!(" P{} B{queue}", self.motion.free()).as_bytes());
+        }
+        if !more {
+            self.out.push(b'\n');
+        }
+    }
+
+    fn say_temperatures(&mut self, before: &str) {
+        let [tool, bed] = self.heaters;
+        let line = format!(
+            "{before}T:{:.2} /{:.2} B:{:.2} /{:.2} @:0 B@:0\n",
+            tool.actual_c, tool.target_c, bed.actual_c, bed.target_c
+        );
+        self.out.extend_from_slice(line.as_bytes());
+    }
+}
+
+/// The decimal number at the start, zero if there is none, as C's `strtol`.
+fn leading_number(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).take(18).count();
+    std::str::from_utf8(&text[..digits]).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,174 @@
+//! Simulated machines: the other side of the conversation, in the machine's own words and in virtual time.
+//!
+//! A simulated machine is pure: bytes and time go in, bytes come out. It asserts for itself that its receive buffer
+//! never overflowed and that each line ran once and in order, and says so in its [`Report`].
+
+mod fault;
+mod grbl;
+mod grbl_parser;
+mod marlin;
+mod motion;
+#[cfg(feature = "io")]
+pub mod port;
+mod wire;
+mod words;
+
+use serde::Serialize;
+
+use crate::moment::Moment;
+
+pub use fault::{Faults, Random};
+pub use wire::{Line, LineSpeed};
+
+/// Every kind of simulated machine. A new one is a file and a line here.
+static ALL: &[(&str, Build)] = &[("marlin", marlin::build), ("grbl", grbl::build)];
+
+type Build = fn(&Setup) -> Box<dyn Simulated>;
+
+/// Executed lines kept when a report is to list them: a long print fits.
+const LINES_KEPT_MAX: usize = 4_000_000;
+
+/// What a simulated machine is like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// Receive buffer in bytes.
+    pub receive_buffer_bytes: usize,
+    /// Blocks the planner holds.
+    pub planner_blocks: usize,
+    /// How many times faster than real it moves and heats. Infinite: motion takes no time.
+    pub speed: f64,
+    /// Whether executed lines are listed in the report.
+    pub keep_lines: bool,
+    /// Marlin's `ADVANCED_OK`.
+    pub advanced_ok: bool,
+    /// Marlin's `EMERGENCY_PARSER`.
+    pub emergency_parser: bool,
+    /// Whether `Resend:` is followed by `ok` (Marlin 1.1 and late 2.x) or not (2.0).
+    pub ok_after_resend: bool,
+    /// Grbl's laser mode, `$32`.
+    pub laser_mode: bool,
+    /// Fastest rapid in mm/min.
+    pub rapid_mm_min: f64,
+    /// A line number (Marlin) or count (Grbl) after which it answers nothing any more.
+    pub silent_after: Option<u64>,
+    /// Answer to be given to a line with this count instead of `ok` (Grbl), such as `error:33`.
+    pub refuse_line: Option<u64>,
+    /// Lines (Marlin) in a thousand that it asks for again for no reason.
+    pub resend_permille: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            receive_buffer_bytes: 128,
+            planner_blocks: 16,
+            speed: 1.0,
+            keep_lines: false,
+            advanced_ok: false,
+            emergency_parser: true,
+            ok_after_resend: true,
+            laser_mode: false,
+            rapid_mm_min: 6000.0,
+            silent_after: None,
+            refuse_line: None,
+            resend_permille: 0,
+            seed: 1,
+        }
+    }
+}
+
+/// What a simulated machine did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Its dialect.
+    pub dialect: &'static str,
+    /// Commands of the program it executed. The host's own questions, the line that proves Marlin's counter and the
+    /// two that prove the end of motion are not among them.
+    pub executed: u64,
+    /// FNV-1a hash over the executed commands, each followed by a line feed.
+    pub hash: String,
+    /// The executed commands in order, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executed_lines: Option<Vec<String>>,
+    /// The host's own commands it executed.
+    pub own: u64,
+    /// Bytes it received.
+    pub bytes: u64,
+    /// Bytes it lost because its receive buffer was full.
+    pub overflow: u64,
+    /// Damaged lines it noticed.
+    pub checksum_errors: u64,
+    /// Lines it asked for again.
+    pub resends: u64,
+    /// Lines it refused.
+    pub refused: u64,
+    /// Times the planner ran empty and was filled again within half a second.
+    pub underruns: u64,
+    /// Where it stands, X Y Z in millimetres.
+    pub position_mm: [f64; 3],
+    /// When its last motion ended, in microseconds of its own time.
+    pub motion_ended_at: u64,
+    /// Whether anything still moves or waits.
+    pub moving: bool,
+    /// What it saw that must never happen.
+    pub violations: Vec<String>,
+}
+
+/// A simulated machine.
+pub trait Simulated: Send {
+    /// Bytes arrive in its receive buffer.
+    fn hear(&mut self, now: Moment, bytes: &[u8]);
+    /// Time passes.
+    fn advance(&mut self, now: Moment);
+    /// Moves what it says to the end of `out`.
+    fn say(&mut self, out: &mut Vec<u8>);
+    /// When it would do something by itself.
+    fn wakes_at(&self) -> Option<Moment>;
+    /// The board is reset: it forgets everything and says its banner.
+    fn reset(&mut self, now: Moment);
+    /// What it did so far.
+    fn report(&self) -> Report;
+}
+
+/// The simulated machine of that dialect.
+pub fn simulated(dialect: &str, setup: &Setup) -> Option<Box<dyn Simulated>> {
+    ALL.iter().find(|(name, _)| *name == dialect).map(|(_, build)| build(setup))
+}
+
+/// Names of the simulated dialects.
+pub fn dialects() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
+/// What it executed, counted, hashed and, when asked, listed.
+#[derive(Debug)]
+struct Ledger {
+    count: u64,
+    hash: u64,
+    lines: Option<Vec<String>>,
+}
+
+impl Ledger {
+    fn new(keep_lines: bool) -> Self {
+        Self { count: 0, hash: 0xcbf2_9ce4_8422_2325, lines: keep_lines.then(Vec::new) }
+    }
+
+    fn executed(&mut self, line: &[u8]) {
+        self.count += 1;
+        for byte in line.iter().chain(b"\n") {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if let Some(lines) = self.lines.as_mut().filter(|lines| lines.len() < LINES_KEPT_MAX) {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+
+    /// What must never happen, in sentences.
+    fn violations(report: &Report) -> Vec<String> {
+        let overflow = report.overflow;
+        let lost = format!("The receive buffer overflowed: {overflow} bytes were lost.");
+        if overflow > 0 { vec![lost] } else { Vec::new() }
+    }
+}

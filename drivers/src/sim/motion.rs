@@ -1,0 +1,160 @@
+//! A planner and its execution: blocks that take time, one after the other, and can be held.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::moment::Moment;
+
+/// A planner that runs empty and is filled again within this time was late, not done.
+const UNDERRUN_WITHIN: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    from: [f64; 3],
+    to: [f64; 3],
+    takes: Duration,
+}
+
+/// Motion in virtual time.
+#[derive(Debug)]
+pub(super) struct Motion {
+    blocks: VecDeque<Block>,
+    capacity: usize,
+    speed: f64,
+    /// When the first block began (shifted by holds).
+    began: Moment,
+    held_at: Option<Moment>,
+    /// Where the last planned block ends.
+    planned: [f64; 3],
+    ended: Moment,
+    moved: bool,
+    underruns: u64,
+}
+
+impl Motion {
+    pub(super) fn new(capacity: usize, speed: f64) -> Self {
+        Self {
+            blocks: VecDeque::new(),
+            capacity,
+            speed,
+            began: Moment::ZERO,
+            held_at: None,
+            planned: [0.0; 3],
+            ended: Moment::ZERO,
+            moved: false,
+            underruns: 0,
+        }
+    }
+
+    /// Plans a straight move at a feed in mm/min. Only to be called while there is room.
+    pub(super) fn plan(&mut self, now: Moment, to: [f64; 3], length_mm: f64, feed_mm_min: f64) {
+        let seconds = length_mm / (feed_mm_min.max(1.0) / 60.0) / self.speed;
+        let takes = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        if self.blocks.is_empty() {
+            if self.moved && now.since(self.ended) < UNDERRUN_WITHIN && now > self.ended {
+                self.underruns += 1;
+            }
+            self.began = now;
+        }
+        self.moved = true;
+        self.blocks.push_back(Block { from: self.planned, to, takes });
+        self.planned = to;
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.blocks.len() < self.capacity
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.capacity - self.blocks.len()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Lets blocks end.
+    pub(super) fn advance(&mut self, now: Moment) {
+        if self.held_at.is_some() {
+            return;
+        }
+        while let Some(block) = self.blocks.front() {
+            let end = self.began + block.takes;
+            if end > now {
+                return;
+            }
+            self.blocks.pop_front();
+            self.began = end;
+            self.ended = end;
+        }
+    }
+
+    /// When the first block ends.
+    pub(super) fn wakes_at(&self) -> Option<Moment> {
+        let block = self.blocks.front().filter(|_| self.held_at.is_none())?;
+        Some(self.began + block.takes)
+    }
+
+    pub(super) fn hold(&mut self, now: Moment) {
+        self.held_at.get_or_insert(now);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held_at.is_some()
+    }
+
+    pub(super) fn resume(&mut self, now: Moment) {
+        if let Some(held_at) = self.held_at.take() {
+            self.began = self.began + now.since(held_at);
+        }
+    }
+
+    /// Forgets what is planned and stands where it is.
+    pub(super) fn drop_all(&mut self, now: Moment) {
+        self.planned = self.position(now);
+        if !self.blocks.is_empty() {
+            self.ended = now;
+        }
+        self.blocks.clear();
+        self.held_at = None;
+    }
+
+    pub(super) fn position(&self, now: Moment) -> [f64; 3] {
+        let Some(block) = self.blocks.front() else { return self.planned };
+        let elapsed = self.held_at.unwrap_or(now).since(self.began).as_secs_f64();
+        let part = (elapsed / block.takes.as_secs_f64().max(1e-9)).clamp(0.0, 1.0);
+        std::array::from_fn(|axis| block.from[axis] + (block.to[axis] - block.from[axis]) * part)
+    }
+
+    /// Where the last planned move ends.
+    pub(super) fn planned(&self) -> [f64; 3] {
+        self.planned
+    }
+
+    /// Says that the machine is at a position without having moved (G92, homing).
+    pub(super) fn stand_at(&mut self, position: [f64; 3]) {
+        self.planned = position;
+    }
+
+    pub(super) fn ended(&self) -> Moment {
+        self.ended
+    }
+
+    pub(super) fn underruns(&self) -> u64 {
+        self.underruns
+    }
+}
+
+/// Length of a move, arcs by their angle about the centre I, J.
+pub(super) fn length_mm(from: [f64; 3], to: [f64; 3], arc: Option<(f64, f64, bool)>) -> f64 {
+    let [dx, dy, dz] = [to[0] - from[0], to[1] - from[1], to[2] - from[2]];
+    let Some((i, j, clockwise)) = arc else { return (dx * dx + dy * dy + dz * dz).sqrt() };
+    let radius = i.hypot(j);
+    let start = (-j).atan2(-i);
+    let end = (dy - j).atan2(dx - i);
+    let mut angle = if clockwise { start - end } else { end - start };
+    if angle <= 1e-9 {
+        angle += std::f64::consts::TAU;
+    }
+    (radius * angle).hypot(dz)
+}

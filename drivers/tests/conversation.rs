@@ -1,0 +1,285 @@
+//! The same stories for every dialect: connect, stream, hold, resume, cancel, stop, trouble. In virtual time.
+
+mod support;
+
+use std::time::Duration;
+
+use drivers::sim::{Faults, LineSpeed, Setup};
+use drivers::snapshot::JobPhase;
+use drivers::{Denied, Request, State};
+use support::{Pair, commands, program, setup, usual_line};
+
+const DIALECTS: [&str; 2] = ["marlin", "grbl"];
+
+fn connected(dialect: &str, setup: &Setup) -> Pair {
+    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair
+}
+
+#[test]
+fn what_the_machine_executes_is_the_program_line_by_line() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { speed: 50.0, ..setup() });
+        let program = program(3_000, 7);
+        pair.start(program.clone());
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.executed(), commands(&program), "{dialect}");
+        let (report, progress) = (pair.report(), pair.progress());
+        assert_eq!(report.violations, Vec::<String>::new(), "{dialect}");
+        assert_eq!(progress.executed, progress.commands, "{dialect}");
+        assert_eq!(progress.commands, commands(&program).len() as u64, "{dialect}");
+        assert_eq!(pair.session.state(), State::Idle);
+    }
+}
+
+#[test]
+fn finished_comes_after_the_motion_ended_and_never_at_the_last_ok() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        // Ten slow moves: accepted within milliseconds, executed within a minute.
+        let mut lines = vec!["G90".to_owned(), "G1 F600".to_owned()];
+        lines.extend((0..10).map(|step| format!("G1 X{}", if step % 2 == 0 { 60 } else { 0 })));
+        pair.start(lines);
+        pair.run_until(|pair| {
+            let job = pair.session.snapshot().job.expect("a job");
+            job.accepted >= 12 || job.phase.is_over()
+        });
+        assert_eq!(pair.session.state(), State::Running, "{dialect}: the last ok is not the end");
+        assert!(pair.report().moving, "{dialect}");
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}");
+        assert!(!pair.report().moving, "{dialect}: finished while something moved");
+        assert!(pair.now.0 >= pair.report().motion_ended_at, "{dialect}");
+        assert!(pair.now.0 > 50_000_000, "{dialect}: sixty seconds of motion in {} us", pair.now.0);
+    }
+}
+
+#[test]
+fn the_executed_count_never_runs_ahead_of_the_machine() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { speed: 5.0, ..setup() });
+        pair.start((0..60).map(|step| format!("G1 X{} F1200", if step % 2 == 0 { 20 } else { 0 })).collect());
+        while pair.session.snapshot().job.is_some_and(|job| !job.phase.is_over()) {
+            pair.step();
+            let waiting = pair.report().moving;
+            let progress = pair.progress();
+            assert!(progress.executed <= progress.accepted && progress.accepted <= progress.sent, "{dialect}");
+            assert!(!waiting || progress.executed < 60, "{dialect}: all executed, yet it moves");
+        }
+    }
+}
+
+#[test]
+fn a_held_job_stands_still_and_goes_on_where_it_was() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        let lines: Vec<_> = (0..40).map(|step| format!("G1 X{} F3000", if step % 2 == 0 { 20 } else { 0 })).collect();
+        pair.start(lines.clone());
+        pair.run_for(Duration::from_secs(4));
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        assert_eq!(pair.session.state(), State::Holding, "{dialect}");
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        let stood = pair.report().position_mm;
+        pair.run_for(Duration::from_secs(30));
+        assert_eq!(pair.report().position_mm, stood, "{dialect}: it moved while held");
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.executed(), commands(&lines), "{dialect}");
+    }
+}
+
+#[test]
+fn a_cancelled_job_is_made_safe_before_it_is_over() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        pair.start((0..200).map(|step| format!("G1 X{} F3000", if step % 2 == 0 { 20 } else { 0 })).collect());
+        pair.run_for(Duration::from_secs(3));
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        assert_eq!(pair.session.state(), State::Stopping, "{dialect}");
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
+        let executed = pair.executed();
+        let safe_end: &[&str] =
+            if dialect == "marlin" { &["M104 S0", "M140 S0", "M107", "M84"] } else { &["M5", "M9"] };
+        assert_eq!(&executed[executed.len() - safe_end.len()..], safe_end, "{dialect}");
+        assert!(executed.len() < 100, "{dialect}: it ran on for {} lines", executed.len());
+        assert_eq!(pair.ask(Request::Cancel), Err(Denied::NoJob), "{dialect}");
+    }
+}
+
+#[test]
+fn an_emergency_stop_latches_until_a_person_clears_it() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        pair.start((0..200).map(|step| format!("G1 X{} F600", if step % 2 == 0 { 20 } else { 0 })).collect());
+        pair.run_for(Duration::from_secs(3));
+        assert_eq!(pair.ask(Request::Stop), Ok(()));
+        assert_eq!(pair.session.state(), State::Alarm, "{dialect}");
+        pair.run_for(Duration::from_millis(100));
+        assert!(!pair.report().moving, "{dialect}");
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
+        pair.run_for(Duration::from_secs(60));
+        assert_eq!(pair.session.state(), State::Alarm, "{dialect}: nobody cleared it");
+        let job = drivers::request::Job { id: "next".into(), lines: 1, from_line: 1 };
+        assert_eq!(pair.ask(Request::Start(job)), Err(Denied::Alarm), "{dialect}");
+        pair.machine.reset(pair.now);
+        pair.run_for(Duration::from_secs(1));
+        assert_eq!(pair.session.state(), State::Alarm, "{dialect}: a restart is no person");
+        assert_eq!(pair.ask(Request::Clear), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+    }
+}
+
+#[test]
+fn a_refused_line_holds_the_job_and_is_named() {
+    let mut pair = connected("grbl", &Setup { refuse_line: Some(20), speed: 20.0, ..setup() });
+    pair.start(program(60, 3));
+    assert_eq!(pair.run_job(), JobPhase::Held);
+    assert!(pair.notices()[0].contains("grbl.error.33"), "{:?}", pair.notices());
+    assert!(pair.notices()[0].contains("line "), "{:?}", pair.notices());
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    assert_eq!(pair.progress().phase, JobPhase::Cancelled);
+}
+
+#[test]
+fn a_board_that_restarts_fails_the_job_and_says_where() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        pair.start(program(4_000, 5));
+        pair.run_for(Duration::from_secs(20));
+        let executed = pair.report().executed;
+        pair.machine.reset(pair.now);
+        assert_eq!(pair.run_job(), JobPhase::Failed, "{dialect}");
+        pair.run_for(Duration::from_secs(60));
+        assert!(
+            pair.notices().iter().any(|notice| notice.contains("machine.restarted") || notice.contains("grbl.alarm.3")),
+            "{:?}",
+            pair.notices()
+        );
+        assert!(pair.report().executed <= executed + 1, "{dialect}: lines ran after the restart");
+    }
+}
+
+#[test]
+fn another_machine_than_configured_is_never_sent_a_job() {
+    for (configured, real) in [("marlin", "grbl"), ("grbl", "marlin")] {
+        let mut pair = Pair::new(configured, &setup(), usual_line(), Faults::default(), 1);
+        pair.machine = drivers::sim::simulated(real, &setup()).unwrap();
+        pair.connected = true;
+        pair.machine.reset(pair.now);
+        pair.session.handle(pair.now, drivers::session::Input::LinkUp { may_reset: true });
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        let job = drivers::request::Job { id: "job".into(), lines: 1, from_line: 1 };
+        assert_eq!(pair.ask(Request::Start(job)), Err(Denied::WrongMachine));
+        assert!(pair.notices()[0].contains("machine.wrong"));
+        assert_eq!(pair.report().executed, 0);
+    }
+}
+
+#[test]
+fn a_machine_that_falls_silent_holds_the_job() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { silent_after: Some(50), speed: 100.0, ..setup() });
+        pair.start(program(400, 5));
+        pair.run_until(|pair| {
+            matches!(pair.session.state(), State::Held | State::Holding)
+                || pair.session.snapshot().job.is_some_and(|job| job.phase.is_over())
+        });
+        assert_eq!(pair.progress().phase, JobPhase::Held, "{dialect}");
+        assert!(!pair.notices().is_empty(), "{dialect}");
+    }
+}
+
+#[test]
+fn every_line_of_a_resend_storm_runs_once() {
+    for ok_after_resend in [true, false] {
+        for advanced_ok in [true, false] {
+            let setup = Setup { resend_permille: 50, ok_after_resend, advanced_ok, speed: f64::INFINITY, ..setup() };
+            let mut pair = connected("marlin", &setup);
+            let program = program(2_000, 11);
+            pair.start(program.clone());
+            assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+            assert_eq!(pair.executed(), commands(&program));
+            assert!(pair.progress().resends > 20);
+            assert_eq!(pair.report().violations, Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_program_that_waits_for_a_person_goes_on_when_one_says_so() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { speed: 20.0, ..setup() });
+        let lines: Vec<String> = ["G1 X5 F600", "M0", "G1 X10"].map(str::to_owned).into();
+        pair.start(lines);
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        pair.run_for(Duration::from_secs(300));
+        assert_eq!(pair.session.state(), State::Attention, "{dialect}");
+        assert_eq!(pair.report().executed, u64::from(dialect == "grbl") + 1, "{dialect}: nothing crossed M0");
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.executed(), ["G1X5F600", "M0", "G1X10"], "{dialect}");
+    }
+}
+
+#[test]
+fn a_long_dwell_is_no_lost_answer() {
+    for (dialect, dwell) in [("marlin", "G4 S90"), ("grbl", "G4 P90")] {
+        let mut pair = connected(dialect, &setup());
+        pair.start(vec!["G1 X5 F600".into(), dwell.into(), "G1 X10".into()]);
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+    }
+}
+
+#[test]
+fn a_line_the_interlock_refuses_is_never_sent_nor_skipped() {
+    let mut pair = connected("marlin", &setup());
+    pair.start(vec!["G1 X5 F600".into(), "M104 S900".into(), "G1 X10".into()]);
+    pair.run_until(|pair| pair.session.state() == State::Held);
+    assert!(pair.notices()[0].contains("interlock.too_hot"), "{:?}", pair.notices());
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Held);
+    assert_eq!(pair.executed(), ["G1X5F600"]);
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+}
+
+#[test]
+fn the_wire_is_never_idle_while_the_machine_could_take_more() {
+    // The bound is bytes over the line's own rate; the machine takes no time at all.
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { speed: f64::INFINITY, ..setup() });
+        let program = program(5_000, 13);
+        pair.start(program);
+        let started = pair.now;
+        pair.run_until(|pair| pair.session.snapshot().job.is_some_and(|job| job.accepted >= 4_000));
+        let seconds = pair.now.since(started).as_secs_f64();
+        let bytes = pair.progress().bytes as f64;
+        let share = bytes / (seconds * 11_520.0);
+        assert!(share > 0.97, "{dialect}: {:.1} % of the line", share * 100.0);
+    }
+}
+
+#[test]
+fn heating_is_shown_while_it_lasts() {
+    let mut pair = connected("marlin", &Setup { speed: 20.0, ..setup() });
+    pair.start(vec!["M109 S200".into(), "G1 X10 F600".into()]);
+    pair.run_for(Duration::from_secs(3));
+    let snapshot = pair.session.snapshot();
+    let tool = snapshot.temperatures.iter().find(|heater| heater.heater == "tool0").expect("a tool");
+    assert_eq!(tool.heater, "tool0");
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+}
+
+#[test]
+fn opening_a_line_twice_at_full_speed_gives_the_same_result() {
+    let run = || {
+        let mut pair = Pair::new("grbl", &setup(), LineSpeed::default(), Faults::default(), 5);
+        pair.connect();
+        pair.start(program(500, 1));
+        pair.run_job();
+        (pair.report(), pair.now)
+    };
+    assert_eq!(run(), run());
+}

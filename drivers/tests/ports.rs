@@ -1,0 +1,153 @@
+//! The shell, its links and real pseudo-terminals: what the pure tests cannot show.
+#![cfg(feature = "io")]
+
+mod support;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::machine::{Machine, Setup};
+use drivers::profile::Profile;
+use drivers::request::Job;
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, simulated};
+use drivers::snapshot::JobPhase;
+use drivers::{Denied, Request, Snapshot, State, shell};
+use support::{commands, program};
+
+/// Real time after which something that should have happened counts as never happening.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn fast() -> sim::Setup {
+    sim::Setup { speed: f64::INFINITY, keep_lines: true, ..sim::Setup::default() }
+}
+
+fn machine(port: &str, profile: Profile) -> Machine {
+    let setup =
+        Setup { name: "test".into(), port: port.into(), baud: None, profile: Arc::new(profile), reconnect: true };
+    shell::spawn(setup).unwrap()
+}
+
+async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+    let mut watch = machine.watch();
+    let waited = tokio::time::timeout(PATIENCE, watch.wait_for(|snapshot| done(snapshot))).await;
+    waited.unwrap_or_else(|_| panic!("never happened: {:#?}", machine.snapshot())).unwrap().clone()
+}
+
+fn file(lines: &[String]) -> (tempfile::NamedTempFile, PathBuf) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(lines.join("\n").as_bytes()).unwrap();
+    let path = file.path().to_owned();
+    (file, path)
+}
+
+fn job(lines: &[String]) -> Job {
+    Job { id: "job".into(), lines: lines.len() as u64, from_line: 1 }
+}
+
+#[tokio::test]
+async fn a_program_goes_from_a_file_to_the_machine_over_a_pseudo_terminal() {
+    for dialect in ["marlin", "grbl"] {
+        let port = Port::on_pty(simulated(dialect, &fast()).unwrap(), Between::default(), None).unwrap();
+        let machine = machine(port.address(), support::profile(dialect));
+        until(&machine, |snapshot| snapshot.state == State::Idle).await;
+        let program = program(20_000, 3);
+        let (_keep, path) = file(&program);
+        assert_eq!(machine.start(job(&program), path).await, Ok(()));
+        let end = until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await;
+        assert_eq!(end.job.as_ref().map(|job| job.phase), Some(JobPhase::Finished), "{dialect}: {:?}", end.notice);
+        let report = port.report().unwrap();
+        assert_eq!(report.executed_lines.unwrap(), commands(&program), "{dialect}");
+        assert_eq!(report.violations, Vec::<String>::new(), "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_goes_over_tcp() {
+    let port = Port::on_tcp(simulated("grbl", &fast()).unwrap(), Between::default(), "127.0.0.1:0".parse().unwrap());
+    let port = port.unwrap();
+    let machine = machine(port.address(), support::profile("grbl"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let program = program(2_000, 4);
+    let (_keep, path) = file(&program);
+    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase == JobPhase::Finished)).await;
+    assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
+}
+
+#[tokio::test]
+async fn every_wrong_port_gets_its_own_code() {
+    let (_keep, regular_file) = file(&[]);
+    for (port, code) in [
+        ("/dev/serial/by-path/nothing-here", "link.no_such_port"),
+        (regular_file.to_str().unwrap(), "link.not_a_port"),
+        ("tcp://127.0.0.1:1", "link.unreachable"),
+        ("carrier-pigeon://coop", "link.unknown"),
+    ] {
+        let machine = machine(port, support::profile("grbl"));
+        let snapshot = until(&machine, |snapshot| snapshot.notice.is_some()).await;
+        assert_eq!(snapshot.notice.as_ref().map(|notice| notice.code.as_str()), Some(code));
+        assert_eq!(machine.ask(Request::Pause).await, Err(Denied::Offline));
+        assert_eq!(machine.stop().await, Err(Denied::Offline));
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_holds_is_said_to_be_busy() {
+    let port = Port::on_pty(simulated("grbl", &fast()).unwrap(), Between::default(), None).unwrap();
+    let first = machine(port.address(), support::profile("grbl"));
+    until(&first, |snapshot| snapshot.state == State::Idle).await;
+    let second = machine(port.address(), support::profile("grbl"));
+    let snapshot = until(&second, |snapshot| snapshot.notice.is_some()).await;
+    assert_eq!(snapshot.notice.as_ref().map(|notice| notice.code.as_str()), Some("link.busy"));
+    assert_eq!(first.snapshot().state, State::Idle, "the first one is not disturbed");
+}
+
+#[tokio::test]
+async fn a_machine_that_vanishes_in_the_middle_fails_the_job_and_comes_back_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("machine");
+    let slow = sim::Setup { speed: 1.0, ..fast() };
+    let port = Port::on_pty(simulated("grbl", &slow).unwrap(), Between::default(), Some(&link)).unwrap();
+    let machine = machine(link.to_str().unwrap(), support::profile("grbl"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let program = program(5_000, 5);
+    let (_keep, path) = file(&program);
+    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
+    drop(port);
+    let lost = until(&machine, |snapshot| snapshot.state == State::Offline).await;
+    assert_eq!(lost.job.as_ref().map(|job| job.phase), Some(JobPhase::Failed));
+    assert_eq!(lost.notice.as_ref().map(|notice| notice.code.as_str()), Some("link.lost"));
+    let back = Port::on_pty(simulated("grbl", &slow).unwrap(), Between::default(), Some(&link)).unwrap();
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    assert_eq!(back.report().unwrap().executed, 0, "nothing starts by itself");
+}
+
+#[tokio::test]
+async fn a_stop_skips_a_full_line() {
+    let between = Between { speed: support::usual_line(), ..Between::default() };
+    let slow = sim::Setup { speed: 1.0, ..fast() };
+    let port = Port::on_pty(simulated("grbl", &slow).unwrap(), between, None).unwrap();
+    let machine = machine(port.address(), support::profile("grbl"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let program = program(5_000, 5);
+    let (_keep, path) = file(&program);
+    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
+    assert_eq!(machine.stop().await, Ok(()));
+    let stopped = until(&machine, |snapshot| snapshot.state == State::Alarm).await;
+    assert_eq!(stopped.job.as_ref().map(|job| job.phase), Some(JobPhase::Cancelled));
+    assert_eq!(machine.ask(Request::Resume).await, Err(Denied::Alarm));
+}
+
+#[tokio::test]
+async fn a_machine_speaking_another_dialect_is_named() {
+    let port = Port::on_pty(simulated("marlin", &fast()).unwrap(), Between::default(), None).unwrap();
+    let machine = machine(port.address(), support::profile("grbl"));
+    port.reset();
+    let snapshot = until(&machine, |snapshot| snapshot.state == State::Attention).await;
+    assert_eq!(snapshot.notice.as_ref().map(|notice| notice.code.as_str()), Some("machine.wrong"));
+}

@@ -1,0 +1,220 @@
+//! A session and a simulated machine at the two ends of a line, in virtual time.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs, none of which uses all")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::profile::Profile;
+use drivers::request::Job;
+use drivers::session::Input;
+use drivers::sim::{Faults, Line, LineSpeed, Report, Setup, Simulated, simulated};
+use drivers::snapshot::{JobPhase, Progress};
+use drivers::{Event, EventKind, Moment, Request, Session, State, dialect};
+
+/// Virtual time after which a run that has not ended counts as a deadlock.
+pub const PATIENCE: Duration = Duration::from_secs(40 * 3600);
+
+/// Both ends of a line.
+pub struct Pair {
+    pub now: Moment,
+    pub session: Session,
+    pub machine: Box<dyn Simulated>,
+    pub to_machine: Line,
+    pub to_host: Line,
+    pub program: Vec<String>,
+    pub next_line: usize,
+    pub events: Vec<Event>,
+    pub connected: bool,
+    buffer: Vec<u8>,
+}
+
+pub fn profile(dialect: &str) -> Profile {
+    let name = if dialect == "marlin" { "prusa-mk3s" } else { "grbl-mill-3018" };
+    let mut profile = Profile::named(name).unwrap();
+    profile.dialect = dialect.to_owned();
+    profile
+}
+
+impl Pair {
+    pub fn new(dialect: &str, setup: &Setup, speed: LineSpeed, faults: Faults, seed: u64) -> Self {
+        Self::with_profile(profile(dialect), setup, speed, faults, seed)
+    }
+
+    pub fn with_profile(profile: Profile, setup: &Setup, speed: LineSpeed, faults: Faults, seed: u64) -> Self {
+        let dialect = dialect::named(&profile.dialect).unwrap();
+        // Whole lines are lost and doubled on the machine's side only: those are its answers.
+        let outward = Faults { line_lost: 0.0, line_doubled: 0.0, ..faults };
+        Self {
+            now: Moment::ZERO,
+            machine: simulated(&profile.dialect, setup).unwrap(),
+            session: Session::new(dialect, Arc::new(profile), Moment::ZERO),
+            to_machine: Line::new(speed, outward, seed),
+            to_host: Line::new(speed, faults, seed.wrapping_add(77)),
+            program: Vec::new(),
+            next_line: 0,
+            events: Vec::new(),
+            connected: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub fn connect(&mut self) {
+        self.connected = true;
+        self.session.handle(self.now, Input::LinkUp { may_reset: false });
+        self.run_until(|pair| pair.session.state() == State::Idle);
+    }
+
+    pub fn start(&mut self, program: Vec<String>) {
+        self.program = program;
+        self.next_line = 0;
+        let job = Job { id: "job".into(), lines: self.program.len() as u64, from_line: 1 };
+        let started = self.session.request(self.now, Request::Start(job));
+        assert_eq!(started, Ok(()));
+    }
+
+    /// Moves everything forward to the next thing that happens. False when nothing ever will.
+    pub fn step(&mut self) -> bool {
+        self.exchange();
+        let wakes =
+            [self.session.deadline(), self.machine.wakes_at(), self.to_machine.wakes_at(), self.to_host.wakes_at()];
+        let Some(next) = wakes.into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        self.buffer.clear();
+        self.to_machine.receive(self.now, &mut self.buffer);
+        if self.buffer.is_empty() {
+            self.machine.advance(self.now);
+        } else {
+            self.machine.hear(self.now, &self.buffer);
+        }
+        self.buffer.clear();
+        self.to_host.receive(self.now, &mut self.buffer);
+        if self.connected && !self.buffer.is_empty() {
+            self.session.handle(self.now, Input::Bytes(&self.buffer));
+        }
+        self.session.handle(self.now, Input::Time);
+        true
+    }
+
+    fn exchange(&mut self) {
+        if let Some(line) = self.session.take_reread() {
+            self.next_line = line as usize - 1;
+        }
+        let mut fed = false;
+        while self.session.wants_program() {
+            match self.program.get(self.next_line) {
+                Some(line) => {
+                    self.next_line += 1;
+                    let input = Input::ProgramLine { number: self.next_line as u64, bytes: line.as_bytes() };
+                    self.session.handle(self.now, input);
+                    fed = true;
+                }
+                None => self.session.handle(self.now, Input::ProgramEnd),
+            }
+        }
+        if fed {
+            self.session.program_fed(self.now);
+        }
+        self.buffer.clear();
+        if let Some(urgent) = self.session.take_urgent() {
+            self.buffer.extend_from_slice(&urgent.bytes);
+        }
+        self.session.take_wire(&mut self.buffer);
+        self.to_machine.send(self.now, &self.buffer);
+        self.buffer.clear();
+        self.machine.say(&mut self.buffer);
+        self.to_host.send(self.now, &self.buffer);
+        while let Some(event) = self.session.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    pub fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
+        let until = self.now + PATIENCE;
+        while !done(self) {
+            assert!(self.step(), "nothing will ever happen again: {:?}", self.session.state());
+            assert!(self.now < until, "no end in sight: {:#?}", self.session.snapshot());
+        }
+        self.exchange();
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until && self.step() {}
+    }
+
+    /// Runs until the job is over or held.
+    pub fn run_job(&mut self) -> JobPhase {
+        self.run_until(|pair| {
+            pair.session.snapshot().job.is_some_and(|job| job.phase.is_over()) || pair.session.state() == State::Held
+        });
+        self.progress().phase
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.session.snapshot().job.expect("a job")
+    }
+
+    pub fn report(&self) -> Report {
+        self.machine.report()
+    }
+
+    pub fn executed(&self) -> Vec<String> {
+        self.report().executed_lines.expect("kept lines")
+    }
+
+    pub fn ask(&mut self, request: Request) -> drivers::Answer {
+        self.session.request(self.now, request)
+    }
+
+    pub fn notices(&self) -> Vec<String> {
+        self.events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Trouble { notice } | EventKind::Job { notice: Some(notice), .. } => Some(notice.to_string()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// A line of 115200 baud with a millisecond of latency each way.
+pub fn usual_line() -> LineSpeed {
+    LineSpeed { baud: 115_200, latency: Duration::from_millis(1) }
+}
+
+pub fn setup() -> Setup {
+    Setup { keep_lines: true, ..Setup::default() }
+}
+
+/// A program of short moves, as a slicer writes them, with comments and blank lines between.
+pub fn program(lines: usize, seed: u64) -> Vec<String> {
+    let mut random = drivers::sim::Random::new(seed);
+    let mut program = vec!["; a program".to_owned(), "G21".into(), "G90".into(), "G1 F3000".into()];
+    while program.len() < lines {
+        program.push(match random.below(20) {
+            0 => String::new(),
+            1 => format!(";LAYER:{}", random.below(100)),
+            2 => format!("G0 X{} Y{}", random.below(100), random.below(100)),
+            _ => format!("G1 X{}.{:03} Y{} ; move", random.below(100), random.below(1000), random.below(100)),
+        });
+    }
+    program
+}
+
+/// What a machine must have executed of a program.
+pub fn commands(program: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut commands = Vec::new();
+    for line in program {
+        out.clear();
+        gcode_tools::wire::compact(&gcode_tools::block::Block::new(line.as_bytes()), &mut out);
+        if !out.is_empty() {
+            commands.push(String::from_utf8(out.clone()).unwrap());
+        }
+    }
+    commands
+}
+
+/// How often each phase came, for a summary.
+pub type Tally = BTreeMap<String, u32>;
