@@ -24,6 +24,11 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Whether every line was taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next == self.lines.len()
+    }
+
     /// The next line and its number.
     pub(crate) fn next_line(&mut self) -> Option<(u64, &[u8])> {
         let (number, end) = *self.lines.get(self.next)?;

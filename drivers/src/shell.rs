@@ -306,14 +306,13 @@ impl Shell {
                 self.session.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
             }
         }
-        let mut fed = false;
         let now = self.now();
-        while self.session.wants_program() {
-            let Some((number, bytes)) = self.chunk.next_line() else { break };
-            self.session.handle(now, Input::ProgramLine { number, bytes });
-            fed = true;
-        }
-        if fed {
+        while self.session.wants_program() && !self.chunk.is_empty() {
+            while self.session.wants_program() {
+                let Some((number, bytes)) = self.chunk.next_line() else { break };
+                self.session.handle(now, Input::ProgramLine { number, bytes });
+            }
+            // Saying them makes room for more.
             self.session.program_fed(now);
         }
     }
@@ -350,7 +349,9 @@ impl Shell {
             Poll::Ready(Err(error)) => return Poll::Ready(Happening::Lost(Some(error))),
             Poll::Pending => {}
         }
-        if let Some(program) = self.program.as_mut().filter(|_| self.session.wants_program()) {
+        // A chunk is taken only when the one before is used up: there is one place for it.
+        let wanted = self.chunk.is_empty() && self.session.wants_program();
+        if let Some(program) = self.program.as_mut().filter(|_| wanted) {
             if let Poll::Ready(piece) = program.pieces.poll_recv(context) {
                 return Poll::Ready(Happening::Piece(piece));
             }
