@@ -294,7 +294,6 @@ impl Watch for Analysis {
         }
         match statement.form {
             Form::Blank => return,
-            Form::Words => {}
             Form::Extended => {
                 if let Some(planner) = &mut self.planner {
                     planner.limits_mut().apply_extended(line.bytes.trim_ascii());

@@ -6,14 +6,33 @@ use std::f64::consts::{FRAC_PI_2, TAU};
 /// Angles closer to zero than this are a full circle, in radians. Grbl's `ARC_ANGULAR_TRAVEL_EPSILON`.
 const FULL_CIRCLE_RAD: f64 = 5e-7;
 
-/// Largest difference of start and end radius that is always refused, in millimetres (Grbl error 33).
-const RADIUS_DIFFERENCE_MAX_MM: f64 = 0.5;
+/// How much the start's and the end's distance from the centre may differ before a firmware refuses the arc.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Difference that is always refused, in millimetres.
+    pub most_mm: f64,
+    /// Difference that is refused if it is also above `share`, in millimetres.
+    pub mm: f64,
+    /// Share of the radius.
+    pub share: f64,
+}
 
-/// Difference that is refused if it is also above [`RADIUS_DIFFERENCE_SHARE`] of the radius, in millimetres.
-const RADIUS_DIFFERENCE_MM: f64 = 0.005;
+impl Tolerance {
+    /// Grbl 1.1, error 33.
+    pub const GRBL: Self = Self { most_mm: 0.5, mm: 0.005, share: 0.001 };
+    /// LinuxCNC 2.9 in millimetres: 2·√2 hundredths, and a hundred times that.
+    pub const LINUXCNC: Self = Self { most_mm: 2.83, mm: 0.0283, share: 0.001 };
+    /// LinuxCNC 2.9 in inches: 2·√2 thousandths of an inch, and a hundred times that.
+    pub const LINUXCNC_INCH: Self = Self { most_mm: 7.19, mm: 0.0719, share: 0.001 };
 
-/// Share of the radius for [`RADIUS_DIFFERENCE_MM`]: Grbl's 0.1 %.
-const RADIUS_DIFFERENCE_SHARE: f64 = 0.001;
+    fn refuses(&self, radius: f64, end_radius: f64) -> bool {
+        let difference = (radius - end_radius).abs();
+        difference > self.most_mm || (difference > self.mm && difference > radius.max(end_radius) * self.share)
+    }
+}
+
+/// Rounding of end points by which a half circle's radius may seem too short, in millimetres.
+const ROUNDING_MM: f64 = 0.005;
 
 /// Turns of one arc word P. Nobody cuts a thread with more; a larger number is a mistake or an attack.
 pub const TURNS_MAX: f64 = 10_000.0;
@@ -66,7 +85,7 @@ pub fn axes(plane: Plane) -> (usize, usize, usize) {
 impl Arc {
     /// An arc from start to end about a centre given in the plane's axes. `turns` is P: 1 is the plain arc.
     ///
-    /// A mismatch of the radii beyond Grbl's limits is a fault, returned beside the arc that best fits.
+    /// A mismatch of the radii beyond the tolerance is a fault, returned beside the arc that best fits.
     pub fn about(
         plane: Plane,
         from: [f64; 3],
@@ -74,6 +93,7 @@ impl Arc {
         center: [f64; 2],
         clockwise: bool,
         turns: f64,
+        tolerance: &Tolerance,
     ) -> (Self, Option<ArcFault>) {
         let (a, b, c) = axes(plane);
         let (sa, sb) = (from[a] - center[0], from[b] - center[1]);
@@ -90,13 +110,10 @@ impl Arc {
         let extra = (turns.clamp(1.0, TURNS_MAX).floor() - 1.0) * TAU;
         sweep += if clockwise { -extra } else { extra };
         let arc = Self { plane, center, radius, end_radius, start_angle: sb.atan2(sa), sweep, rise: to[c] - from[c] };
-        let difference = (radius - end_radius).abs();
-        let mismatch = difference > RADIUS_DIFFERENCE_MAX_MM
-            || (difference > RADIUS_DIFFERENCE_MM && difference > radius * RADIUS_DIFFERENCE_SHARE);
         let fault = if radius == 0.0 {
             Some(ArcFault::ZeroRadius)
         } else {
-            mismatch.then_some(ArcFault::RadiusMismatch(radius, end_radius))
+            tolerance.refuses(radius, end_radius).then_some(ArcFault::RadiusMismatch(radius, end_radius))
         };
         (arc, fault)
     }
@@ -117,7 +134,7 @@ impl Arc {
         }
         let square = radius * radius - way * way / 4.0;
         // Rounding of the end point may make a half circle's radius seem too short by a hair.
-        if square < 0.0 && radius.abs() + RADIUS_DIFFERENCE_MM < way / 2.0 {
+        if square < 0.0 && radius.abs() + ROUNDING_MM < way / 2.0 {
             return Err(ArcFault::RadiusTooSmall(radius, way));
         }
         let height = square.max(0.0).sqrt();
@@ -202,7 +219,7 @@ mod test {
     #[test]
     fn a_bulge_reaches_beyond_the_ends() {
         let (from, to) = ([190.0, 90.0, 0.0], [190.0, 110.0, 0.0]);
-        let (arc, fault) = Arc::about(Plane::Xy, from, to, [190.0, 100.0], false, 1.0);
+        let (arc, fault) = Arc::about(Plane::Xy, from, to, [190.0, 100.0], false, 1.0, &Tolerance::GRBL);
         assert_eq!(fault, None);
         let (low, high) = extent(&arc, from, to);
         assert!((high[0] - 200.0).abs() < 1e-9 && (low[0] - 190.0).abs() < 1e-9);
@@ -213,7 +230,7 @@ mod test {
     fn a_negative_radius_takes_the_long_way() {
         let (from, to) = ([10.0, 120.0, 0.0], [10.0, 100.0, 0.0]);
         let center = Arc::center_of_radius(Plane::Xy, from, to, -15.0, false).unwrap();
-        let (arc, fault) = Arc::about(Plane::Xy, from, to, center, false, 1.0);
+        let (arc, fault) = Arc::about(Plane::Xy, from, to, center, false, 1.0, &Tolerance::GRBL);
         assert_eq!(fault, None);
         assert!((extent(&arc, from, to).0[0] - -16.180).abs() < 0.001, "{arc:?}");
     }
@@ -221,7 +238,7 @@ mod test {
     #[test]
     fn start_on_end_is_a_full_circle_and_turns_add_up() {
         let from = [5.0, 0.0, 0.0];
-        let (arc, _) = Arc::about(Plane::Xy, from, from, [0.0, 0.0], true, 3.0);
+        let (arc, _) = Arc::about(Plane::Xy, from, from, [0.0, 0.0], true, 3.0, &Tolerance::GRBL);
         assert!((arc.length() - 3.0 * TAU * 5.0).abs() < 1e-9);
         assert_eq!(extent(&arc, from, from).0[0], -5.0);
     }
@@ -229,7 +246,7 @@ mod test {
     #[test]
     fn the_zx_plane_turns_from_z_to_x() {
         let (from, to) = ([0.0, 0.0, 10.0], [10.0, 0.0, 0.0]);
-        let (arc, _) = Arc::about(Plane::Zx, from, to, [0.0, 0.0], false, 1.0);
+        let (arc, _) = Arc::about(Plane::Zx, from, to, [0.0, 0.0], false, 1.0, &Tolerance::GRBL);
         assert!((arc.sweep - FRAC_PI_2).abs() < 1e-12);
         let middle = arc.point(from, 0.5);
         assert!((middle[0] - middle[2]).abs() < 1e-9 && middle[0] > 7.0);
@@ -237,7 +254,7 @@ mod test {
 
     #[test]
     fn what_is_no_arc_is_a_fault() {
-        let fault = |to, center| Arc::about(Plane::Xy, [0.0; 3], to, center, true, 1.0).1;
+        let fault = |to, center| Arc::about(Plane::Xy, [0.0; 3], to, center, true, 1.0, &Tolerance::GRBL).1;
         assert!(matches!(fault([10.0, 0.0, 0.0], [4.0, 1.0]), Some(ArcFault::RadiusMismatch(..))));
         assert_eq!(fault([10.0, 0.0, 0.0], [0.0, 0.0]), Some(ArcFault::ZeroRadius));
         let radius = |to, r| Arc::center_of_radius(Plane::Xy, [0.0; 3], to, r, true);

@@ -44,6 +44,7 @@ pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch:
         statement.read(&block, computes.then_some(&mut parameters));
         watch.line(&line, &block, &statement, state);
         state.execute(line.number, &statement, watch);
+        watch.done(&line, &block);
         (extent.lines, extent.end) = (line.number, line.end);
     }
     extent.bytes = lines.offset();

@@ -2,7 +2,7 @@
 //!
 //! Nothing is judged here. Whoever wants to know something implements [`Watch`]; analysis, preflight and preview do.
 
-use crate::arc::{self, Arc, ArcFault};
+use crate::arc::{self, Arc, ArcFault, Tolerance};
 use crate::block::Block;
 use crate::modal::{FeedMode, Modal, Spindle};
 use crate::read::Line;
@@ -82,11 +82,11 @@ impl Move {
 /// What went wrong with a motion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
-    /// An arc that is none; a straight line is assumed.
+    /// An arc that is none.
     Arc(ArcFault),
     /// A word of the motion has a value that could not be read; the whole motion is left out.
     Unreadable(u8),
-    /// G53 with anything but G0 and G1.
+    /// G53 with anything but G0 and G1; the motion is left out.
     MachineCoordinatesWithArc,
     /// Axis words before any motion code: Grbl makes a rapid of it, which is assumed here.
     NoMotionMode,
@@ -119,6 +119,10 @@ pub trait Watch {
     fn line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
         let _ = (line, block, statement, state);
     }
+    /// The same line, after it was executed.
+    fn done(&mut self, line: &Line, block: &Block) {
+        let _ = (line, block);
+    }
     /// A move. `state` is after the line's other words have taken effect; its position is still the move's start.
     fn moved(&mut self, motion: &Move, state: &State) {
         let _ = (motion, state);
@@ -136,6 +140,11 @@ impl<A: Watch, B: Watch> Watch for (A, B) {
         self.1.line(line, block, statement, state);
     }
     #[inline]
+    fn done(&mut self, line: &Line, block: &Block) {
+        self.0.done(line, block);
+        self.1.done(line, block);
+    }
+    #[inline]
     fn moved(&mut self, motion: &Move, state: &State) {
         self.0.moved(motion, state);
         self.1.moved(motion, state);
@@ -150,6 +159,10 @@ impl<W: Watch> Watch for &mut W {
     #[inline]
     fn line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
         (**self).line(line, block, statement, state);
+    }
+    #[inline]
+    fn done(&mut self, line: &Line, block: &Block) {
+        (**self).done(line, block);
     }
     #[inline]
     fn moved(&mut self, motion: &Move, state: &State) {
@@ -175,6 +188,8 @@ pub struct State {
     pub offsets: Offsets,
     /// The letter that moves the extruder: E, or A in MakerBot's files.
     pub extruder_letter: u8,
+    /// When an arc is none.
+    pub arc_tolerance: Tolerance,
     cycle: cycle::Cycle,
 }
 
@@ -188,6 +203,7 @@ impl State {
             extruder: 0.0,
             offsets: Offsets::default(),
             extruder_letter: b'E',
+            arc_tolerance: Tolerance::LINUXCNC,
             cycle: cycle::Cycle::default(),
         }
     }
@@ -255,7 +271,7 @@ impl State {
                 }
                 (b'M', _) => self.execute_m(line, tenths, watch),
                 _ => {
-                    if self.family == Family::Printer {
+                    if self.family == Family::Printer && statement.selects_tool() {
                         watch.event(Event::Tool(tenths / 10), line, self);
                     }
                 }
@@ -358,6 +374,9 @@ impl State {
         let mut to = self.position;
         let unit = self.modal.unit_mm();
         let offset = self.offsets.total();
+        if statement.has_any(b"@^") {
+            self.polar(statement, &mut to);
+        }
         for (axis, letter) in [b'X', b'Y', b'Z'].into_iter().enumerate() {
             if let Some(value) = statement.value(letter) {
                 let value = value * unit;
@@ -365,6 +384,24 @@ impl State {
             }
         }
         to
+    }
+
+    /// LinuxCNC's polar words: `@` is the distance from the program's zero, `^` the angle in degrees.
+    #[cold]
+    fn polar(&self, statement: &Statement, to: &mut [f64; 3]) {
+        let (a, b, _) = arc::axes(self.modal.plane);
+        let offset = self.offsets.total();
+        let here = self.program_position();
+        let (mut distance, mut angle) = (here[a].hypot(here[b]), here[b].atan2(here[a]).to_degrees());
+        let kept = |relative: bool, present: f64| if relative { present } else { 0.0 };
+        if let Some(value) = statement.value(b'@') {
+            distance = kept(self.modal.relative, distance) + value * self.modal.unit_mm();
+        }
+        if let Some(value) = statement.value(b'^') {
+            angle = kept(self.modal.relative, angle) + value;
+        }
+        let (sin, cos) = angle.to_radians().sin_cos();
+        (to[a], to[b]) = (offset[a] + distance * cos, offset[b] + distance * sin);
     }
 
     fn motion(&self, line: u64, path: Path, to: [f64; 3], extruded_mm: f64, reference: bool) -> Move {
@@ -410,14 +447,19 @@ impl State {
         let (extruded_mm, extruder) = self.extrusion(statement);
         let path = match mode {
             0 if self.family == Family::Cnc => Path::Rapid,
-            20 | 30 if !machine => self.arc_path(line, statement, to, watch),
-            0 | 10 | 20 | 30 | 382..=385 => Path::Line,
+            20 | 30 if machine => return,
+            20 | 30 => match self.arc_path(line, statement, to, watch) {
+                Some(path) => path,
+                None => return,
+            },
+            0 | 10 | 382..=385 => Path::Line,
             730 | 810..=890 if self.family == Family::Cnc => return self.drill(line, statement, mode, watch),
             _ => return,
         };
         let mut motion = self.motion(line, path, to, extruded_mm, machine);
         if self.modal.feed_mode == FeedMode::InverseTime {
-            motion.feed_mm_min = self.modal.feed.unwrap_or(0.0) * motion.length();
+            // One over minutes, and for this line only.
+            motion.feed_mm_min = statement.value(b'F').unwrap_or(0.0) * motion.length();
         }
         watch.moved(&motion, self);
         self.position = to;
@@ -445,19 +487,17 @@ impl State {
         }
     }
 
-    /// The arc that G2 or G3 asks for; a straight line, with the fault told, where it is none.
-    fn arc_path<W: Watch>(&self, line: u64, statement: &Statement, to: [f64; 3], watch: &mut W) -> Path {
-        match self.arc(statement, to) {
-            Ok((arc, None)) => Path::Arc(arc),
-            Ok((arc, Some(fault))) => {
-                watch.event(Event::Fault(Fault::Arc(fault)), line, self);
-                if arc.radius > 0.0 { Path::Arc(arc) } else { Path::Line }
-            }
-            Err(fault) => {
-                watch.event(Event::Fault(Fault::Arc(fault)), line, self);
-                Path::Line
-            }
+    /// The arc that G2 or G3 asks for. Where it is none, CNC firmware refuses the line and the machine stays where it
+    /// is; a printer draws what it can.
+    fn arc_path<W: Watch>(&self, line: u64, statement: &Statement, to: [f64; 3], watch: &mut W) -> Option<Path> {
+        let (path, fault) = match self.arc(statement, to) {
+            Ok((arc, fault)) => (if arc.radius > 0.0 { Path::Arc(arc) } else { Path::Line }, fault),
+            Err(fault) => (Path::Line, Some(fault)),
+        };
+        if let Some(fault) = fault {
+            watch.event(Event::Fault(Fault::Arc(fault)), line, self);
         }
+        (fault.is_none() || self.family == Family::Printer).then_some(path)
     }
 
     fn arc(&self, statement: &Statement, to: [f64; 3]) -> Result<(Arc, Option<ArcFault>), ArcFault> {
@@ -465,12 +505,16 @@ impl State {
         let (a, b, _) = arc::axes(plane);
         let clockwise = self.modal.motion == Some(20);
         let unit = self.modal.unit_mm();
+        let tolerance = match self.arc_tolerance {
+            Tolerance::LINUXCNC if self.modal.inches => Tolerance::LINUXCNC_INCH,
+            tolerance => tolerance,
+        };
         let turns = statement.value(b'P').filter(|_| self.family == Family::Cnc || statement.has(b'P')).unwrap_or(1.0);
         let offsets = [statement.value(b'I'), statement.value(b'J'), statement.value(b'K')];
         let has_center = offsets[a].is_some() || offsets[b].is_some();
         if let Some(radius) = statement.value(b'R') {
             let center = Arc::center_of_radius(plane, self.position, to, radius * unit, clockwise)?;
-            let (arc, fault) = Arc::about(plane, self.position, to, center, clockwise, turns);
+            let (arc, fault) = Arc::about(plane, self.position, to, center, clockwise, turns, &tolerance);
             return Ok((arc, has_center.then_some(ArcFault::CenterAndRadius).or(fault)));
         }
         if !has_center {
@@ -483,12 +527,12 @@ impl State {
             (None, true) => total[axis],
             (None, false) => self.position[axis],
         };
-        Ok(Arc::about(plane, self.position, to, [place(a), place(b)], clockwise, turns))
+        Ok(Arc::about(plane, self.position, to, [place(a), place(b)], clockwise, turns, &tolerance))
     }
 }
 
 /// Letters that make a line a motion. A is here for MakerBot's extruder; rotary axes are not followed.
-const MOTION_LETTERS: &[u8] = b"XYZEA";
+const MOTION_LETTERS: &[u8] = b"XYZEA@^";
 
 #[cfg(test)]
 mod test;

@@ -2,6 +2,9 @@
 //!
 //! Pure: no threads, no clock, no files. Programs come from any [`std::io::Read`] and are read once, in constant memory.
 
+// Loops over axes index several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
 pub mod analysis;
 pub mod arc;
 pub mod block;
@@ -11,6 +14,7 @@ pub mod interpret;
 pub mod metadata;
 pub mod modal;
 pub mod number;
+pub mod preflight;
 pub mod profile;
 pub mod read;
 pub mod sniff;

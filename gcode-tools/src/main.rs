@@ -1,3 +1,54 @@
 //! `gcode-tools`: reads programs, says what they do, checks them against a machine.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+mod command;
+
+/// Reads any G-code program, says what it will do, and refuses what would break the machine.
+///
+/// Exit codes: 0 done or passed, 1 failed with a reason, 2 unreadable or wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "gcode-tools", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what a program will do: bounds, time, filament, layers, tools.
+    Info {
+        /// The program.
+        file: PathBuf,
+        /// The machine: the name of a bundled profile, or the path of a TOML file.
+        #[arg(long)]
+        profile: Option<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// With --json: add `time_line`, pairs of line number and seconds.
+        #[arg(long)]
+        time_line: bool,
+    },
+    /// Checks a program against a machine. Exits 0 if it passes, 1 if it fails, 2 if it cannot be read.
+    Check {
+        /// The program.
+        file: PathBuf,
+        /// The machine: the name of a bundled profile, or the path of a TOML file.
+        #[arg(long)]
+        profile: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let code = match Arguments::parse().command {
+        Command::Info { file, profile, json, time_line } => command::info(&file, profile.as_deref(), json, time_line),
+        Command::Check { file, profile, json } => command::check(&file, &profile, json),
+    };
+    ExitCode::from(code)
+}

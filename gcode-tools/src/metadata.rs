@@ -1,7 +1,7 @@
 //! What slicers and CAM programs tell of themselves in comments: name, estimates, thumbnails, settings.
 
 use crate::profile::Cornering;
-use crate::time::Limits;
+use crate::time::{Firmware, Limits};
 use serde::Serialize;
 
 /// Thumbnails kept. Slicers write two or three.
@@ -96,6 +96,9 @@ impl MachineLimits {
         limits.print_acceleration = print.unwrap_or(limits.print_acceleration);
         limits.retract_acceleration = retract.unwrap_or(limits.retract_acceleration);
         limits.travel_acceleration = travel.or(print).unwrap_or(limits.travel_acceleration);
+        // A limit of 0 is none.
+        limits.acceleration_cap =
+            [print, retract, travel.or(print)].map(|cap| cap.filter(|cap| *cap > 0.0).unwrap_or(f64::INFINITY));
         limits.speed_min = [self.speed_min[0].unwrap_or(0.0), self.speed_min[1].unwrap_or(0.0)];
         limits.tool_change_s = self.tool_change_s.iter().flatten().sum();
     }
@@ -287,6 +290,16 @@ impl Slicer {
             }
             "FLAVOR" => self.flavor = Some(value.to_owned()),
             _ => {}
+        }
+    }
+
+    /// The firmware the flavour stands for.
+    pub fn firmware(&self) -> Option<Firmware> {
+        let flavor = self.flavor.as_deref()?.to_ascii_lowercase();
+        match flavor.as_str() {
+            "reprapfirmware" | "reprap (reprapfirmware)" => Some(Firmware::RepRapFirmware),
+            // PrusaSlicer reckons Klipper's time as Marlin's.
+            _ => Some(Firmware::Marlin),
         }
     }
 

@@ -134,7 +134,8 @@ impl Modal {
             match letter {
                 b'G' => self.apply_g(tenths),
                 b'M' => self.apply_m(tenths),
-                _ => self.tool = Some(tenths / 10),
+                _ if statement.selects_tool() => self.tool = Some(tenths / 10),
+                _ => {}
             }
         }
         if let Some(feed) = statement.value(b'F') {

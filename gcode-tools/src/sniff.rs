@@ -7,6 +7,9 @@ use crate::statement::{Form, Statement};
 /// Lines looked at to tell printers from CNC machines.
 const LINES_MAX: usize = 2000;
 
+/// Control bytes that may be accidents of a short text.
+const CONTROL_MIN: usize = 4;
+
 /// Why a file cannot be read as a program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -81,7 +84,7 @@ pub fn refuse(head: &[u8]) -> Option<ReadError> {
     }
     let sample = &head[..head.len().min(4096)];
     let control = sample.iter().filter(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31)).count();
-    if control * 20 > sample.len() {
+    if control > CONTROL_MIN && control * 20 > sample.len() {
         return Some(ReadError::new(
             "file.binary",
             "This is binary data, not G-code text. Choose the right file, or unpack it first.",
@@ -130,7 +133,7 @@ pub fn family(head: &[u8]) -> Family {
 
 /// How much one line speaks for a printer and for a CNC machine.
 fn evidence(statement: &Statement) -> (u32, u32) {
-    let mut printer = u32::from(statement.has(b'E'));
+    let mut printer = u32::from(statement.has(b'E') && !statement.codes().iter().any(|code| code.0 == b'M'));
     let mut cnc = 0;
     for &(letter, tenths) in statement.codes() {
         match (letter, tenths) {

@@ -38,11 +38,13 @@ pub struct Statement {
     numbers: u32,
     bare: u32,
     unknown: u32,
-    values: [f64; 26],
+    values: [f64; 32],
     codes: [(u8, u32); CODES_MAX],
     code_count: usize,
     /// Codes beyond [`CODES_MAX`].
     pub codes_lost: usize,
+    /// Whether the block is plain words, spaces and a `;` comment, without M, T and N words: nothing odd can be in it.
+    pub plain: bool,
     /// Whether the block holds something that [`crate::preflight`] should look at item by item.
     pub odd: bool,
     /// Whether the same letter stands twice, G and M aside.
@@ -62,10 +64,11 @@ impl Default for Statement {
             numbers: 0,
             bare: 0,
             unknown: 0,
-            values: [0.0; 26],
+            values: [0.0; 32],
             codes: [(0, 0); CODES_MAX],
             code_count: 0,
             codes_lost: 0,
+            plain: false,
             odd: false,
             repeated: false,
             split: false,
@@ -75,9 +78,15 @@ impl Default for Statement {
     }
 }
 
+/// The slot of a letter: A to Z, and LinuxCNC's `@` and `^`, which fall into the free ones.
+#[inline]
+fn slot(letter: u8) -> usize {
+    usize::from(letter.wrapping_sub(b'A') & 31)
+}
+
 #[inline]
 fn bit(letter: u8) -> u32 {
-    1 << (letter.wrapping_sub(b'A') & 31)
+    1 << slot(letter)
 }
 
 impl Statement {
@@ -91,7 +100,8 @@ impl Statement {
     /// Reads a block, in place of what was read before. With parameters, expressions are evaluated and assignments
     /// made, as LinuxCNC does: all values of a line are computed before its assignments take effect.
     pub fn read(&mut self, block: &Block, parameters: Option<&mut Parameters>) {
-        if !self.read_plain(block.bytes()) {
+        self.plain = self.read_plain(block.bytes());
+        if !self.plain {
             self.read_items(block, parameters);
         }
     }
@@ -105,7 +115,7 @@ impl Statement {
     /// The number of a letter (upper case): the last, where it stands twice.
     #[inline]
     pub fn value(&self, letter: u8) -> Option<f64> {
-        if self.has(letter) { Some(self.values[usize::from(letter.wrapping_sub(b'A') & 31).min(25)]) } else { None }
+        if self.has(letter) { Some(self.values[slot(letter)]) } else { None }
     }
 
     /// Whether the letter stands without any value.
@@ -146,6 +156,11 @@ impl Statement {
         self.codes().contains(&(letter, tenths))
     }
 
+    /// Whether a T word selects a tool: behind codes of printers such as M104 and M204 it is a parameter.
+    pub fn selects_tool(&self) -> bool {
+        !self.codes().iter().any(|code| matches!(code, (b'M', 1000..)))
+    }
+
     #[inline]
     fn clear(&mut self) {
         self.form = Form::Blank;
@@ -169,7 +184,7 @@ impl Statement {
         let bit = bit(letter);
         self.repeated |= self.numbers & bit != 0 && !matches!(letter, b'G' | b'M');
         self.numbers |= bit;
-        self.values[usize::from(letter - b'A').min(25)] = value;
+        self.values[slot(letter)] = value;
     }
 
     /// The short path: words of letter and number, spaces, and a `;` comment. Says whether that was all.

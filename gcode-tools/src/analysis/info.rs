@@ -41,6 +41,12 @@ impl Bounds {
     #[inline]
     pub fn add_move(&mut self, motion: &Move) {
         self.add(motion.from);
+        self.add_end(motion);
+    }
+
+    /// Makes room for a move but for its start.
+    #[inline]
+    pub fn add_end(&mut self, motion: &Move) {
         self.add(motion.to);
         if let Path::Arc(arc) = &motion.path {
             arc.extremes(motion.from, |point| self.add(point));

@@ -13,11 +13,14 @@ impl Analysis {
         let length = motion.length();
         self.counts.moves += 1;
         let is_work = motion.is_work(state);
-        let box_of_move = if is_work { &mut self.work } else { &mut self.travel };
-        box_of_move.add_move(motion);
         if is_work {
+            self.work.add_move(motion);
             self.counts.work_mm += length;
         } else {
+            // Where a travel starts something else has ended, or the program has, which counts for nothing.
+            if !(motion.reference && state.family == Family::Printer) {
+                self.travel.add_end(motion);
+            }
             self.counts.travel_mm += length;
         }
         let rapid = motion.path == Path::Rapid;

@@ -1,6 +1,7 @@
 //! What programs come to.
 
 use super::*;
+use std::fmt::Write as _;
 
 fn info(program: &str) -> Info {
     analyse(program.as_bytes(), None).unwrap()
@@ -32,7 +33,7 @@ fn a_beam_counts_only_where_it_burns() {
 fn laser_mode_off_stops_at_every_change_of_power() {
     let mut program = "G21 G91\nM3 S1\n".to_owned();
     for step in 0..500 {
-        program.push_str(&format!("G1 X0.1 F3000 S{}\n", 100 + step % 2 * 50));
+        writeln!(program, "G1 X0.1 F3000 S{}", 100 + step % 2 * 50).unwrap();
     }
     let time = |laser_mode| {
         let setup = Setup { laser_mode: Some(laser_mode), ..Setup::default() };

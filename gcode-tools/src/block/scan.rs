@@ -143,7 +143,7 @@ impl<'a> Items<'a> {
             (from, end, shape) = self.value_after_space(letter, from);
         } else if let Some(next) = self.peek(end) {
             if next < b'0' && !matches!(letter, b'G' | b'M' | b'N' | b'T') {
-                end = joined_end(self.bytes, end);
+                end = joined_end(self.bytes, from, end);
             }
         }
         self.at = end + usize::from(shape == Shape::Quoted && self.peek(end) == Some(b'"'));
@@ -175,12 +175,12 @@ impl<'a> Items<'a> {
                 if matches!(self.peek(next), Some(b'#' | b'[')) {
                     return (start, operand_end(self.bytes, next), Shape::Expression);
                 }
-                (start, joined_end(self.bytes, number_end(self.bytes, start)), Shape::Number)
+                (start, joined_end(self.bytes, start, number_end(self.bytes, start)), Shape::Number)
             }
             Some(byte) if byte.is_ascii_digit() || byte == b'.' => {
                 let end = number_end(self.bytes, start);
                 let joins = !matches!(letter, b'G' | b'M' | b'N' | b'T');
-                (start, if joins { joined_end(self.bytes, end) } else { end }, Shape::Number)
+                (start, if joins { joined_end(self.bytes, start, end) } else { end }, Shape::Number)
             }
             _ => (from, from, Shape::Missing),
         }
@@ -198,6 +198,12 @@ impl<'a> Items<'a> {
         };
         let maybe = MAYBE_TEXT_CODES.contains(&code);
         (TEXT_CODES.contains(&code) || maybe) && !(maybe && looks_like_word)
+    }
+
+    /// Whether a polar word of LinuxCNC starts here: `@` or `^` with a number.
+    fn is_polar(&self, byte: u8) -> bool {
+        let number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'[' | b'#');
+        matches!(byte, b'@' | b'^') && self.peek(self.at + 1).is_some_and(number)
     }
 
     /// Whether a command of letters starts here: two letters (or underscores) in a row.
@@ -257,7 +263,7 @@ impl<'a> Iterator for Items<'a> {
             }
         }
         let byte = self.peek(self.at)?;
-        if !byte.is_ascii_alphabetic() {
+        if !byte.is_ascii_alphabetic() && !self.is_polar(byte) {
             return Some(self.other(byte));
         }
         if self.is_extended() && !matches!(byte, b'O' | b'o') {
@@ -313,14 +319,19 @@ fn number_end(bytes: &[u8], from: usize) -> usize {
 }
 
 /// End of a number that goes on behind spaces, as RS-274 allows.
-fn joined_end(bytes: &[u8], mut end: usize) -> usize {
+fn joined_end(bytes: &[u8], from: usize, mut end: usize) -> usize {
     loop {
         let next = skip_space(bytes, end);
         let goes_on = next > end && bytes.get(next).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.');
         if !goes_on {
             return end;
         }
-        end = number_end(bytes, next);
+        let joined = number_end(bytes, next);
+        // Two points make no number: then the second is one of its own, without a letter.
+        if bytes[end..joined].contains(&b'.') && bytes[from..end].contains(&b'.') {
+            return end;
+        }
+        end = joined;
     }
 }
 
@@ -386,7 +397,7 @@ fn operand_end(bytes: &[u8], from: usize) -> usize {
             }
             close
         }
-        Some(_) => joined_end(bytes, number_end(bytes, at)),
+        Some(_) => joined_end(bytes, at, number_end(bytes, at)),
         None => at.min(bytes.len()),
     }
 }

@@ -33,6 +33,14 @@ impl Offsets {
         self.tool_from_table
     }
 
+    /// Sets what is known of the machine: a work offset (0 for G54 to 8 for G59.3), in millimetres.
+    pub fn set_work(&mut self, index: usize, offset: [f64; 3]) {
+        if let Some(slot) = self.work.get_mut(index) {
+            *slot = Some(offset);
+            self.add_up();
+        }
+    }
+
     /// Homing an axis of a printer ends its G92 shift.
     pub(super) fn forget_shift(&mut self, axis: usize) {
         self.shift[axis] = 0.0;

@@ -100,7 +100,7 @@ impl Queue {
             if smooth[at] < reachable {
                 // Not a pure slowing down: a hill's top, or its rising side.
                 if smooth[at] + planned.smooth_gain_sq > smooth[at + 1] || slope_start > at + 1 {
-                    peak = planned.cruise_max_sq.min((smooth[at] + reachable) / 2.0);
+                    peak = planned.cruise_max_sq.min(f64::midpoint(smooth[at], reachable));
                     peaks[at + 1..slope_start].fill(peak);
                 }
                 peaks[at] = peak;

@@ -65,6 +65,8 @@ pub struct Limits {
     pub retract_acceleration: f64,
     /// Acceleration of moves without work.
     pub travel_acceleration: f64,
+    /// Most that M204 may set for printing, retract and travel: slicers reckon so with the machine's limits.
+    pub acceleration_cap: [f64; 3],
     /// How corners are taken.
     pub cornering: Cornering,
     /// Slowest extruding and travel speed (`M205 S T`).
@@ -100,6 +102,7 @@ impl Limits {
             print_acceleration: 1500.0,
             retract_acceleration: 1500.0,
             travel_acceleration: 1500.0,
+            acceleration_cap: [1500.0, 1500.0, 1500.0],
             cornering: Cornering::JerkMmS([10.0, 10.0, 0.2, 2.5]),
             speed_min: [0.0, 0.0],
             blocks: UNKNOWN_BLOCKS,
@@ -140,6 +143,7 @@ impl Limits {
         limits.acceleration_max = motion.acceleration_mm_s2;
         let [print, retract, travel] = motion.default_acceleration_mm_s2.unwrap_or([f64::INFINITY; 3]);
         (limits.print_acceleration, limits.retract_acceleration, limits.travel_acceleration) = (print, retract, travel);
+        limits.acceleration_cap = [f64::INFINITY; 3];
         limits.cornering = motion.cornering;
         limits.blocks = motion.planner_blocks as usize;
         limits.arc_tolerance_mm = motion.arc_tolerance_mm;
@@ -171,6 +175,8 @@ impl Limits {
         let per_minute = if self.firmware == Firmware::RepRapFirmware { 60.0 } else { 1.0 };
         match tenths {
             2010 if !klipper => {
+                // A program that sets the machine's limits itself has been made with them.
+                self.acceleration_cap = [f64::INFINITY; 3];
                 for (axis, letter) in axes.into_iter().enumerate() {
                     self.acceleration_max[axis] = positive(letter).unwrap_or(self.acceleration_max[axis]);
                 }
@@ -205,6 +211,10 @@ impl Limits {
             self.retract_acceleration = positive(b'R').unwrap_or(self.retract_acceleration);
             self.travel_acceleration = positive(b'T').unwrap_or(self.travel_acceleration);
         }
+        let [print, retract, travel] = self.acceleration_cap;
+        self.print_acceleration = self.print_acceleration.min(print);
+        self.retract_acceleration = self.retract_acceleration.min(retract);
+        self.travel_acceleration = self.travel_acceleration.min(travel);
     }
 
     /// M205 (mm/s) and M566 (mm/min). X alone sets Y too; J is junction deviation; S and T are the slowest speeds.

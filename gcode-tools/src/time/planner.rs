@@ -295,13 +295,13 @@ impl Planner {
 pub(super) fn trapezoid_s(length: f64, cruise: f64, acceleration: f64, from_sq: f64, to_sq: f64) -> f64 {
     let cruise_sq = cruise * cruise;
     let (from_sq, to_sq) = (from_sq.min(cruise_sq), to_sq.min(cruise_sq));
-    let ramps = cruise_sq - (from_sq + to_sq) / 2.0;
+    let ramps = cruise_sq - f64::midpoint(from_sq, to_sq);
     let (from, to) = (from_sq.sqrt(), to_sq.sqrt());
     let plateau = length - ramps / acceleration;
     if plateau >= 0.0 {
         (2.0 * cruise - from - to) / acceleration + plateau / cruise
     } else {
-        let peak = (acceleration * length + (from_sq + to_sq) / 2.0).sqrt().max(from).max(to);
+        let peak = (acceleration * length + f64::midpoint(from_sq, to_sq)).sqrt().max(from).max(to);
         (2.0 * peak - from - to) / acceleration
     }
 }

@@ -1,0 +1,317 @@
+//! Checks a whole program against the machine it is to run on, before anything moves.
+//!
+//! One pass, constant memory. A finding of severity *error* means that the machine would refuse a line, be damaged, or
+//! make something else than what was meant: the verdict is then *fail*.
+
+use crate::analysis::family_of;
+use crate::arc::Tolerance;
+use crate::follow::{self, Extent};
+use crate::interpret::{Event, Family, Move, State, Watch};
+use crate::metadata::Slicer;
+use crate::profile::{Kind, Profile};
+use crate::read::LineEnd;
+use crate::sniff::ReadError;
+use crate::statement::Statement;
+use crate::time::Firmware;
+use serde::Serialize;
+use std::io::Read;
+
+mod finding;
+mod lines;
+mod machine;
+mod motion;
+mod words;
+
+use finding::Findings;
+pub use finding::{FINDINGS_MAX, FINDINGS_PER_CODE_MAX, Finding, Severity};
+
+/// Whether a program may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// No finding of severity error.
+    Pass,
+    /// At least one.
+    Fail,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Whether the program may run.
+    pub verdict: Outcome,
+    /// What was found, in order of lines. Line 0 is the file as a whole.
+    pub findings: Vec<Finding>,
+    /// Findings left out because there were too many: of one code, or in all.
+    pub findings_dropped: u64,
+    /// How the moves were placed in the machine: `known` offsets, or `assumed`.
+    pub offsets: &'static str,
+    /// Whether the file could be read at all.
+    #[serde(skip)]
+    pub readable: bool,
+}
+
+impl Verdict {
+    /// The verdict on something that is no readable program.
+    pub fn unreadable(error: &ReadError) -> Self {
+        let finding = Finding {
+            line: 0,
+            column: 0,
+            severity: Severity::Error,
+            code: error.code,
+            message: error.message.clone(),
+            help: "Choose the right file, or export it again.",
+        };
+        Self {
+            verdict: Outcome::Fail,
+            findings: vec![finding],
+            findings_dropped: 0,
+            offsets: "assumed",
+            readable: error.code == "file.empty",
+        }
+    }
+
+    /// Whether the program may run.
+    pub fn passes(&self) -> bool {
+        self.verdict == Outcome::Pass
+    }
+}
+
+/// What is known of the machine's present state. Everything optional: unknown is assumed, and said.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// Offset of the selected work coordinates (G54) from machine zero, in millimetres.
+    pub work_offset_mm: Option<[f64; 3]>,
+    /// Whether the machine is homed.
+    pub homed: bool,
+}
+
+/// Checks a program against a machine.
+///
+/// ```
+/// use gcode_tools::{preflight, profile::Profile};
+/// let profile = Profile::named("grbl-laser-400").unwrap();
+/// let verdict = preflight::check(&b"G21 G90\nM4 S500\nG1 X500 F1000\nM5\nM2\n"[..], &profile);
+/// assert!(!verdict.passes());
+/// assert_eq!((verdict.findings[0].line, verdict.findings[0].code), (3, "envelope.outside"));
+/// ```
+pub fn check(input: impl Read, profile: &Profile) -> Verdict {
+    check_with(input, profile, &Conditions::default())
+}
+
+/// Checks a program against a machine in a known state.
+pub fn check_with(input: impl Read, profile: &Profile, conditions: &Conditions) -> Verdict {
+    let mut preflight = Preflight::new(profile, conditions);
+    let followed = follow::open(input).and_then(|(mut lines, _)| {
+        let mut state = preflight.state();
+        let extent = follow::follow(&mut lines, &mut state, &mut preflight)?;
+        Ok((extent, state))
+    });
+    match followed {
+        Ok((extent, state)) => preflight.finish(&extent, &state),
+        Err(error) => Verdict::unreadable(&error),
+    }
+}
+
+/// Watches a program and notes what would go wrong.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Facts of the program so far, each of its own.
+pub struct Preflight<'p> {
+    profile: &'p Profile,
+    conditions: Conditions,
+    firmware: Firmware,
+    family: Family,
+    findings: Findings,
+    slicer: Slicer,
+    /// Whether a command was called whose effects are not known here: a macro of the machine.
+    macros_called: bool,
+    homed: [bool; 3],
+    heat: machine::Heat,
+    spindle_used: bool,
+    feed_set: bool,
+    units_line: u64,
+    units_inches: bool,
+    moved: bool,
+    commands: u64,
+    percents: u32,
+    tools: Vec<u32>,
+    subs_called: Vec<(u64, u32)>,
+    subs_defined: Vec<u32>,
+    tiny_moves: u64,
+    tiny_line: u64,
+    extent: motion::Span,
+    line_bytes_max: usize,
+    scratch: Vec<u8>,
+    ended: bool,
+}
+
+impl<'p> Preflight<'p> {
+    /// The start of a check.
+    pub fn new(profile: &'p Profile, conditions: &Conditions) -> Self {
+        let firmware = Firmware::of_dialect(&profile.dialect).unwrap_or(match profile.kind {
+            Kind::Printer => Firmware::Marlin,
+            _ => Firmware::Grbl,
+        });
+        Self {
+            profile,
+            conditions: conditions.clone(),
+            firmware,
+            family: family_of(profile),
+            findings: Findings::default(),
+            slicer: Slicer::default(),
+            macros_called: false,
+            homed: [conditions.homed; 3],
+            heat: machine::Heat::default(),
+            spindle_used: false,
+            feed_set: false,
+            units_line: 0,
+            units_inches: false,
+            moved: false,
+            commands: 0,
+            percents: 0,
+            tools: Vec::new(),
+            subs_called: Vec::new(),
+            subs_defined: Vec::new(),
+            tiny_moves: 0,
+            tiny_line: 0,
+            extent: motion::Span::of(profile, conditions),
+            line_bytes_max: lines::line_bytes_max(firmware, &profile.dialect),
+            scratch: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// The state a program starts from on this machine.
+    pub fn state(&self) -> State {
+        let mut state = State::new(self.family);
+        if self.firmware == Firmware::Grbl {
+            state.arc_tolerance = Tolerance::GRBL;
+        }
+        if let Some(offset) = self.conditions.work_offset_mm {
+            state.offsets.set_work(0, offset);
+        }
+        state
+    }
+
+    /// Ends the check behind the last line.
+    pub fn finish(mut self, extent: &Extent, state: &State) -> Verdict {
+        if self.commands == 0 && !(self.slicer.in_thumbnail() && extent.end == LineEnd::None) {
+            return Verdict::unreadable(&ReadError::empty());
+        }
+        self.check_end(extent, state);
+        self.check_whole();
+        self.findings.settle("spindle.off", self.spindle_used);
+        self.findings.settle("heat.cold_extrusion", self.heat.ever_set());
+        let offsets = if self.family == Family::Printer || !state.offsets.assumed() { "known" } else { "assumed" };
+        let (findings, findings_dropped, failed) = self.findings.finish();
+        Verdict {
+            verdict: if failed { Outcome::Fail } else { Outcome::Pass },
+            findings,
+            findings_dropped,
+            offsets,
+            readable: true,
+        }
+    }
+
+    fn check_end(&mut self, extent: &Extent, state: &State) {
+        let unended = extent.end == LineEnd::None;
+        let hot = self.heat.is_on();
+        let half = self.slicer.in_thumbnail() && unended;
+        if unended && (half || (hot && self.slicer.name.is_some())) {
+            self.findings.add(
+                0,
+                Severity::Error,
+                "file.truncated",
+                format!("The file breaks off on line {}, before the program's end.", extent.lines),
+                "Export or upload it again: a copy was cut short.",
+            );
+        } else if self.slicer.in_thumbnail() {
+            self.findings.add(
+                0,
+                Severity::Warning,
+                "thumbnail.unended",
+                "An embedded picture has no end mark.".to_owned(),
+                "The program itself can be read; export it again for the picture.",
+            );
+        }
+        if hot {
+            self.findings.add(
+                0,
+                Severity::Warning,
+                "heat.left_on",
+                "A heater is still on when the program ends.".to_owned(),
+                "Add M104 S0 and M140 S0 at the end, or see that the machine's profile switches them off.",
+            );
+        }
+        if self.family == Family::Cnc && !state.modal.ended && !self.ended && self.percents < 2 {
+            self.findings.add(
+                0,
+                Severity::Warning,
+                "program.no_end",
+                "The program does not end with M2 or M30.".to_owned(),
+                "It may be a part of a longer one; spindle and coolant are not switched off by it.",
+            );
+        }
+    }
+
+    /// What only shows when the whole file has been seen.
+    fn check_whole(&mut self) {
+        if self.units_line == 0 && self.moved && self.family == Family::Cnc {
+            self.findings.add(
+                0,
+                Severity::Warning,
+                "units.unstated",
+                "The program does not say whether it is in millimetres (G21) or inches (G20); millimetres are assumed."
+                    .to_owned(),
+                "Add G21 or G20 at the start.",
+            );
+        }
+        if self.tiny_moves >= motion::TINY_MOVES_MIN {
+            self.findings.add(
+                0,
+                Severity::Warning,
+                "motion.tiny",
+                format!("{} moves are shorter than a micron, the first on line {}.", self.tiny_moves, self.tiny_line),
+                "Let the slicer or CAM program merge short segments; the machine would stutter on them.",
+            );
+        }
+        let missing: Vec<(u64, u32)> =
+            self.subs_called.iter().filter(|(_, sub)| !self.subs_defined.contains(sub)).copied().collect();
+        for (line, sub) in missing {
+            self.findings.add(
+                line,
+                Severity::Error,
+                "program.missing_sub",
+                format!("Subprogram O{sub} is called, and is not in the file."),
+                "Put the subprogram into the file, or let the CAM program write it out in place.",
+            );
+        }
+        self.check_material();
+    }
+}
+
+impl Watch for Preflight<'_> {
+    #[inline]
+    fn line(&mut self, line: &crate::read::Line, block: &crate::block::Block, statement: &Statement, state: &State) {
+        self.check_line(line, block, statement, state);
+    }
+
+    #[inline]
+    fn done(&mut self, _: &crate::read::Line, block: &crate::block::Block) {
+        if self.findings.waits() {
+            self.findings.place(block);
+        }
+    }
+
+    #[inline]
+    fn moved(&mut self, motion: &Move, state: &State) {
+        self.check_move(motion, state);
+    }
+
+    fn event(&mut self, event: Event, line: u64, state: &State) {
+        self.check_event(event, line, state);
+    }
+}
+
+#[cfg(test)]
+mod test;

@@ -1,0 +1,590 @@
+//! Checks of one line by itself: its text, its words, what the firmware makes of them.
+
+use super::finding::Place;
+use super::words::{self, Known};
+use super::{Preflight, Severity};
+use crate::block::{Block, CommentStyle, Item, Shape, Word};
+use crate::interpret::{Family, State};
+use crate::profile::Kind;
+use crate::read::Line;
+use crate::statement::{Form, Statement};
+use crate::time::Firmware;
+use crate::wire::{self, Alphabet};
+
+/// Grbl's line buffer holds 80 bytes with its end (`LINE_BUFFER_SIZE`): one more is error 11.
+const GRBL_LINE_BYTES: usize = 79;
+
+/// grblHAL and FluidNC take 256 bytes with the end.
+const GRBLHAL_LINE_BYTES: usize = 255;
+
+/// Marlin's `MAX_CMD_SIZE` is 96 with the end.
+const MARLIN_LINE_BYTES: usize = 95;
+
+/// LinuxCNC's `LINELEN` is 255 with the end.
+const LINUXCNC_LINE_BYTES: usize = 254;
+
+/// RepRapFirmware's longest command.
+const REPRAPFIRMWARE_LINE_BYTES: usize = 255;
+
+/// A raw line longer than this is told of even if it is only a comment.
+const LONG_LINE_BYTES: u64 = 4096;
+
+/// Subprogram calls kept to be matched with what the file defines.
+const SUBS_MAX: usize = 4096;
+
+/// Longest line the firmware takes, in bytes as sent.
+pub(super) fn line_bytes_max(firmware: Firmware, dialect: &str) -> usize {
+    match firmware {
+        Firmware::Grbl if dialect.eq_ignore_ascii_case("grbl") => GRBL_LINE_BYTES,
+        Firmware::Grbl => GRBLHAL_LINE_BYTES,
+        Firmware::LinuxCnc => LINUXCNC_LINE_BYTES,
+        Firmware::Marlin => MARLIN_LINE_BYTES,
+        Firmware::RepRapFirmware => REPRAPFIRMWARE_LINE_BYTES,
+        Firmware::Klipper => usize::MAX,
+    }
+}
+
+impl Preflight<'_> {
+    #[inline]
+    pub(super) fn check_line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
+        if line.bytes.first() == Some(&b';') {
+            self.check_comment(line);
+            return;
+        }
+        if line.bytes.len() > self.line_bytes_max || line.length > LONG_LINE_BYTES {
+            self.check_length(line, block);
+        }
+        if !statement.plain || line.marked {
+            self.check_odd_line(line, block, statement);
+        }
+        if statement.form == Form::Blank {
+            return;
+        }
+        self.commands += 1;
+        if self.slicer.in_thumbnail() {
+            self.broken_thumbnail();
+        }
+        if statement.form == Form::Words {
+            if state.modal.ended || self.percents > 1 {
+                self.after_end(line.number);
+                return;
+            }
+            self.check_words(line.number, block, statement, state);
+        }
+    }
+
+    fn after_end(&mut self, line: u64) {
+        if !self.ended {
+            self.findings.add(
+                line,
+                Severity::Warning,
+                "program.after_end",
+                "Commands follow the end of the program; they are not part of it.".to_owned(),
+                "Delete them, or move the end.",
+            );
+        }
+        self.ended = true;
+    }
+
+    #[cold]
+    fn check_comment(&mut self, line: &Line) {
+        if self.slicer.comment(&line.bytes[1..], line.number) {
+            self.findings.add(
+                line.number,
+                Severity::Warning,
+                "thumbnail.invalid",
+                "An embedded picture is damaged: this is not base64.".to_owned(),
+                "The program itself is not affected; export it again for the picture.",
+            );
+        }
+        if line.length > LONG_LINE_BYTES {
+            self.long_line(line);
+        }
+        self.check_encoding(line);
+    }
+
+    fn long_line(&mut self, line: &Line) {
+        self.findings.add(
+            line.number,
+            Severity::Note,
+            "line.long",
+            format!("The line has {} bytes.", line.length),
+            "Nothing to do if it is a comment; it is not sent.",
+        );
+    }
+
+    #[cold]
+    fn broken_thumbnail(&mut self) {
+        self.slicer.thumbnail_broken();
+        self.findings.add(
+            0,
+            Severity::Warning,
+            "thumbnail.unended",
+            "An embedded picture has no end mark.".to_owned(),
+            "The program itself can be read; export it again for the picture.",
+        );
+    }
+
+    /// Whether the line fits the firmware's buffer once comments and spaces are off.
+    #[cold]
+    fn check_length(&mut self, line: &Line, block: &Block) {
+        if line.length > LONG_LINE_BYTES {
+            self.long_line(line);
+        }
+        self.scratch.clear();
+        wire::compact_for(block, Alphabet::Printer, &mut self.scratch);
+        let (sent, most) = (self.scratch.len(), self.line_bytes_max);
+        if sent > most {
+            self.findings.add(
+                line.number,
+                Severity::Error,
+                "line.too_long",
+                format!("The line is {sent} bytes long as sent; the firmware takes {most}."),
+                "Write fewer digits, or split the line.",
+            );
+        }
+        self.scratch.truncate(LONG_LINE_BYTES as usize);
+        self.scratch.shrink_to(LONG_LINE_BYTES as usize);
+    }
+
+    fn check_encoding(&mut self, line: &Line) {
+        if !line.is_cut() && std::str::from_utf8(line.bytes).is_err() {
+            let at = line.bytes.iter().position(|byte| *byte >= 0x80).unwrap_or(0);
+            self.findings.add_offset(
+                line.number,
+                at,
+                Severity::Note,
+                "text.encoding",
+                "The line is not UTF-8 text.".to_owned(),
+                "These bytes are not sent; save the file as UTF-8 to read them.",
+            );
+        }
+    }
+
+    /// Lines that the short path did not take: M, T and N words, comments in parentheses, and everything odd.
+    #[cold]
+    fn check_odd_line(&mut self, line: &Line, block: &Block, statement: &Statement) {
+        if line.marked {
+            self.findings.add(
+                line.number,
+                Severity::Note,
+                "text.bom",
+                "A byte order mark stands before the first line.".to_owned(),
+                "Nothing to do: it is not sent.",
+            );
+        }
+        self.check_encoding(line);
+        for item in block.items() {
+            self.check_item(line.number, block, &item);
+        }
+        if statement.split {
+            self.findings.add(
+                line.number,
+                Severity::Warning,
+                "number.spaces",
+                "A number has spaces inside: RS-274 machines read over them, printers stop there.".to_owned(),
+                "Take the spaces out.",
+            );
+        }
+        if statement.percent {
+            self.percents += 1;
+        }
+    }
+
+    fn check_item(&mut self, line: u64, block: &Block, item: &Item) {
+        let findings = &mut self.findings;
+        match *item {
+            Item::Comment { style: CommentStyle::Parentheses { closed, nested }, span, .. } if nested || !closed => {
+                let (code, severity, message) = if nested {
+                    ("comment.nested", Severity::Error, "A comment stands inside a comment: the first `)` ends both.")
+                } else {
+                    (
+                        "comment.unclosed",
+                        Severity::Warning,
+                        "A comment is not closed: the rest of the line is part of it.",
+                    )
+                };
+                let severity = if self.family == Family::Printer { Severity::Warning } else { severity };
+                findings.add_offset(
+                    line,
+                    span.start,
+                    severity,
+                    code,
+                    message.to_owned(),
+                    "Write one pair of parentheses.",
+                );
+            }
+            Item::Checksum { value, span } => self.check_checksum(line, block, value, span.start),
+            Item::Delete(span) => {
+                findings.add_offset(
+                    line,
+                    span.start,
+                    Severity::Note,
+                    "block.delete",
+                    "The line is skipped when the machine's block-delete switch is on; it is taken as running."
+                        .to_owned(),
+                    "Set the switch as meant, or delete the `/` or the line.",
+                );
+            }
+            Item::System { text, span } => self.check_system(line, text, span.start),
+            Item::Bracketed { text, span } => {
+                findings.add_offset(
+                    line,
+                    span.start,
+                    Severity::Error,
+                    "word.unsupported",
+                    format!("`{}` is a command to a network board, not to the machine.", shown(text)),
+                    "Delete the line.",
+                );
+            }
+            Item::Extended { text, span } => self.check_extended(line, text, span.start),
+            Item::Flow { name, rest, span } => self.check_flow(line, name, rest, span.start),
+            Item::Stray(span) => self.check_stray(line, &block.bytes()[span.start..span.end], span.start),
+            Item::Word(word) => self.check_word(line, block, &word),
+            _ => {}
+        }
+    }
+
+    fn check_checksum(&mut self, line: u64, block: &Block, value: Option<u8>, at: usize) {
+        let right = block.checksum_of_bytes();
+        let (code, message) = match value {
+            None => ("checksum.unreadable", "What follows `*` is no checksum: a number from 0 to 255.".to_owned()),
+            Some(value) if Some(value) != right => (
+                "checksum.wrong",
+                format!("The checksum says {value}, the line's text gives {}.", right.unwrap_or_default()),
+            ),
+            Some(_) => return,
+        };
+        self.findings.add_offset(
+            line,
+            at,
+            Severity::Error,
+            code,
+            message,
+            "The line was damaged or edited: export the file again, without checksums.",
+        );
+    }
+
+    fn check_system(&mut self, line: u64, text: &[u8], at: usize) {
+        let known = if self.firmware == Firmware::Grbl { words::known_system(text) } else { Known::No };
+        let (severity, code, what) = match known {
+            Known::Yes => return,
+            Known::No => (Severity::Error, "word.unsupported", "is no command of this firmware"),
+            Known::Settings => (Severity::Error, "settings.write", "changes the machine's settings for good"),
+            Known::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),
+        };
+        if self.is_extra(text) {
+            return;
+        }
+        self.homed = [self.homed[0] || text.eq_ignore_ascii_case(b"$H"); 3];
+        self.findings.add_offset(
+            line,
+            at,
+            severity,
+            code,
+            format!("`{}` {what}.", shown(text)),
+            "Take it out of the program; settings are changed by a person at the machine.",
+        );
+    }
+
+    /// Whether the profile's machine takes this word beyond its dialect's own list.
+    fn is_extra(&self, text: &[u8]) -> bool {
+        let word = text.split(|byte| byte.is_ascii_whitespace() || *byte == b'=').next().unwrap_or(text);
+        self.profile.extra_words.iter().any(|extra| extra.as_bytes().eq_ignore_ascii_case(word))
+    }
+
+    fn check_extended(&mut self, line: u64, text: &[u8], at: usize) {
+        let name_len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let takes = matches!(self.firmware, Firmware::Klipper | Firmware::RepRapFirmware) || self.is_extra(text);
+        if takes && text.get(name_len) != Some(&b':') {
+            // Klipper's own commands are known; a macro may heat, home and move.
+            self.macros_called |= !text.starts_with(b"SET_") && !text.starts_with(b"EXCLUDE_OBJECT");
+            return;
+        }
+        self.findings.add_offset(
+            line,
+            at,
+            if self.family == Family::Printer { Severity::Warning } else { Severity::Error },
+            "word.unsupported",
+            format!("`{}` is no command of this firmware.", shown(text)),
+            "If it is a comment, put `;` before it; if it is a macro of the machine, name it in the profile's extra_words.",
+        );
+    }
+
+    fn check_flow(&mut self, line: u64, name: &[u8], rest: &[u8], at: usize) {
+        let number = std::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok());
+        if let (Some(number), true) = (number, rest.is_empty() && self.subs_defined.len() < SUBS_MAX) {
+            self.subs_defined.push(number);
+        }
+        if self.firmware == Firmware::LinuxCnc || rest.is_empty() {
+            return;
+        }
+        self.findings.add_offset(
+            line,
+            at,
+            Severity::Error,
+            "word.unsupported",
+            "Loops and subroutines (O-words) are not known to this firmware.".to_owned(),
+            "Let the CAM program write the moves out.",
+        );
+    }
+
+    fn check_stray(&mut self, line: u64, bytes: &[u8], at: usize) {
+        let (code, severity, message) = match bytes.first() {
+            Some(b')') => (
+                "comment.stray_close",
+                Severity::Error,
+                "A `)` closes no comment: the machine refuses the line.".to_owned(),
+            ),
+            Some(b'0'..=b'9' | b'.' | b'+' | b'-') => {
+                ("word.no_letter", Severity::Error, format!("The number `{}` has no letter before it.", shown(bytes)))
+            }
+            Some(byte) if *byte < 0x20 || *byte == 0x7F => {
+                ("text.control", Severity::Error, format!("A control byte ({byte:#04x}) stands in a command."))
+            }
+            _ => ("word.stray", Severity::Warning, format!("`{}` means nothing here.", shown(bytes))),
+        };
+        self.findings.add_offset(line, at, severity, code, message, "Correct the line, or put `;` before a comment.");
+    }
+
+    fn check_word(&mut self, line: u64, block: &Block, word: &Word) {
+        let at = word.span.start;
+        let letter = char::from(word.letter);
+        if word.shape == Shape::Missing && self.needs_value(block, word.letter) {
+            self.findings.add_offset(
+                line,
+                at,
+                if self.family == Family::Cnc { Severity::Error } else { Severity::Warning },
+                "word.no_value",
+                format!("`{letter}` has no number behind it."),
+                "Give it a number, or take it out.",
+            );
+        }
+        if word.shape == Shape::Number && word.number().is_none() && self.needs_value(block, word.letter) {
+            self.findings.add_offset(
+                line,
+                at,
+                Severity::Error,
+                "number.invalid",
+                format!("`{letter}{}` is not a number.", shown(word.text)),
+                "Correct the number.",
+            );
+        }
+        if self.family == Family::Cnc && word.shape == Shape::Expression && self.firmware == Firmware::Grbl {
+            self.findings.add_offset(
+                line,
+                at,
+                Severity::Error,
+                "word.unsupported",
+                "Parameters and expressions are not known to this firmware.".to_owned(),
+                "Let the CAM program write the numbers out.",
+            );
+        }
+        if self.firmware == Firmware::Grbl && words::grbl_refuses_letter(word.letter) {
+            self.findings.add_offset(
+                line,
+                at,
+                Severity::Error,
+                "word.unsupported",
+                format!("This firmware has no `{letter}` word."),
+                "Take it out, or use a post processor for this firmware.",
+            );
+        }
+    }
+
+    /// Whether a letter on this line is nothing without a number: codes, coordinates of a motion, S of a heater.
+    fn needs_value(&self, block: &Block, letter: u8) -> bool {
+        match letter {
+            b'G' | b'M' | b'T' | b'N' => true,
+            b'X' | b'Y' | b'Z' | b'E' | b'F' | b'I' | b'J' | b'R' => {
+                self.family == Family::Cnc && !block.codes().any(|code| matches!(code, ('G', 280 | 300)))
+                    || block.codes().any(|code| matches!(code, ('G', 0 | 10 | 20 | 30)))
+            }
+            b'S' => block.codes().any(|code| matches!(code, ('M', 30 | 40 | 1040 | 1060 | 1090 | 1400 | 1900))),
+            _ => false,
+        }
+    }
+
+    /// What the words mean to this firmware, and values that are out of range.
+    #[inline]
+    fn check_words(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
+        if !matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]) {
+            self.check_codes(line, block, statement, state);
+        }
+        if statement.has(b'F') {
+            self.check_feed(line, statement, state);
+        }
+        if statement.has(b'S') || statement.repeated {
+            self.check_speed(line, statement);
+        }
+        if statement.has(b'P') && self.firmware == Firmware::Grbl && statement.has_any(b"IJKR") {
+            self.check_turns(line, statement);
+        }
+        if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
+            self.findings.add_at(
+                line,
+                Place::Letters(b"XYZE"),
+                Severity::Warning,
+                "motion.modal",
+                "The line has no G code: printers call it an unknown command, CNC machines go on with the last motion."
+                    .to_owned(),
+                "Write the G code on every line.",
+            );
+        }
+        if statement.has(b'E') && statement.has_any(b"XYZ") && looks_like_exponent(block) {
+            self.findings.add_at(
+                line,
+                Place::Letters(b"E"),
+                Severity::Note,
+                "number.exponent",
+                "E directly behind a number is read as an extruder word, not as a power of ten.".to_owned(),
+                "Put a space before E, or write the number out.",
+            );
+        }
+    }
+
+    #[cold]
+    fn check_codes(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
+        for &(letter, tenths) in statement.codes() {
+            let place = Place::Code(letter, tenths);
+            let name = code_name(letter, tenths);
+            if self.is_extra(name.as_bytes()) {
+                continue;
+            }
+            let cnc = self.family == Family::Cnc;
+            let (severity, code, message) = match words::known(self.firmware, &self.profile.dialect, letter, tenths) {
+                Known::Yes => {
+                    self.check_code(line, letter, tenths, block, statement, state);
+                    continue;
+                }
+                Known::No => (
+                    if cnc { Severity::Error } else { Severity::Warning },
+                    "word.unsupported",
+                    format!("{name} is not known to this firmware."),
+                ),
+                Known::Settings => {
+                    (Severity::Error, "settings.write", format!("{name} changes settings that outlive the job."))
+                }
+                Known::Unprotects => (
+                    Severity::Error,
+                    "safety.off",
+                    format!("{name} allows cold extrusion: the firmware's protection is off."),
+                ),
+            };
+            self.findings.add_at(
+                line,
+                place,
+                severity,
+                code,
+                message,
+                "Take it out, or name it in the profile's extra_words if this machine is meant to take it.",
+            );
+        }
+        self.check_calls(line, statement);
+    }
+
+    /// P on an arc is a number of turns, which Grbl does not know (error 36).
+    fn check_turns(&mut self, line: u64, statement: &Statement) {
+        self.findings.add_at(
+            line,
+            Place::Letters(b"P"),
+            Severity::Error,
+            "arc.turns",
+            format!(
+                "P{} asks for several turns; this firmware has no P on arcs.",
+                statement.value(b'P').unwrap_or(1.0)
+            ),
+            "Write one arc for each turn.",
+        );
+    }
+
+    /// M98 P and G65 P call a subprogram by number.
+    fn check_calls(&mut self, line: u64, statement: &Statement) {
+        let calls = statement.codes().iter().any(|code| matches!(code, (b'M', 980) | (b'G', 650)));
+        if let (true, Some(sub)) = (calls && self.subs_called.len() < SUBS_MAX, statement.value(b'P')) {
+            self.subs_called.push((line, sub.max(0.0) as u32));
+        }
+    }
+
+    fn check_feed(&mut self, line: u64, statement: &Statement, state: &State) {
+        let Some(feed) = statement.value(b'F') else { return };
+        if statement.codes().iter().any(|(letter, _)| *letter == b'M') && self.family == Family::Printer {
+            return;
+        }
+        let cnc = self.family == Family::Cnc;
+        let inverse = statement.has_code(b'G', 930)
+            || (state.modal.feed_mode != crate::modal::FeedMode::PerMinute && !statement.has_code(b'G', 940));
+        let feeds = self.profile.motion.feed_max_mm_min;
+        let axes = if cnc { 3 } else { 4 };
+        let most = feeds[..axes].iter().copied().fold(0.0, f64::max);
+        let feed_mm = feed * state.modal.unit_mm();
+        let (severity, code, message) = if feed <= 0.0 {
+            let severity = if cnc { Severity::Error } else { Severity::Warning };
+            (severity, "feed.not_positive", format!("A feed of {feed} moves nothing."))
+        } else if feed_mm > most * 1.000_001 && !inverse {
+            (
+                Severity::Warning,
+                "feed.too_fast",
+                format!(
+                    "A feed of {feed_mm} mm/min is beyond what any axis does ({most} mm/min); the machine will go slower."
+                ),
+            )
+        } else {
+            self.feed_set = true;
+            return;
+        };
+        self.findings.add_at(line, Place::Letters(b"F"), severity, code, message, "Correct the feed.");
+    }
+
+    /// S against what the spindle or the beam does.
+    fn check_speed(&mut self, line: u64, statement: &Statement) {
+        if self.family != Family::Cnc || statement.codes().iter().any(|code| matches!(code, (b'G', 40))) {
+            return;
+        }
+        let Some(speed) = statement.value(b'S') else { return };
+        let (low, high, what) = match (self.profile.kind, &self.profile.spindle, &self.profile.laser) {
+            (Kind::Laser, _, Some(laser)) => (0.0, laser.s_max, "full power"),
+            (_, Some(spindle), _) => (spindle.min_rpm, spindle.max_rpm, "the highest speed"),
+            _ => return,
+        };
+        if speed < 0.0 || speed > high || (speed > 0.0 && speed < low) {
+            self.findings.add_at(
+                line,
+                Place::Letters(b"S"),
+                if speed < 0.0 { Severity::Error } else { Severity::Warning },
+                "spindle.range",
+                format!("S{speed} is outside the machine's range: {what} is S{high}, the lowest S{low}."),
+                "Correct S, or the profile.",
+            );
+        }
+    }
+}
+
+/// `X1e18`: an E with a whole number directly behind digits, on a line that has spaces elsewhere.
+#[inline]
+fn looks_like_exponent(block: &Block) -> bool {
+    let bytes = block.bytes();
+    let Some(at) = memchr::memchr2(b'E', b'e', bytes) else { return false };
+    at > 0
+        && bytes[at - 1].is_ascii_digit()
+        && bytes[..at].contains(&b' ')
+        && bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count() > 0
+        && !bytes[at + 1..].contains(&b'.')
+}
+
+/// A code as people write it: `G38.2`, `M104`.
+pub(super) fn code_name(letter: u8, tenths: u32) -> String {
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    let letter = char::from(letter);
+    if tenth == 0 { format!("{letter}{whole}") } else { format!("{letter}{whole}.{tenth}") }
+}
+
+/// Bytes of a program made fit for a message: short, and nothing that a terminal or a web page would act on.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 40;
+    let text: String = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)])
+        .chars()
+        .map(|letter| if letter.is_control() || matches!(letter, '<' | '>' | '&') { '·' } else { letter })
+        .collect();
+    if bytes.len() > SHOWN_MAX { format!("{text}…") } else { text }
+}

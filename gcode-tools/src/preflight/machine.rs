@@ -1,0 +1,242 @@
+//! Checks of what is switched: heaters, spindle, beam, tools, offsets, dwells.
+
+use super::finding::Place;
+use super::{Preflight, Severity};
+use crate::block::Block;
+use crate::interpret::State;
+use crate::modal::Spindle;
+use crate::profile::Kind;
+use crate::statement::Statement;
+
+/// Tools whose heaters are kept apart.
+const TOOLS_MAX: usize = 64;
+
+/// Heater targets as the program has set them.
+#[derive(Debug, Default)]
+pub(super) struct Heat {
+    tools: Vec<Option<f64>>,
+    bed: Option<f64>,
+    chamber: Option<f64>,
+    pub(super) current: usize,
+    cold_allowed: bool,
+}
+
+impl Heat {
+    /// Whether any heater has a target above zero.
+    pub(super) fn is_on(&self) -> bool {
+        self.tools.iter().chain([&self.bed, &self.chamber]).flatten().any(|target| *target > 0.0)
+    }
+
+    /// Whether the program has set a nozzle's target at all.
+    pub(super) fn ever_set(&self) -> bool {
+        self.tools.iter().any(Option::is_some)
+    }
+
+    /// The present nozzle's target; 0 where other nozzles were set and this one was not.
+    pub(super) fn target(&self) -> Option<f64> {
+        // A printer with one heater for several filaments heats tool 0 only.
+        self.tools.get(self.current).copied().flatten().or_else(|| self.tools.first().copied().flatten())
+    }
+
+    /// Whether M302 has switched the protection off.
+    pub(super) fn cold_allowed(&self) -> bool {
+        self.cold_allowed
+    }
+}
+
+impl Preflight<'_> {
+    /// A code that this firmware knows, with this machine's limits.
+    pub(super) fn check_code(
+        &mut self,
+        line: u64,
+        letter: u8,
+        tenths: u32,
+        block: &Block,
+        statement: &Statement,
+        state: &State,
+    ) {
+        match (letter, tenths) {
+            (b'G', 200 | 210) => self.check_units(line, tenths),
+            (b'G', 40) => self.check_dwell(line, statement),
+            (b'G', 410 | 420) => {
+                self.findings.add_at(
+                    line,
+                    Place::Code(letter, tenths),
+                    Severity::Warning,
+                    "offset.cutter",
+                    "Cutter compensation is not followed here: the path is checked as programmed.".to_owned(),
+                    "Leave half the cutter's width to the edges of the envelope.",
+                );
+            }
+            (b'M', 1040 | 1090 | 1400 | 1900 | 1410 | 1910) => self.check_heater(line, tenths, statement),
+            (b'M', 3020) => self.heat.cold_allowed = true,
+            (b'M', 30 | 40) if self.profile.kind != Kind::Printer => self.check_start(line, tenths, statement, state),
+            (b'T', _) if statement.selects_tool() => self.check_tool(line, tenths / 10, block),
+            _ => {}
+        }
+    }
+
+    fn check_units(&mut self, line: u64, tenths: u32) {
+        let inches = tenths == 200;
+        let before = std::mem::replace(&mut self.units_line, line);
+        if before == 0 {
+            self.units_inches = inches;
+        } else if self.units_inches != inches {
+            self.units_inches = inches;
+            if self.moved {
+                self.findings.add_at(
+                    line,
+                    Place::Code(b'G', tenths),
+                    Severity::Warning,
+                    "units.changed",
+                    format!(
+                        "The program changes to {} after it has moved.",
+                        if inches { "inches" } else { "millimetres" }
+                    ),
+                    "See that every number behind it is meant in these units.",
+                );
+            }
+        }
+    }
+
+    fn check_dwell(&mut self, line: u64, statement: &Statement) {
+        let value = statement.value(b'P').or(statement.value(b'S'));
+        if value.is_none_or(|seconds| seconds < 0.0) {
+            let cnc = self.family == crate::interpret::Family::Cnc;
+            self.findings.add_at(
+                line,
+                Place::Code(b'G', 40),
+                if cnc { Severity::Error } else { Severity::Warning },
+                "word.no_value",
+                "G4 does not say how long to wait.".to_owned(),
+                "Add P with the time.",
+            );
+        }
+    }
+
+    fn check_heater(&mut self, line: u64, tenths: u32, statement: &Statement) {
+        let Some(target) = statement.value(b'S').or(statement.value(b'R')) else { return };
+        let heat = self.profile.heat.as_ref();
+        let (most, what) = match tenths {
+            1040 | 1090 => {
+                let tool = statement.value(b'T').map_or(self.heat.current, |tool| tool.max(0.0) as usize);
+                let tool = tool.min(TOOLS_MAX - 1);
+                if self.heat.tools.len() <= tool {
+                    self.heat.tools.resize(tool + 1, None);
+                }
+                self.heat.tools[tool] = Some(target);
+                (heat.map(|heat| heat.tool_max_c), "nozzle")
+            }
+            1400 | 1900 => {
+                self.heat.bed = Some(target);
+                (heat.map(|heat| heat.bed_max_c.unwrap_or(0.0)), "bed")
+            }
+            _ => {
+                self.heat.chamber = Some(target);
+                (heat.map(|heat| heat.chamber_max_c.unwrap_or(0.0)), "chamber")
+            }
+        };
+        let most = most.unwrap_or(0.0);
+        if target > most {
+            let (severity, message) = if most > 0.0 || what == "nozzle" {
+                (Severity::Error, format!("{target} °C is too hot: this machine's {what} may reach {most} °C."))
+            } else {
+                (Severity::Warning, format!("This machine has no heated {what}; {target} °C will not be reached."))
+            };
+            self.findings.add_at(
+                line,
+                Place::Letters(b"SR"),
+                severity,
+                "heat.too_hot",
+                message,
+                "Slice it for this machine and its material.",
+            );
+        }
+    }
+
+    /// M3 and M4.
+    fn check_start(&mut self, line: u64, tenths: u32, statement: &Statement, state: &State) {
+        self.spindle_used = true;
+        let place = Place::Code(b'M', tenths);
+        let speed = statement.value(b'S').unwrap_or(state.modal.speed);
+        let laser = self.profile.laser.as_ref().filter(|_| self.profile.kind == Kind::Laser);
+        if let Some(laser) = laser {
+            if tenths == 30 && laser.require_m4 {
+                self.findings.add_at(
+                    line,
+                    place,
+                    Severity::Error,
+                    "laser.constant_power",
+                    "M3 keeps the beam on when motion stops; this machine's work must use M4.".to_owned(),
+                    "Choose dynamic power (M4) in the laser program, or allow M3 in the profile (require_m4 = false).",
+                );
+            }
+            return;
+        }
+        if speed <= 0.0 {
+            self.findings.add_at(
+                line,
+                place,
+                Severity::Warning,
+                "spindle.no_speed",
+                "The spindle is switched on without a speed (S).".to_owned(),
+                "Add S, unless the speed is set by hand.",
+            );
+        }
+        let reversible = self.profile.spindle.as_ref().is_none_or(|spindle| spindle.reversible);
+        if tenths == 40 && !reversible {
+            self.findings.add_at(
+                line,
+                place,
+                Severity::Warning,
+                "spindle.direction",
+                "M4 turns the spindle backwards; this machine's spindle does not.".to_owned(),
+                "Use M3.",
+            );
+        }
+    }
+
+    fn check_tool(&mut self, line: u64, tool: u32, block: &Block) {
+        let tools = &self.profile.tools;
+        if !self.tools.contains(&tool) && self.tools.len() < TOOLS_MAX {
+            self.tools.push(tool);
+        }
+        self.heat.current = (tool as usize).min(TOOLS_MAX - 1);
+        let known = tools.is_empty() || tools.iter().any(|known| known.number == tool);
+        if !known {
+            let at = block.words().find(|word| word.letter == b'T').map_or(0, |word| word.span.start);
+            self.findings.add_offset(
+                line,
+                at,
+                Severity::Error,
+                "tool.unknown",
+                format!("Tool {tool} is not on this machine."),
+                "Choose another tool, or add it to the profile.",
+            );
+        }
+    }
+
+    /// Whether the material the program was made for is the one that is loaded.
+    pub(super) fn check_material(&mut self) {
+        let loaded = self.profile.tools.first().and_then(|tool| tool.material.as_deref());
+        if let (Some(loaded), Some(wanted)) = (loaded, self.slicer.material.as_deref()) {
+            if !loaded.eq_ignore_ascii_case(wanted) {
+                self.findings.add(
+                    0,
+                    Severity::Warning,
+                    "material.mismatch",
+                    format!(
+                        "The program was made for {}; tool 0 holds {loaded}.",
+                        super::lines::shown(wanted.as_bytes())
+                    ),
+                    "Load the material, or slice for the one that is loaded.",
+                );
+            }
+        }
+    }
+
+    /// Whether the spindle or beam turns as it should for a cut.
+    pub(super) fn spindle_is_off(&self, state: &State) -> bool {
+        self.profile.kind == Kind::Mill && state.modal.spindle == Spindle::Off
+    }
+}

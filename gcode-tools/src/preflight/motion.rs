@@ -1,0 +1,325 @@
+//! Checks of moves: the envelope, homing, feeds, extrusion, plunges; and of motions that are none.
+
+use super::finding::Place;
+use super::{Conditions, Preflight, Severity};
+use crate::analysis::Bounds;
+use crate::arc::ArcFault;
+use crate::interpret::{Event, Family, Fault, Move, Path, State};
+use crate::profile::{Kind, Profile};
+
+/// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
+const OUTSIDE_MM: f64 = 0.005;
+
+/// Moves shorter than this are none a machine can make, in millimetres.
+const TINY_MM: f64 = 0.001;
+
+/// So many tiny moves are worth a word.
+pub(super) const TINY_MOVES_MIN: u64 = 1000;
+
+/// How the program is laid into the machine's envelope.
+#[derive(Debug)]
+pub(super) struct Span {
+    /// Where the offsets are unknown only the size can be checked: the box so far, by axis.
+    sized: bool,
+    bounds: Bounds,
+    told: [bool; 6],
+}
+
+impl Span {
+    /// Program zero inside the envelope makes the assumption of no offset plausible; outside, nothing can be assumed.
+    pub(super) fn of(profile: &Profile, conditions: &Conditions) -> Self {
+        let plausible = profile.envelope_mm.is_none_or(|envelope| envelope.max[0] > 0.0 && envelope.max[1] > 0.0);
+        let sized = profile.kind != Kind::Printer && conditions.work_offset_mm.is_none() && !plausible;
+        Self { sized, bounds: Bounds::EMPTY, told: [false; 6] }
+    }
+}
+
+impl Preflight<'_> {
+    #[inline]
+    pub(super) fn check_move(&mut self, motion: &Move, state: &State) {
+        self.moved = true;
+        if !motion.reference {
+            self.check_envelope(motion);
+        }
+        if self.profile.motion.homing_required && self.homed != [true; 3] {
+            self.check_homed(motion);
+        }
+        if motion.extruded_mm > 0.0 {
+            self.check_cold(motion.line);
+        }
+        match self.family {
+            Family::Cnc => self.check_cut(motion, state),
+            Family::Printer => {}
+        }
+        if motion.to != motion.from && motion.extruded_mm == 0.0 || motion.extruded_mm.abs() < TINY_MM {
+            let length = motion.length();
+            if length > 0.0 && length < TINY_MM {
+                self.tiny_line = if self.tiny_moves == 0 { motion.line } else { self.tiny_line };
+                self.tiny_moves += 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn check_envelope(&mut self, motion: &Move) {
+        let Some(envelope) = &self.profile.envelope_mm else { return };
+        if self.extent.sized {
+            self.extent.bounds.add_move(motion);
+            self.check_size(motion.line);
+            return;
+        }
+        let (low, high) = (envelope.min, envelope.max);
+        // An axis that stays where it is has been told of by the move that brought it there.
+        let inside = |point: [f64; 3]| {
+            (0..3).all(|axis| {
+                (point[axis] >= low[axis] - OUTSIDE_MM && point[axis] <= high[axis] + OUTSIDE_MM)
+                    || point[axis] == motion.from[axis]
+            })
+        };
+        let mut worst = (!inside(motion.to)).then_some(motion.to);
+        if let Path::Arc(arc) = &motion.path {
+            arc.extremes(motion.from, |point| {
+                if !inside(point) {
+                    worst = Some(point);
+                }
+            });
+        }
+        if let Some(point) = worst {
+            self.outside(motion, point);
+        }
+    }
+
+    #[cold]
+    fn outside(&mut self, motion: &Move, point: [f64; 3]) {
+        let Some(envelope) = &self.profile.envelope_mm else { return };
+        let (low, high) = (envelope.min, envelope.max);
+        let moving = |axis: usize| point[axis] != motion.from[axis];
+        for axis in (0..3).filter(|axis| moving(*axis)) {
+            let (limit, beyond) = if point[axis] < low[axis] - OUTSIDE_MM {
+                (low[axis], "below")
+            } else if point[axis] > high[axis] + OUTSIDE_MM {
+                (high[axis], "above")
+            } else {
+                continue;
+            };
+            let place = Place::Letters([&b"X"[..], b"Y", b"Z"][axis]);
+            let name = ["X", "Y", "Z"][axis];
+            let assumed = self.family == Family::Cnc && self.conditions.work_offset_mm.is_none();
+            let basis = if assumed { " (work offset assumed to be zero)" } else { "" };
+            self.findings.add_at(
+                motion.line,
+                place,
+                Severity::Error,
+                "envelope.outside",
+                format!("{name} reaches {:.3} mm, {beyond} the machine's limit of {limit} mm{basis}.", point[axis]),
+                "Move or scale the work, or choose a larger machine.",
+            );
+            return;
+        }
+    }
+
+    /// With unknown offsets: the program must at least fit the machine's travel.
+    #[inline]
+    fn check_size(&mut self, line: u64) {
+        let Some(envelope) = &self.profile.envelope_mm else { return };
+        for axis in 0..3 {
+            let travel = envelope.max[axis] - envelope.min[axis];
+            let size = self.extent.bounds.max[axis] - self.extent.bounds.min[axis];
+            if size > travel + OUTSIDE_MM && !self.extent.told[axis] {
+                self.extent.told[axis] = true;
+                let name = ["X", "Y", "Z"][axis];
+                self.findings.add_at(
+                    line,
+                    Place::Letters([&b"X"[..], b"Y", b"Z"][axis]),
+                    Severity::Error,
+                    "envelope.too_large",
+                    format!("The work is {size:.3} mm long in {name}; the machine travels {travel} mm."),
+                    "Scale or split the work, or choose a larger machine.",
+                );
+            }
+        }
+    }
+
+    #[cold]
+    fn check_homed(&mut self, motion: &Move) {
+        if self.macros_called || motion.reference {
+            return;
+        }
+        let moves = (0..3).any(|axis| motion.to[axis] != motion.from[axis] && !self.homed[axis]);
+        if moves {
+            self.homed = [true; 3];
+            self.findings.add_at(
+                motion.line,
+                Place::Letters(b"XYZ"),
+                Severity::Error,
+                "home.missing",
+                "The machine moves before it has been homed: it does not know where it is.".to_owned(),
+                "Add G28 at the start.",
+            );
+        }
+    }
+
+    #[inline]
+    fn check_cold(&mut self, line: u64) {
+        let Some(heat) = &self.profile.heat else { return };
+        let target = self.heat.target();
+        if target.is_some_and(|target| target >= heat.extrude_min_c) || self.macros_called || self.heat.cold_allowed() {
+            return;
+        }
+        let target = target.unwrap_or(0.0);
+        self.findings.add_at(
+            line,
+            Place::Letters(b"EA"),
+            Severity::Error,
+            "heat.cold_extrusion",
+            format!(
+                "Filament is pushed while the nozzle's target is {target} °C; below {} °C the firmware refuses.",
+                heat.extrude_min_c
+            ),
+            "Heat the nozzle first (M109).",
+        );
+    }
+
+    /// Feed, spindle and plunge of a CNC machine's move.
+    #[inline]
+    fn check_cut(&mut self, motion: &Move, state: &State) {
+        let offset = state.offsets.total()[2];
+        let (from, to) = (motion.from[2] - offset, motion.to[2] - offset);
+        let deep = to < -OUTSIDE_MM || from < -OUTSIDE_MM;
+        if motion.path == Path::Rapid {
+            if deep && !motion.reference && self.profile.kind == Kind::Mill {
+                self.check_rapid(motion, from, to);
+            }
+            return;
+        }
+        if motion.feed_mm_min <= 0.0 && state.modal.feed != Some(0.0) {
+            self.no_feed(motion.line, state);
+        }
+        if deep && motion.length() > 0.0 && self.spindle_is_off(state) {
+            self.findings.add_at(
+                motion.line,
+                Place::Letters(b"ZXY"),
+                Severity::Error,
+                "spindle.off",
+                "The tool cuts below Z 0 while the spindle stands still.".to_owned(),
+                "Start the spindle (M3 S…) first; if it is switched by hand, see that it is on.",
+            );
+        }
+    }
+
+    #[cold]
+    fn check_rapid(&mut self, motion: &Move, from: f64, to: f64) {
+        let (code, message) = if to < from {
+            ("motion.rapid_plunge", format!("A rapid goes down to Z {to:.3}, below Z 0."))
+        } else if motion.in_plane() && to == from {
+            ("motion.rapid_in_material", format!("A rapid goes sideways at Z {to:.3}, below Z 0."))
+        } else {
+            return;
+        };
+        self.findings.add_at(
+            motion.line,
+            Place::Letters(b"ZXY"),
+            Severity::Warning,
+            code,
+            message,
+            "If Z 0 is the top of the work, use G1 with a feed.",
+        );
+    }
+
+    #[cold]
+    fn no_feed(&mut self, line: u64, state: &State) {
+        let inverse = state.modal.feed_mode == crate::modal::FeedMode::InverseTime;
+        let message = if inverse {
+            "In inverse-time mode (G93) every line needs its own F."
+        } else {
+            "The move has no feed: no F has been set."
+        };
+        if state.modal.feed.is_some_and(|feed| feed < 0.0) {
+            return;
+        }
+        self.findings.add(
+            line,
+            Severity::Error,
+            "feed.missing",
+            message.to_owned(),
+            "Add F to the line, or before it.",
+        );
+    }
+
+    pub(super) fn check_event(&mut self, event: Event, line: u64, _: &State) {
+        match event {
+            Event::Home(axes) => {
+                for axis in 0..3 {
+                    self.homed[axis] |= axes[axis];
+                }
+            }
+            Event::Fault(fault) => self.check_fault(fault, line),
+            _ => {}
+        }
+    }
+
+    fn check_fault(&mut self, fault: Fault, line: u64) {
+        let cnc = self.family == Family::Cnc;
+        let refused = if cnc { Severity::Error } else { Severity::Warning };
+        let (severity, place, code, message): (_, _, _, String) = match fault {
+            Fault::Arc(fault) => {
+                let (code, message) = arc_fault(fault);
+                let drawn = matches!(fault, ArcFault::RadiusMismatch(..) | ArcFault::CenterAndRadius);
+                (if drawn { refused } else { Severity::Error }, Place::Letters(b"IJKRXYZ"), code, message)
+            }
+            Fault::Unreadable(letter) => (
+                Severity::Error,
+                Place::Letters(b"XYZEIJKR"),
+                "number.unreadable",
+                format!("The value of {} cannot be worked out; the move is not checked.", char::from(letter)),
+            ),
+            Fault::MachineCoordinatesWithArc => (
+                Severity::Error,
+                Place::Code(b'G', 530),
+                "arc.machine_coordinates",
+                "G53 goes with G0 and G1 only.".to_owned(),
+            ),
+            Fault::NoMotionMode => (
+                Severity::Warning,
+                Place::Letters(b"XYZ"),
+                "motion.no_mode",
+                "Coordinates stand before any motion code: Grbl makes a rapid of it, others refuse the line."
+                    .to_owned(),
+            ),
+            Fault::CycleWord(letter) => (
+                Severity::Error,
+                Place::Letters(b"G"),
+                "cycle.incomplete",
+                format!("The drilling cycle has no {}.", char::from(letter)),
+            ),
+            Fault::CycleRepeats(repeats) => (
+                Severity::Error,
+                Place::Letters(b"L"),
+                "cycle.repeats",
+                format!("The drilling cycle is repeated {repeats} times; not all were checked."),
+            ),
+        };
+        self.findings.add_at(line, place, severity, code, message, "Correct the line.");
+    }
+}
+
+fn arc_fault(fault: ArcFault) -> (&'static str, String) {
+    match fault {
+        ArcFault::NoCenter => {
+            ("arc.no_center", "The arc has no centre: neither I, J, K of its plane nor R.".to_owned())
+        }
+        ArcFault::CenterAndRadius => ("arc.center_and_radius", "The arc has both a centre and a radius.".to_owned()),
+        ArcFault::ZeroRadius => ("arc.zero_radius", "The arc's centre is its start: the radius is zero.".to_owned()),
+        ArcFault::RadiusMismatch(start, end) => (
+            "arc.radius_mismatch",
+            format!("The arc starts {start:.4} mm from its centre and ends {end:.4} mm from it."),
+        ),
+        ArcFault::RadiusTooSmall(radius, way) => (
+            "arc.radius_too_small",
+            format!("A radius of {:.4} mm does not span the {way:.4} mm from start to end.", radius.abs()),
+        ),
+        ArcFault::RadiusWithoutWay => {
+            ("arc.radius_without_way", "An arc by radius must end elsewhere than it starts.".to_owned())
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Faults that must be found, where they are, and good programs that must pass.
+
+use super::*;
+
+fn profile(name: &str) -> Profile {
+    Profile::named(name).unwrap()
+}
+
+/// What is found as (line, column, code), errors and warnings alike.
+fn found(profile_name: &str, program: &str) -> Vec<(u64, u32, &'static str)> {
+    let verdict = check(program.as_bytes(), &profile(profile_name));
+    verdict.findings.iter().map(|finding| (finding.line, finding.column, finding.code)).collect()
+}
+
+fn has(profile_name: &str, program: &str, line: u64, code: &str) {
+    let found = found(profile_name, program);
+    assert!(found.iter().any(|finding| finding.0 == line && finding.2 == code), "{code} on line {line}: {found:?}");
+}
+
+const START: &str = "G21\nG90\nM83\nG28\nM109 S210\n";
+
+#[test]
+fn a_good_print_passes_without_a_word() {
+    let program = format!("{START}G1 X10 Y10 Z0.2 F6000\nG1 X50 E2 F1200\nM104 S0\nM140 S0\n");
+    assert_eq!(found("generic-printer", &program), []);
+}
+
+#[test]
+fn a_good_cut_passes_without_a_word() {
+    let program = "G21 G90 G54\nM3 S10000\nG0 Z5\nG0 X10 Y10\nG1 Z-1 F200\nG2 X20 Y10 I5 J0 F600\nG0 Z5\nM5\nM30\n";
+    assert_eq!(found("generic-grbl-mill", program), []);
+}
+
+#[test]
+fn every_way_out_of_the_envelope_is_found_with_its_column() {
+    let program = format!("{START}G1 X100 Y200.1 F3000\nG1 Y100 Z200.1\nG2 X100 Y100 I99 J90\nG91\nG1 X-300\n");
+    let outside: Vec<(u64, u32)> = found("generic-printer", &program)
+        .into_iter()
+        .filter(|finding| finding.2 == "envelope.outside")
+        .map(|finding| (finding.0, finding.1))
+        .collect();
+    assert_eq!(outside[..2], [(6, 9), (7, 9)]);
+    assert!(outside.iter().any(|place| place.0 == 8) && outside.iter().any(|place| place.0 == 10), "{outside:?}");
+}
+
+#[test]
+fn a_known_work_offset_is_used_and_an_unknown_one_is_said() {
+    let mill = profile("grbl-mill-3018");
+    let program = b"G21 G90\nM3 S1000\nG0 X50 Y50 Z5\nM5\nM30\n";
+    let assumed = check(&program[..], &mill);
+    assert!(assumed.passes() && assumed.offsets == "assumed");
+    let near_edge = Conditions { work_offset_mm: Some([-20.0, -100.0, -20.0]), homed: true };
+    let known = check_with(&program[..], &mill, &near_edge);
+    assert_eq!((known.passes(), known.offsets, known.findings[0].code), (false, "known", "envelope.outside"));
+    has("grbl-mill-3018", "G21 G90\nG0 X-10\nG0 X400\nM2\n", 3, "envelope.too_large");
+}
+
+#[test]
+fn heat_is_checked_before_filament_moves() {
+    has("generic-printer", "G28\nG1 X5 E1 F300\nM109 S200\nM104 S0\n", 2, "heat.cold_extrusion");
+    has("generic-printer", "M104 S400\n", 1, "heat.too_hot");
+    has("generic-printer", &format!("{START}G1 X1 E1 F60\n"), 0, "heat.left_on");
+    let never_heated = check(&b"G28\nM83\nG1 X5 E1 F300\n"[..], &profile("generic-printer"));
+    assert!(never_heated.passes(), "a program that leaves heating to others is warned of: {never_heated:?}");
+}
+
+#[test]
+fn what_a_laser_and_a_mill_must_not_do_is_found() {
+    has("grbl-laser-400", "G21\nM3 S100\nG1 X1 F100\nM5\nM2\n", 2, "laser.constant_power");
+    has("grbl-laser-400", "G21\nM4 S2000\nM2\n", 2, "spindle.range");
+    has("generic-grbl-mill", "G21\nG1 Z-1 F100\nM3 S1000\nM2\n", 2, "spindle.off");
+    has("generic-grbl-mill", "G21\nM3 S1000\nG0 Z-1\nG0 X5\nM2\n", 4, "motion.rapid_in_material");
+    has("generic-grbl-mill", "G21 M3 S1\nG1 X5\nM2\n", 2, "feed.missing");
+    has("generic-grbl-mill", "G21 M3 S1\nG93 G1 X5 F1\nX6\nM2\n", 3, "feed.missing");
+}
+
+#[test]
+fn words_of_another_firmware_and_settings_are_refused() {
+    has("generic-grbl-mill", "G21\nT1 M6\n", 2, "word.unsupported");
+    has("generic-grbl-mill", "G21\n$110=5000\n", 2, "settings.write");
+    has("generic-printer", "M500\n", 1, "settings.write");
+    has("generic-printer", "M302 P1\n", 1, "safety.off");
+    let mut allowed = profile("generic-printer");
+    allowed.extra_words = vec!["M500".to_owned()];
+    assert!(check(&b"M500\n"[..], &allowed).passes());
+    has("prusa-mk3s", "T3\n", 1, "tool.unknown");
+}
+
+#[test]
+fn text_faults_have_their_place() {
+    let text = |program: &str, line, column, code| {
+        let found = found("generic-grbl-mill", program);
+        assert!(found.contains(&(line, column, code)), "{found:?}");
+    };
+    text("G21\nG1 X1 (a(b)) F1\n", 2, 7, "comment.nested");
+    text("G21\nG1 X1 ) F1\n", 2, 7, "comment.stray_close");
+    text("G21\nG1 X1\0Y2 F1\n", 2, 6, "text.control");
+    text("G21\nG1 5 F1\n", 2, 4, "word.no_letter");
+    text("N1 G21*99\n", 1, 7, "checksum.wrong");
+    text("G21\nG1 X--5 F1\n", 2, 4, "number.invalid");
+}
+
+#[test]
+fn findings_are_bounded_and_still_fail() {
+    let mut program = START.to_owned();
+    program.push_str(&"G1 X900 F600\nG1 X901\n".repeat(5_000));
+    let verdict = check(program.as_bytes(), &profile("generic-printer"));
+    assert!(!verdict.passes());
+    assert!(verdict.findings.len() <= FINDINGS_MAX && verdict.findings_dropped > 9_000);
+}
+
+#[test]
+fn a_file_that_breaks_off_is_told_from_one_without_a_last_newline() {
+    let whole = format!("{START}G1 X5 E1 F1200\nM104 S0\nM140 S0");
+    assert!(check(whole.as_bytes(), &profile("generic-printer")).passes());
+    let cut = format!("; generated by PrusaSlicer 2.5.0 on 2026\n{START}G1 X5 E1 F12");
+    has("generic-printer", &cut, 0, "file.truncated");
+}
+
+#[test]
+fn no_program_is_refused_by_name() {
+    let verdict = check(&b"\x89PNG\r\n\x1a\n"[..], &profile("generic-printer"));
+    assert_eq!((verdict.readable, verdict.findings[0].code), (false, "file.not_gcode"));
+    assert_eq!(check(&b""[..], &profile("generic-printer")).findings[0].code, "file.empty");
+}
