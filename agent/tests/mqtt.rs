@@ -8,7 +8,7 @@ mod broker;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use broker::{Broker, Message, Subscriber};
+use broker::{Broker, Message, Subscriber, certificate};
 use drivers::profile::Profile;
 use drivers::snapshot::{Cause, JobPhase, Progress, Reading, Temperature};
 use drivers::{Event, EventKind, Moment, Notice, Snapshot, State};
@@ -150,6 +150,21 @@ fn every_topic_arrives(version: mqtt::Version) {
     found.sort();
     assert_eq!(found, ["capability", "capacity", "job", "state", "status"]);
     bench.end();
+}
+
+#[test]
+fn a_broker_with_tls_takes_the_agent_in_by_its_certificate() {
+    let (broker, tls_port) = Broker::start_with_tls();
+    let subscriber = Subscriber::new(broker.port, "fab/#", None);
+    let tls = mqtt::Tls {
+        ca_file: Some(certificate("ca.pem")),
+        client_files: Some((certificate("client.pem"), certificate("client.key"))),
+    };
+    let settings = mqtt::Settings { tls: Some(tls), ..mqtt::Settings::plain("localhost", tls_port) };
+    let bench = Bench::new(settings);
+    subscriber.wait_for("birth", |message| is_online(message, true));
+    bench.end();
+    subscriber.wait_for("goodbye", |message| is_online(message, false));
 }
 
 #[test]

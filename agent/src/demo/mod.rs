@@ -1,3 +1,4 @@
 //! Everything simulated and embedded: what `fab-agent demo` is made of.
 
+pub(crate) mod broker;
 pub(crate) mod programs;

@@ -31,12 +31,29 @@ impl Broker {
 
     /// Starts a broker that knows nothing on a port that is free.
     pub(crate) fn start_on(port: u16) -> Self {
+        Self::start_with(port, "")
+    }
+
+    /// Starts a broker with a second port that speaks TLS and asks clients for a certificate; gives that port, too.
+    pub(crate) fn start_with_tls() -> (Self, u16) {
+        let (port, tls_port) = (free_port(), free_port());
+        let file = |name| certificate(name).display().to_string();
+        let text = format!(
+            "listener {tls_port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\ncafile {}\ncertfile {}\nkeyfile {}\n",
+            file("ca.pem"),
+            file("server.pem"),
+            file("server.key")
+        );
+        (Self::start_with(port, &text), tls_port)
+    }
+
+    fn start_with(port: u16, more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut broker = Self { port, home, server: None };
         // `user` matters only where tests run as root: Mosquitto would become a user who cannot read its own folder.
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-             max_queued_messages 0\nuser root\n",
+            "user root\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n\
+             listener {port} 127.0.0.1\nallow_anonymous true\n{more}",
             broker.home.path().display()
         );
         std::fs::write(broker.configuration(), text).unwrap();
@@ -168,6 +185,11 @@ fn read(line: &str) -> Message {
         topic: part().to_owned(),
         body: serde_json::from_str(part()).unwrap_or(Value::Null),
     }
+}
+
+/// A file of the tests' own authority.
+pub(crate) fn certificate(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
 }
 
 /// A free port below those that the system gives to outgoing connections (from 32768 on Linux): a client that
