@@ -39,6 +39,14 @@ impl Parameters {
         }
     }
 
+    /// Sets a named parameter.
+    pub fn set_named(&mut self, name: &str, value: f64) {
+        let name = plain_name(name.as_bytes());
+        if self.named.len() < NAMED_MAX || self.named.contains_key(&name) {
+            self.named.insert(name, value);
+        }
+    }
+
     /// Evaluates one value: a number, a parameter, or an expression in brackets, with signs before it.
     ///
     /// ```

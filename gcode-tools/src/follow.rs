@@ -5,8 +5,10 @@ use crate::expression::Parameters;
 use crate::interpret::{Family, State, Watch};
 use crate::read::{LineEnd, Lines};
 use crate::sniff::{self, ReadError};
-use crate::statement::Statement;
+use crate::statement::{Form, Statement};
 use std::io::Read;
+
+mod flow;
 
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +34,39 @@ pub fn open<R: Read>(input: R) -> Result<(Lines<R>, Family), ReadError> {
 
 /// Follows a program from its first line to its last, in constant memory.
 ///
-/// Expressions and parameters are computed for CNC programs. Control flow is not followed: whoever watches sees
-/// the lines and says so.
+/// Expressions and parameters are computed for CNC programs. Loops and subroutines (O-words) are followed too, if
+/// the machine has them ([`State::has_flow`]) and the program is small enough to be kept
+/// (one mebibyte); a larger one with O-words is refused as `file.flow_too_large`.
 pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch: &mut W) -> Result<Extent, ReadError> {
     let mut statement = Statement::default();
     let mut parameters = Parameters::new();
     let mut extent = Extent { lines: 0, bytes: 0, end: LineEnd::None };
+    let mut kept = (state.family == Family::Cnc && state.has_flow).then(flow::Kept::default);
     while let Some(line) = lines.next_line().map_err(|error| ReadError::from_io(&error))? {
+        (extent.lines, extent.end) = (line.number, line.end);
         let block = Block::new(line.bytes);
         let computes = state.family == Family::Cnc;
         statement.read(&block, computes.then_some(&mut parameters));
+        if let Some(kept_lines) = &mut kept {
+            if !kept_lines.keep(&line) {
+                kept = None;
+            } else if statement.form == Form::Flow {
+                let kept_lines = kept.take().unwrap_or_default();
+                if let Some(program) =
+                    kept_lines.rest(lines, &mut extent).map_err(|error| ReadError::from_io(&error))?
+                {
+                    flow::run(&program, &mut parameters, state, watch);
+                    break;
+                }
+                return Err(ReadError::new(
+                    "file.flow_too_large",
+                    "The program has loops or subroutines and is too long to be kept in memory and followed.",
+                ));
+            }
+        }
         watch.line(&line, &block, &statement, state);
         state.execute(line.number, &statement, watch);
         watch.done(&line, &block);
-        (extent.lines, extent.end) = (line.number, line.end);
     }
     extent.bytes = lines.offset();
     Ok(extent)

@@ -92,6 +92,12 @@ pub enum Fault {
     NoMotionMode,
     /// A canned cycle without its Z or R word; it is left out.
     CycleWord(u8),
+    /// A loop that does not end within the steps followed, or calls nested too deep.
+    Endless,
+    /// A subroutine that is not in the file; the call is left out.
+    NoSubroutine,
+    /// Control flow whose other end is missing, or whose condition has no value; the rest is left out.
+    BrokenFlow,
     /// A canned cycle repeated more often than ten thousand times; the rest is left out.
     CycleRepeats(f64),
 }
@@ -188,6 +194,8 @@ pub struct State {
     pub offsets: Offsets,
     /// The letter that moves the extruder: E, or A in MakerBot's files.
     pub extruder_letter: u8,
+    /// Whether the machine has loops and subroutines (O-words).
+    pub has_flow: bool,
     /// When an arc is none.
     pub arc_tolerance: Tolerance,
     cycle: cycle::Cycle,
@@ -203,6 +211,7 @@ impl State {
             extruder: 0.0,
             offsets: Offsets::default(),
             extruder_letter: b'E',
+            has_flow: true,
             arc_tolerance: Tolerance::LINUXCNC,
             cycle: cycle::Cycle::default(),
         }

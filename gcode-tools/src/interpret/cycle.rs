@@ -66,22 +66,24 @@ impl State {
         if repeats > REPEATS_MAX {
             watch.event(Event::Fault(Fault::CycleRepeats(repeats)), line, self);
         }
-        for _ in 0..repeats.clamp(0.0, REPEATS_MAX) as u32 {
-            let target = self.target(statement);
-            self.hole(line, [target[a], target[b]], watch);
-        }
-    }
-
-    /// One hole at a place in the plane.
-    fn hole<W: Watch>(&mut self, line: u64, place: [f64; 2], watch: &mut W) {
-        let (a, b, c) = arc::axes(self.modal.plane);
         let offset = self.offsets.total()[c];
         let start = self.position[c];
-        let (retract, bottom) = if self.modal.relative {
+        // Under G91 the R level counts from where the cycle starts, and the bottom from the R level.
+        let levels = if self.modal.relative {
             (start + self.cycle.retract, start + self.cycle.retract + self.cycle.bottom)
         } else {
             (self.cycle.retract + offset, self.cycle.bottom + offset)
         };
+        for _ in 0..repeats.clamp(0.0, REPEATS_MAX) as u32 {
+            let target = self.target(statement);
+            self.hole(line, [target[a], target[b]], levels, watch);
+        }
+    }
+
+    /// One hole at a place in the plane, from the R level to the bottom.
+    fn hole<W: Watch>(&mut self, line: u64, place: [f64; 2], (retract, bottom): (f64, f64), watch: &mut W) {
+        let (a, b, c) = arc::axes(self.modal.plane);
+        let start = self.position[c];
         let clear = if self.modal.retract_to_r { retract } else { retract.max(self.cycle.initial) };
         let along = |state: &Self, height: f64| {
             let mut to = state.position;

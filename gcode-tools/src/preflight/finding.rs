@@ -69,6 +69,16 @@ impl Findings {
         message: String,
         help: &'static str,
     ) -> Option<usize> {
+        // A line within a loop is run many times and told of once.
+        if self
+            .list
+            .iter()
+            .rev()
+            .take(16)
+            .any(|finding| finding.line == line && finding.code == code && line > 0 && finding.message == message)
+        {
+            return None;
+        }
         let count = self.counts.entry(code).or_default();
         *count += 1;
         if *count > FINDINGS_PER_CODE_MAX || self.list.len() >= FINDINGS_MAX {

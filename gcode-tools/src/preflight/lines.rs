@@ -32,6 +32,9 @@ const LONG_LINE_BYTES: u64 = 4096;
 /// Subprogram calls kept to be matched with what the file defines.
 const SUBS_MAX: usize = 4096;
 
+/// M302 may move the limit of cold extrusion this far down, in °C: PLA is soft above it.
+const COLD_LIMIT_MIN_C: f64 = 150.0;
+
 /// Longest line the firmware takes, in bytes as sent.
 pub(super) fn line_bytes_max(firmware: Firmware, dialect: &str) -> usize {
     match firmware {
@@ -337,7 +340,8 @@ impl Preflight<'_> {
                 "A `)` closes no comment: the machine refuses the line.".to_owned(),
             ),
             Some(b'0'..=b'9' | b'.' | b'+' | b'-') => {
-                ("word.no_letter", Severity::Error, format!("The number `{}` has no letter before it.", shown(bytes)))
+                let severity = if self.family == Family::Cnc { Severity::Error } else { Severity::Warning };
+                ("word.no_letter", severity, format!("The number `{}` has no letter before it.", shown(bytes)))
             }
             Some(byte) if *byte < 0x20 || *byte == 0x7F => {
                 ("text.control", Severity::Error, format!("A control byte ({byte:#04x}) stands in a command."))
@@ -465,6 +469,8 @@ impl Preflight<'_> {
                 Known::Settings => {
                     (Severity::Error, "settings.write", format!("{name} changes settings that outlive the job."))
                 }
+                // M302 S160 only moves the limit.
+                Known::Unprotects if statement.value(b'S').is_some_and(|limit| limit >= COLD_LIMIT_MIN_C) => continue,
                 Known::Unprotects => (
                     Severity::Error,
                     "safety.off",

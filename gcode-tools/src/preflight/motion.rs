@@ -195,7 +195,8 @@ impl Preflight<'_> {
         if motion.feed_mm_min <= 0.0 && state.modal.feed != Some(0.0) {
             self.no_feed(motion.line, state);
         }
-        if deep && motion.length() > 0.0 && self.spindle_is_off(state) {
+        let probing = matches!(state.modal.motion, Some(382..=385));
+        if deep && motion.length() > 0.0 && !probing && self.spindle_is_off(state) {
             self.findings.add_at(
                 motion.line,
                 Place::Letters(b"ZXY"),
@@ -268,7 +269,7 @@ impl Preflight<'_> {
                 (if drawn { refused } else { Severity::Error }, Place::Letters(b"IJKRXYZ"), code, message)
             }
             Fault::Unreadable(letter) => (
-                Severity::Error,
+                refused,
                 Place::Letters(b"XYZEIJKR"),
                 "number.unreadable",
                 format!("The value of {} cannot be worked out; the move is not checked.", char::from(letter)),
@@ -291,6 +292,25 @@ impl Preflight<'_> {
                 Place::Letters(b"G"),
                 "cycle.incomplete",
                 format!("The drilling cycle has no {}.", char::from(letter)),
+            ),
+            Fault::Endless => (
+                Severity::Error,
+                Place::Letters(b"O"),
+                "program.loop",
+                "The loop does not end within two million lines.".to_owned(),
+            ),
+            Fault::NoSubroutine => (
+                Severity::Error,
+                Place::Letters(b"O"),
+                "program.missing_sub",
+                "The subroutine is not in the file: what it does could not be checked.".to_owned(),
+            ),
+            Fault::BrokenFlow => (
+                Severity::Error,
+                Place::Letters(b"O"),
+                "program.flow",
+                "The other end of this O-word is missing, or its condition has no value; the rest was not checked."
+                    .to_owned(),
             ),
             Fault::CycleRepeats(repeats) => (
                 Severity::Error,
