@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod capacity;
+pub mod client;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod sinks;

@@ -2,3 +2,5 @@
 
 pub(crate) mod broker;
 pub(crate) mod programs;
+pub(crate) mod shop;
+pub(crate) mod summary;

@@ -1,0 +1,122 @@
+//! A client of a running agent: what `job` and `demo` use, over the same HTTP that everybody uses.
+
+use std::fmt;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Longest answer that is read, in bytes: a list of jobs has some hundred kilobytes.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where an agent is, and what lets one in.
+#[derive(Debug, Clone)]
+pub struct Client {
+    host: String,
+    token: Option<String>,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Stable code: the agent's own, or `agent.unreachable`.
+    pub code: String,
+    /// What happened, what was done, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Client {
+    /// A client of the agent at `host`, such as `127.0.0.1:8484`.
+    pub fn new(host: impl Into<String>, token: Option<String>) -> Self {
+        Self { host: host.into(), token }
+    }
+
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// The agent is not there, or says no.
+    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, "application/json", Bytes::new()).await
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// The agent is not there, or says no.
+    pub async fn post(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, content_type, body.into()).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Value, Failure> {
+        let mut request =
+            Request::builder().method(method).uri(path).header("host", &self.host).header("content-type", content_type);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).map_err(|error| self.unreachable(&error))?;
+        let stream = TcpStream::connect(&self.host).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        // The connection moves only while somebody turns it; it ends with this question.
+        let mut wheel = JoinSet::new();
+        wheel.spawn(connection);
+        let answer = sender.send_request(request).await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| self.unreachable(error.as_ref()))?.to_bytes();
+        let document = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.is_success() { Ok(document) } else { Err(refused(status, &document)) }
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        Failure {
+            code: "agent.unreachable".to_owned(),
+            message: format!(
+                "The agent at {} did not answer: {error}. Nothing was done. Check that it runs, and its address.",
+                self.host
+            ),
+        }
+    }
+}
+
+/// What a problem document says.
+fn refused(status: StatusCode, document: &Value) -> Failure {
+    let text = |name: &str| document[name].as_str().map(ToOwned::to_owned);
+    Failure {
+        code: text("code").unwrap_or_else(|| format!("http.{}", status.as_u16())),
+        message: text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("The agent answered {status}.")),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_is_not_there_is_named() {
+        let failure = Client::new("127.0.0.1:1", None).get("/api/v1/machines").await.unwrap_err();
+        assert_eq!(failure.code, "agent.unreachable");
+        assert!(failure.message.contains("127.0.0.1:1"), "{failure}");
+    }
+
+    #[test]
+    fn a_problem_document_is_passed_on_in_its_own_words() {
+        let document = serde_json::json!({ "code": "job.none", "title": "No job", "detail": "There is no such job." });
+        let failure = refused(StatusCode::NOT_FOUND, &document);
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("job.none", "There is no such job."));
+        assert_eq!(refused(StatusCode::BAD_GATEWAY, &Value::Null).code, "http.502");
+    }
+}

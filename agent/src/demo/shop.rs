@@ -1,0 +1,70 @@
+//! The demo's shop floor: simulated machines on real pseudo-terminals, reached like hardware.
+
+use std::io;
+use std::sync::Arc;
+
+use drivers::machine;
+use drivers::profile::{Kind, Profile};
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, Report};
+
+use super::programs::{BUNDLES, Bundle};
+
+/// The simulated machines. Dropping it switches them off.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    stands: Vec<Stand>,
+}
+
+#[derive(Debug)]
+struct Stand {
+    bundle: Bundle,
+    profile: Arc<Profile>,
+    port: Port,
+}
+
+impl Shop {
+    /// Switches the machines on. They move and heat `speed` times as fast as real ones.
+    ///
+    /// # Errors
+    /// The system has no pseudo-terminal or thread left, or a bundled profile is broken.
+    pub(crate) fn open(speed: f64) -> io::Result<Self> {
+        let stands = BUNDLES.iter().map(|bundle| Stand::open(*bundle, speed)).collect::<io::Result<_>>()?;
+        Ok(Self { stands })
+    }
+
+    /// How the agent reaches them.
+    pub(crate) fn setups(&self) -> Vec<machine::Setup> {
+        let setup = |stand: &Stand| machine::Setup {
+            name: stand.bundle.machine.to_owned(),
+            port: stand.port.address().to_owned(),
+            baud: None,
+            profile: stand.profile.clone(),
+            reconnect: true,
+        };
+        self.stands.iter().map(setup).collect()
+    }
+
+    /// What a machine itself says it did.
+    pub(crate) fn report(&self, machine: &str) -> Option<Report> {
+        self.stands.iter().find(|stand| stand.bundle.machine == machine)?.port.report()
+    }
+}
+
+impl Stand {
+    fn open(bundle: Bundle, speed: f64) -> io::Result<Self> {
+        let profile = Profile::named(bundle.profile).map_err(io::Error::other)?;
+        let setup = sim::Setup {
+            speed,
+            planner_blocks: profile.motion.planner_blocks as usize,
+            laser_mode: profile.kind == Kind::Laser,
+            rapid_mm_min: profile.motion.feed_max_mm_min[0],
+            keep_lines: false,
+            ..sim::Setup::default()
+        };
+        let machine = sim::simulated(&profile.dialect, &setup)
+            .ok_or_else(|| io::Error::other(format!("there is no simulated {}", profile.dialect)))?;
+        let port = Port::on_pty(machine, Between::default(), None)?;
+        Ok(Self { bundle, profile: Arc::new(profile), port })
+    }
+}
