@@ -1,10 +1,18 @@
 //! The agent: attaches machines to the network.
 
+pub mod agent;
 pub mod capability;
 pub mod capacity;
 pub mod client;
+pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod desk;
+pub mod http;
+pub mod jobs;
 pub mod sinks;
+pub mod status;
 pub mod supervisor;
 pub mod topics;
+
+pub use agent::Agent;

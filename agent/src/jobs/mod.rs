@@ -1,0 +1,155 @@
+//! Jobs: programs that were submitted, and what became of them. Submit is not start.
+
+mod spool;
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drivers::Notice;
+use drivers::snapshot::JobPhase;
+use serde::{Deserialize, Serialize};
+
+pub use spool::{Spool, Spooled};
+pub use store::Store;
+
+/// Every job that is remembered, by its identifier; identifiers sort by age.
+pub type Jobs = BTreeMap<String, Arc<Record>>;
+
+/// Findings kept with a job. A file with more is refused for the first ones already.
+pub const FINDINGS_MAX: usize = 100;
+
+/// What became of a job. The words are fixed (they are on the network).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Its program arrived.
+    Received,
+    /// Its program is being read.
+    Checking,
+    /// Its program cannot run on this machine.
+    Refused,
+    /// Waiting for somebody to start it.
+    Queued,
+    /// Started, the machine not yet.
+    Armed,
+    /// Running.
+    Running,
+    /// Standing still in the middle.
+    Held,
+    /// Executed to its end, by evidence.
+    Finished,
+    /// Ended early by request.
+    Cancelled,
+    /// Ended early because it could not go on.
+    Failed,
+}
+
+impl JobState {
+    /// Whether nothing more will become of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Refused | Self::Finished | Self::Cancelled | Self::Failed)
+    }
+
+    /// Whether the machine is at work on it.
+    pub fn is_on_machine(self) -> bool {
+        matches!(self, Self::Armed | Self::Running | Self::Held)
+    }
+}
+
+impl From<JobPhase> for JobState {
+    fn from(phase: JobPhase) -> Self {
+        match phase {
+            JobPhase::Running => Self::Running,
+            JobPhase::Held => Self::Held,
+            JobPhase::Finished => Self::Finished,
+            JobPhase::Cancelled => Self::Cancelled,
+            JobPhase::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Why a job is what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Stable code.
+    pub code: String,
+    /// What happened, what was done, what to do.
+    pub message: String,
+}
+
+impl From<&Notice> for Reason {
+    fn from(notice: &Notice) -> Self {
+        let message = format!("{} {} {}", notice.happened, notice.done, notice.to_do);
+        Self { code: notice.code.clone(), message: message.trim().to_owned() }
+    }
+}
+
+/// A job as it is remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its identifier.
+    pub id: String,
+    /// The machine it is for.
+    pub machine: String,
+    /// Name given by whoever submitted it. Hostile text.
+    pub name: String,
+    /// What became of it.
+    pub state: JobState,
+    /// Why, where it did not simply go well.
+    pub reason: Option<Reason>,
+    /// RFC 3339.
+    pub submitted_at: String,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    /// RFC 3339.
+    pub ended_at: Option<String>,
+    /// SHA-256 of the program, in hexadecimal: also its name in the spool.
+    pub sha256: String,
+    /// Bytes of the program.
+    pub bytes: u64,
+    /// Lines of the program.
+    pub lines: u64,
+    /// Commands in it, once known.
+    pub commands: u64,
+    /// Seconds it is estimated to take, without heating.
+    pub time_s: Option<f64>,
+    /// Seconds of heating on top, roughly.
+    pub heating_s: Option<f64>,
+    /// Commands sent, answered and executed, as far as evidence goes.
+    pub progress: Counts,
+    /// What was found in the program.
+    pub findings: Vec<serde_json::Value>,
+    /// The key under which it was submitted, so that a repeat is no second job.
+    pub idempotency_key: Option<String>,
+    /// Line and seconds, for the time that is left. Thinned out.
+    pub time_line: Vec<(u64, f64)>,
+}
+
+/// What became of a job's commands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Written to the wire.
+    pub sent: u64,
+    /// Answered by the machine.
+    pub accepted: u64,
+    /// Executed, as far as evidence goes.
+    pub executed: u64,
+    /// Sent again because the machine asked.
+    pub resends: u64,
+}
+
+impl Record {
+    /// Seconds left once this line has been executed. Absent: nobody estimated the program.
+    pub fn time_left_s(&self, executed_line: u64) -> Option<f64> {
+        let whole = self.time_s?;
+        let after = self.time_line.partition_point(|(line, _)| *line <= executed_line);
+        let done = after.checked_sub(1).and_then(|at| self.time_line.get(at)).map_or(0.0, |(_, seconds)| *seconds);
+        Some((whole - done).max(0.0))
+    }
+}
+
+/// A new identifier: the time in milliseconds, so that identifiers sort by age, and chance, so that nobody guesses one.
+pub fn new_id(now: jiff::Timestamp) -> String {
+    format!("{:011x}{:08x}", now.as_millisecond(), fastrand::u32(..))
+}
