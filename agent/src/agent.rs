@@ -1,0 +1,107 @@
+//! The agent put together: machines, desk, sinks and page, from one configuration.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::machine::Machine;
+use drivers::{Notice, Request, State, shell};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::desk::Desk;
+use crate::http;
+use crate::sinks::{self, Feed, Source};
+
+/// How long a goodbye may take: a sink that cannot say it in time is left.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How long running jobs are given to come to a hold when the agent ends.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    desk: Desk,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Agent {
+    /// Starts everything the configuration names. Nothing moves by that: machines are read, jobs wait.
+    ///
+    /// # Errors
+    /// What could not be started, what was done and what to do. Nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, Notice> {
+        let server = http::bind(&config.http).await?;
+        let address = server.address();
+        let mut machines = Vec::new();
+        for setup in config.machines {
+            let name = setup.name.clone();
+            machines.push(shell::spawn(setup).map_err(|error| thread(&name, &error))?);
+        }
+        let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = Vec::new();
+        for kind in sinks::ALL {
+            if let Some(sink) = (kind.open)(&config.sinks)? {
+                let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));
+                let feed = Feed { site: config.site.clone(), agent: config.agent.clone(), machines: sources.collect() };
+                tasks.push(tokio::spawn(sink.run(feed, stopped.clone())));
+            }
+        }
+        tasks.push(tokio::spawn(server.serve(desk.clone(), stopped)));
+        Ok(Self { desk, address, stop, tasks })
+    }
+
+    /// Where the page is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where jobs are submitted and machines are found.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Holds what runs, says goodbye to the network and ends.
+    pub async fn stop(self) {
+        for machine in self.desk.machines() {
+            hold(machine).await;
+        }
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = tokio::time::timeout(GOODBYE, task).await;
+        }
+    }
+}
+
+/// The machine stands still before the agent that speaks for it goes.
+async fn hold(machine: &Machine) {
+    if machine.snapshot().state != State::Running || machine.ask(Request::Pause).await.is_err() {
+        return;
+    }
+    let mut watch = machine.watch();
+    let held = watch.wait_for(|snapshot| !matches!(snapshot.state, State::Running | State::Holding));
+    let _ = tokio::time::timeout(HOLD, held).await;
+}
+
+fn thread(machine: &str, error: &std::io::Error) -> Notice {
+    Notice::new(
+        "agent.no_thread",
+        format!("The machine {machine} could not be started: {error}."),
+        "The agent did not start.",
+        "Correct the machine's profile, or free memory.",
+    )
+}
+
+fn store(folder: &std::path::Path, error: &std::io::Error) -> Notice {
+    Notice::new(
+        "store.failed",
+        format!("The store {} cannot be used: {error}.", folder.display()),
+        "The agent did not start.",
+        "Make the folder, or let this user write to it (`store.dir`).",
+    )
+}

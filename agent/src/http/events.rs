@@ -1,0 +1,138 @@
+//! Server-sent events: what happens to the machines, resumable by `Last-Event-ID`.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
+use drivers::machine::Machine;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+use tokio_stream::Stream;
+
+use super::Shared;
+use crate::status;
+
+/// Events remembered for clients that come back. A job has a handful; this is an afternoon of a busy shop.
+const REMEMBERED: usize = 1000;
+
+/// Between signs of life to a client, so that it notices a lost connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The last events of all machines, numbered.
+#[derive(Debug, Clone)]
+pub(super) struct Ring {
+    remembered: Arc<Mutex<Remembered>>,
+    newest: watch::Receiver<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Number of the first event in the ring.
+    first: u64,
+    events: VecDeque<Arc<Value>>,
+}
+
+impl Remembered {
+    fn push(&mut self, event: Value) -> u64 {
+        if self.events.len() == REMEMBERED {
+            self.events.pop_front();
+            self.first += 1;
+        }
+        self.events.push_back(Arc::new(event));
+        self.first + self.events.len() as u64
+    }
+}
+
+impl Ring {
+    /// Remembers what happens to these machines from now on.
+    pub(super) fn of(machines: &[Machine]) -> Self {
+        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
+        let (send, newest) = watch::channel(1);
+        let send = Arc::new(send);
+        for machine in machines {
+            tokio::spawn(listen(machine.clone(), machine.events(), remembered.clone(), send.clone()));
+        }
+        Self { remembered, newest }
+    }
+
+    /// The events from a number on, and how many before them are no longer remembered.
+    fn from(&self, next: u64) -> (u64, Vec<(u64, Arc<Value>)>) {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let missed = remembered.first.saturating_sub(next);
+        let skip = next.saturating_sub(remembered.first) as usize;
+        let events = (next.max(remembered.first)..).zip(remembered.events.iter().skip(skip).cloned()).collect();
+        (missed, events)
+    }
+}
+
+async fn listen(
+    machine: Machine,
+    mut events: broadcast::Receiver<drivers::Event>,
+    remembered: Arc<Mutex<Remembered>>,
+    newest: Arc<watch::Sender<u64>>,
+) {
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => status::event(&machine, &event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                json!({ "machine": machine.name(), "type": "missed", "missed": missed })
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let number = remembered.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        newest.send_modify(|newest| *newest = number.max(*newest));
+    }
+}
+
+/// The stream. A client that was away gets what it missed, or is told how much is gone.
+pub(super) async fn stream(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<SentEvent, Infallible>>> {
+    let ring = shared.events;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok());
+    let next = last.map_or_else(|| *ring.newest.borrow(), |last| last.saturating_add(1));
+    let stream = async_stream::stream! {
+        let mut next = next.min(*ring.newest.borrow());
+        let mut newest = ring.newest.clone();
+        loop {
+            let (missed, events) = ring.from(next);
+            if missed > 0 {
+                next += missed;
+                yield Ok(SentEvent::default().event("missed").data(json!({ "missed": missed }).to_string()));
+            }
+            for (number, event) in events {
+                next = number + 1;
+                yield Ok(SentEvent::default().id(number.to_string()).data(event.to_string()));
+            }
+            if newest.wait_for(|newest| *newest > next).await.is_err() {
+                return;
+            }
+        }
+    };
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_client_that_comes_back_gets_what_it_missed_or_is_told_how_much_is_gone() {
+        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
+        for number in 1..=(REMEMBERED as u64 + 10) {
+            remembered.lock().unwrap().push(json!(number));
+        }
+        let (_send, newest) = watch::channel(0);
+        let ring = Ring { remembered, newest };
+        let (missed, events) = ring.from(1005);
+        assert_eq!((missed, events.len()), (0, 6));
+        assert_eq!((events[0].0, events[0].1.as_u64()), (1005, Some(1005)));
+        let (missed, events) = ring.from(4);
+        assert_eq!((missed, events[0].1.as_u64()), (7, Some(11)));
+    }
+}

@@ -1,0 +1,182 @@
+//! Routes of jobs: submit, look, start, pause, resume, cancel.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use drivers::Notice;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_stream::StreamExt as _;
+
+use super::Shared;
+use super::problem::Problem;
+use crate::desk::{Action, Refusal, Submission, no_such_job, no_such_machine, word};
+use crate::status;
+
+/// Jobs on one page of a list, unless asked otherwise, and at most.
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 200;
+
+/// Longest pause within an upload. A phone on a bad network takes seconds; a client that is gone takes for ever.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest idempotency key, in characters.
+const KEY_MAX: usize = 200;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NamedUpload {
+    name: Option<String>,
+}
+
+/// Takes a program in: the body is the program. Submit is not start.
+pub(super) async fn submit(
+    State(shared): State<Shared>,
+    Path(machine): Path<String>,
+    Query(query): Query<NamedUpload>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    if shared.desk.machine(&machine).is_none() {
+        return Err(Refusal::Unknown(no_such_machine()).into());
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let key = text("idempotency-key").map(str::to_owned);
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
+        return Err(bad(&format!("The idempotency key must have 1 to {KEY_MAX} characters.")));
+    }
+    let announced = announced_hash(&headers)?;
+    let length = text(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+    let mut arriving = shared.desk.spool().begin(length).await.map_err(|notice| refused(&notice))?;
+    let mut stream = body.into_data_stream();
+    loop {
+        match tokio::time::timeout(UPLOAD_PATIENCE, stream.next()).await {
+            Ok(Some(Ok(bytes))) => arriving.write(&bytes).await.map_err(|notice| refused(&notice))?,
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => return Err(bad("The upload broke off before its end.")),
+        }
+    }
+    let program = arriving.finish(announced.as_deref()).await.map_err(|notice| refused(&notice))?;
+    let name = query.name.unwrap_or_else(|| "program.gcode".to_owned());
+    let submission = Submission { machine, name, program, idempotency_key: key };
+    let record = shared.desk.submit(submission).await?;
+    let location = format!("/api/v1/jobs/{}", record.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(status::job(&record))).into_response())
+}
+
+/// The SHA-256 that the client announces: `Repr-Digest: sha-256=:base64:` (RFC 9530) or `X-Content-SHA256: hex`.
+fn announced_hash(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    use base64::Engine as _;
+    if let Some(hex) = headers.get("x-content-sha256") {
+        let hex = hex.to_str().unwrap_or_default();
+        let is_hash = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return if is_hash {
+            Ok(Some(hex.to_owned()))
+        } else {
+            Err(bad("X-Content-SHA256 must be 64 hexadecimal digits."))
+        };
+    }
+    let Some(digest) = headers.get("repr-digest") else { return Ok(None) };
+    let value = digest.to_str().unwrap_or_default().split(',').find_map(|part| part.trim().strip_prefix("sha-256=:"));
+    let Some(value) = value else { return Ok(None) };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value.trim_end_matches(':')).unwrap_or_default();
+    if bytes.len() != 32 {
+        return Err(bad("Repr-Digest must be `sha-256=:…:` with 32 bytes in base 64."));
+    }
+    Ok(Some(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    machine: Option<String>,
+    state: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// Jobs, newest first, a page at a time.
+pub(super) async fn list(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Json<Value> {
+    let jobs = shared.desk.jobs();
+    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let mut matching = jobs
+        .values()
+        .rev()
+        .filter(|job| wanted.cursor.as_ref().is_none_or(|cursor| job.id < *cursor))
+        .filter(|job| wanted.machine.as_ref().is_none_or(|machine| job.machine == *machine))
+        .filter(|job| wanted.state.as_ref().is_none_or(|state| word(job.state) == state));
+    let page: Vec<_> = matching.by_ref().take(limit).collect();
+    let more = matching.next().is_some();
+    let cursor = page.last().filter(|_| more).map(|job| job.id.clone());
+    let page: Vec<_> = page.iter().map(|job| status::job(job)).collect();
+    Json(json!({ "jobs": page, "cursor": cursor }))
+}
+
+pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let job = found(&shared, &id)?;
+    Ok(Json(status::job(&job)))
+}
+
+pub(super) async fn findings(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let job = found(&shared, &id)?;
+    Ok(Json(json!({ "job": job.id, "findings": job.findings })))
+}
+
+/// The program as it was submitted, as text and nothing else.
+pub(super) async fn program(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let job = found(&shared, &id)?;
+    let gone = || refused(&Notice::new("job.program_gone", "The program of this job is no longer kept.", "", ""));
+    let file = tokio::fs::File::open(shared.desk.spool().path(&job.sha256)).await.map_err(|_| gone())?;
+    let body = Body::from_stream(tokio_util::io::ReaderStream::new(file));
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_LENGTH, job.bytes.to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.gcode\"", job.id)),
+    ];
+    Ok((headers, body).into_response())
+}
+
+pub(super) async fn start(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
+    act(shared, id, Action::Start).await
+}
+
+pub(super) async fn pause(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
+    act(shared, id, Action::Pause).await
+}
+
+pub(super) async fn resume(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
+    act(shared, id, Action::Resume).await
+}
+
+pub(super) async fn cancel(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
+    act(shared, id, Action::Cancel).await
+}
+
+async fn act(State(shared): State<Shared>, Path(id): Path<String>, action: Action) -> Result<Json<Value>, Problem> {
+    let job = shared.desk.act(&id, action).await?;
+    Ok(Json(status::job(&job)))
+}
+
+fn found(shared: &Shared, id: &str) -> Result<std::sync::Arc<crate::jobs::Record>, Problem> {
+    shared.desk.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()).into())
+}
+
+fn bad(happened: &str) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        &Notice::new("http.bad_request", happened, "Nothing was kept.", "Correct the request and send it again."),
+    )
+}
+
+fn refused(notice: &Notice) -> Problem {
+    let status = match notice.code.as_str() {
+        "job.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "store.full" => StatusCode::INSUFFICIENT_STORAGE,
+        "job.program_gone" => StatusCode::GONE,
+        "job.hash_mismatch" => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Problem::new(status, notice)
+}

@@ -1,0 +1,112 @@
+//! Routes of machines: status, capability, capacity, stop, clear; health and metrics.
+
+use std::fmt::Write as _;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use drivers::machine::Machine;
+use drivers::{Moment, Request};
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::problem::Problem;
+use crate::capability::Capability;
+use crate::capacity::Capacity;
+use crate::desk::{Refusal, no_such_machine};
+use crate::status;
+
+fn found<'s>(shared: &'s Shared, name: &str) -> Result<&'s Machine, Problem> {
+    shared.desk.machine(name).ok_or_else(|| Refusal::Unknown(no_such_machine()).into())
+}
+
+fn document(shared: &Shared, machine: &Machine) -> Value {
+    let queue = shared.desk.queue(machine.name()).borrow().clone();
+    status::machine(machine, &queue, &shared.desk.jobs())
+}
+
+pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
+    let machines: Vec<_> = shared.desk.machines().iter().map(|machine| document(&shared, machine)).collect();
+    Json(json!({ "machines": machines }))
+}
+
+pub(super) async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(document(&shared, found(&shared, &name)?)))
+}
+
+pub(super) async fn capability(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    let snapshot = machine.snapshot();
+    let at = wall(machine, snapshot.at);
+    Ok(Json(json!(Capability::of(&name, machine.profile(), snapshot.identity.as_ref(), at))))
+}
+
+pub(super) async fn capacity(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    let queue = shared.desk.queue(&name).borrow().clone();
+    let capacity = Capacity::of(machine.profile(), &machine.snapshot(), &queue);
+    Ok(Json(capacity.document(&name, |moment| wall(machine, moment))))
+}
+
+fn wall(machine: &Machine, moment: Moment) -> String {
+    crate::sinks::wall(machine.wall_time(Moment::ZERO), moment)
+}
+
+/// Emergency stop: straight to the machine's own lane, past the desk.
+pub(super) async fn stop(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    machine.stop().await?;
+    Ok(Json(json!({ "machine": name, "stopped": true })))
+}
+
+/// A person says: the bed is clear, the alarm is looked at.
+pub(super) async fn clear(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    machine.ask(Request::Clear).await?;
+    Ok(Json(document(&shared, machine)))
+}
+
+pub(super) async fn health(State(shared): State<Shared>) -> Json<Value> {
+    Json(json!({ "ok": true, "version": env!("CARGO_PKG_VERSION"), "machines": shared.desk.machines().len() }))
+}
+
+/// OpenMetrics text.
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = String::new();
+    let families: [(&str, &str, &str, fn(&drivers::Snapshot) -> Option<f64>); 8] = [
+        ("fab_machine_up", "gauge", "Whether the machine answers.", |s| {
+            Some(f64::from(u8::from(s.identity.is_some())))
+        }),
+        ("fab_job_commands_sent", "gauge", "Commands of the current job sent.", |s| Some(s.job.as_ref()?.sent as f64)),
+        ("fab_job_commands_accepted", "gauge", "Commands answered.", |s| Some(s.job.as_ref()?.accepted as f64)),
+        ("fab_job_commands_executed", "gauge", "Commands executed, by evidence.", |s| {
+            Some(s.job.as_ref()?.executed as f64)
+        }),
+        ("fab_link_bytes_out", "counter", "Bytes written.", |s| Some(s.link.bytes_out as f64)),
+        ("fab_link_bytes_in", "counter", "Bytes read.", |s| Some(s.link.bytes_in as f64)),
+        ("fab_link_resends", "counter", "Lines the machine asked for again.", |s| Some(s.link.resends as f64)),
+        ("fab_link_answers_lost", "counter", "Answers that never came.", |s| Some(s.link.answers_lost as f64)),
+    ];
+    for (name, kind, help, value) in families {
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# TYPE {name} {kind}\n# HELP {name} {help}");
+        for machine in shared.desk.machines() {
+            if let Some(value) = value(&machine.snapshot()) {
+                let _ = writeln!(text, "{name}{suffix}{{machine=\"{}\"}} {value}", machine.name());
+            }
+        }
+    }
+    let _ = writeln!(text, "# TYPE fab_machine_temperature_celsius gauge");
+    for machine in shared.desk.machines() {
+        for heater in &machine.snapshot().temperatures {
+            let (machine, name, value) = (machine.name(), &heater.heater, heater.actual_c.value);
+            let _ =
+                writeln!(text, "fab_machine_temperature_celsius{{machine=\"{machine}\",heater=\"{name}\"}} {value}");
+        }
+    }
+    text.push_str("# EOF\n");
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}

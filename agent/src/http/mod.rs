@@ -1,0 +1,169 @@
+//! The HTTP server: the page, the API and the event stream.
+
+mod auth;
+mod events;
+mod jobs;
+mod machines;
+mod openapi;
+mod page;
+mod problem;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use drivers::Notice;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config;
+use crate::desk::Desk;
+use problem::Problem;
+
+/// How long open connections may take to end when the agent does.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A server that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    guard: auth::Guard,
+}
+
+/// What every route can reach.
+#[derive(Debug, Clone)]
+struct Shared {
+    desk: Desk,
+    guard: Arc<auth::Guard>,
+    events: events::Ring,
+}
+
+/// Listens where the configuration says.
+///
+/// # Errors
+/// The port is taken, or the token cannot be read.
+pub async fn bind(settings: &config::Http) -> Result<Server, Notice> {
+    let guard = auth::Guard::from(settings)?;
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| taken(settings.listen, &error))?;
+    let address = listener.local_addr().map_err(|error| taken(settings.listen, &error))?;
+    Ok(Server { listener, address, guard })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until told to stop.
+    pub async fn serve(self, desk: Desk, mut stopped: watch::Receiver<bool>) {
+        let shared = Shared { events: events::Ring::of(desk.machines()), guard: Arc::new(self.guard), desk };
+        let router = router(shared);
+        let mut told = stopped.clone();
+        let until = async move {
+            let _ = told.wait_for(|stop| *stop).await;
+        };
+        let serve = axum::serve(self.listener, router).with_graceful_shutdown(until);
+        let hurry = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            tokio::time::sleep(GOODBYE).await;
+        };
+        tokio::select! {
+            served = serve => if let Err(error) = served {
+                tracing::error!(%error, "the page's server ended");
+            },
+            // Event streams never end by themselves.
+            () = hurry => {}
+        }
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    let api = Router::new()
+        .route("/openapi.json", get(openapi::document))
+        .route("/machines", get(machines::list))
+        .route("/machines/{machine}", get(machines::one))
+        .route("/machines/{machine}/capability", get(machines::capability))
+        .route("/machines/{machine}/capacity", get(machines::capacity))
+        .route("/machines/{machine}/stop", post(machines::stop))
+        .route("/machines/{machine}/clear", post(machines::clear))
+        .route("/machines/{machine}/jobs", post(jobs::submit).layer(DefaultBodyLimit::disable()))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{job}", get(jobs::one))
+        .route("/jobs/{job}/program", get(jobs::program))
+        .route("/jobs/{job}/findings", get(jobs::findings))
+        .route("/jobs/{job}/start", post(jobs::start))
+        .route("/jobs/{job}/pause", post(jobs::pause))
+        .route("/jobs/{job}/resume", post(jobs::resume))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/events", get(events::stream))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method);
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/healthz", get(machines::health))
+        .route("/metrics", get(machines::metrics))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), auth::check))
+        .layer(middleware::from_fn(secure))
+        .with_state(shared)
+}
+
+/// Headers that keep a browser from doing what the page never asks for.
+async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn no_such_route() -> Response {
+    let notice =
+        Notice::new("http.no_such_route", "There is nothing at this address.", "", "See /api/v1/openapi.json.");
+    Problem::new(StatusCode::NOT_FOUND, &notice).into_response()
+}
+
+async fn no_such_method() -> Response {
+    let notice = Notice::new("http.method", "This address does not take that method.", "", "See /api/v1/openapi.json.");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, &notice).into_response()
+}
+
+fn taken(listen: SocketAddr, error: &std::io::Error) -> Notice {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        return Notice::new(
+            "http.port_busy",
+            format!("Another program listens on {listen}."),
+            "The agent did not start.",
+            "Stop the other program, or choose another port (`--listen`, or `http.listen` in the configuration).",
+        );
+    }
+    Notice::new(
+        "http.cannot_listen",
+        format!("The agent cannot listen on {listen}: {error}."),
+        "The agent did not start.",
+        "Choose an address of this computer and a port above 1023.",
+    )
+}

@@ -1,0 +1,70 @@
+//! The API's description, at `/api/v1/openapi.json`.
+
+use axum::Json;
+use serde_json::{Value, json};
+
+/// Every route of the API: method, path, what it does. A test asks the router for each of them.
+pub(super) const ROUTES: &[(&str, &str, &str)] = &[
+    ("get", "/api/v1/machines", "Live status of every machine"),
+    ("get", "/api/v1/machines/{machine}", "Live status of one machine"),
+    ("get", "/api/v1/machines/{machine}/capability", "What can be made on it"),
+    ("get", "/api/v1/machines/{machine}/capacity", "Whether it is free, and when"),
+    ("post", "/api/v1/machines/{machine}/stop", "Emergency stop; never queued behind anything"),
+    ("post", "/api/v1/machines/{machine}/clear", "A person says: the alarm is looked at, the bed is clear"),
+    ("post", "/api/v1/machines/{machine}/jobs", "Submit a program: the body is the program. Submit is not start"),
+    ("get", "/api/v1/jobs", "Jobs, newest first; filter by machine and state, page by limit and cursor"),
+    ("get", "/api/v1/jobs/{job}", "One job"),
+    ("get", "/api/v1/jobs/{job}/program", "The program as it was submitted"),
+    ("get", "/api/v1/jobs/{job}/findings", "What was found in the program"),
+    ("post", "/api/v1/jobs/{job}/start", "Start it, once"),
+    ("post", "/api/v1/jobs/{job}/pause", "Hold it"),
+    ("post", "/api/v1/jobs/{job}/resume", "Go on after a hold"),
+    ("post", "/api/v1/jobs/{job}/cancel", "End it early and make the machine safe"),
+    ("get", "/api/v1/events", "Server-sent events, resumable by Last-Event-ID"),
+];
+
+pub(super) async fn document() -> Json<Value> {
+    let mut paths = json!({});
+    for (method, path, summary) in ROUTES {
+        let parameters: Vec<_> = ["machine", "job"]
+            .iter()
+            .filter(|name| path.contains(&format!("{{{name}}}")))
+            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .collect();
+        let problem = json!({
+            "description": "A problem with a stable code",
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        });
+        let done = if path.ends_with("/jobs") && *method == "post" { "201" } else { "200" };
+        let mut operation = json!({
+            "summary": summary,
+            "parameters": parameters,
+            "responses": { done: { "description": "Done" }, "default": problem },
+        });
+        if done == "201" {
+            operation["parameters"].as_array_mut().into_iter().for_each(|parameters| {
+                for (name, place) in [("name", "query"), ("Idempotency-Key", "header"), ("X-Content-SHA256", "header")]
+                {
+                    parameters.push(json!({ "name": name, "in": place, "schema": { "type": "string" } }));
+                }
+            });
+            operation["requestBody"] = json!({
+                "required": true, "content": { "application/octet-stream": {} },
+            });
+        }
+        paths[*path][*method] = operation;
+    }
+    Json(json!({
+        "openapi": "3.1.0",
+        "info": { "title": "fab-agent", "version": env!("CARGO_PKG_VERSION") },
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": { "type": "object", "properties": {
+                "type": { "type": "string" }, "code": { "type": "string" }, "status": { "type": "integer" },
+                "title": { "type": "string" }, "detail": { "type": "string" },
+            }, "required": ["type", "code", "status", "title"] } },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
+        "security": [{}, { "token": [] }],
+    }))
+}

@@ -1,0 +1,63 @@
+//! Errors as RFC 9457 problem documents, with the same stable codes as everywhere else.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use drivers::{Denied, Notice};
+use serde_json::json;
+
+use crate::desk::Refusal;
+
+/// A problem document.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: String,
+    title: String,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, notice: &Notice) -> Self {
+        let detail = format!("{} {}", notice.done, notice.to_do);
+        Self { status, code: notice.code.clone(), title: notice.happened.clone(), detail: detail.trim().to_owned() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = json!({
+            "type": format!("urn:fab-agent:{}", self.code),
+            "code": self.code,
+            "status": self.status.as_u16(),
+            "title": self.title,
+            "detail": self.detail,
+        });
+        let mut response = (self.status, document.to_string()).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown(notice) => Self::new(StatusCode::NOT_FOUND, &notice),
+            Refusal::Conflict(notice) => Self::new(StatusCode::CONFLICT, &notice),
+            Refusal::Invalid(notice) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, &notice),
+            Refusal::Busy => Self::from(Denied::Busy),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let status = match denied {
+            Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::CONFLICT,
+        };
+        Self::new(status, &Notice::new(denied.code(), denied.to_string(), "", ""))
+    }
+}

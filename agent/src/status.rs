@@ -1,0 +1,90 @@
+//! What is true of a machine and of a job, as JSON: one form for the page, the API and everybody else.
+
+use drivers::machine::Machine;
+use drivers::snapshot::Snapshot;
+use drivers::{Event, Moment};
+use serde_json::{Value, json};
+
+use crate::capacity::{Capacity, Queue};
+use crate::jobs::{Jobs, Record};
+
+/// The fields that hold moments: numbers inside the agent, RFC 3339 on the network.
+const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];
+
+/// A machine's live status.
+pub fn machine(machine: &Machine, queue: &Queue, jobs: &Jobs) -> Value {
+    let snapshot = machine.snapshot();
+    let wall = |moment: Moment| crate::sinks::wall(machine.wall_time(Moment::ZERO), moment);
+    let mut document = stamped(json!(*snapshot), &wall);
+    let profile = machine.profile();
+    document["id"] = json!(machine.name());
+    document["title"] = json!(profile.title);
+    document["kind"] = json!(profile.kind);
+    document["dialect"] = json!(profile.dialect);
+    document["profile"] = json!(profile.name);
+    document["job"] = current_job(&snapshot, jobs, &wall);
+    let capacity = Capacity::of(profile, &snapshot, queue).document(machine.name(), wall);
+    for field in ["accepting_jobs", "reason", "free_at", "queue_length"] {
+        document[field] = capacity[field].clone();
+    }
+    document
+}
+
+/// The job on a machine, with what the records know of it.
+fn current_job(snapshot: &Snapshot, jobs: &Jobs, wall: &impl Fn(Moment) -> String) -> Value {
+    let Some(progress) = &snapshot.job else { return Value::Null };
+    let mut document = stamped(json!(progress), wall);
+    document["id"] = json!(progress.job);
+    document["state"] = json!(progress.phase.word());
+    if let Some(record) = jobs.get(&progress.job) {
+        document["name"] = json!(record.name);
+        document["commands"] = json!(record.commands.max(progress.commands));
+        if !progress.phase.is_over() {
+            document["time_left_s"] = json!(record.time_left_s(progress.executed_line).map(f64::round));
+        }
+        document["time_s"] = json!(record.time_s);
+    }
+    let commands = document["commands"].as_u64().unwrap_or(0);
+    if commands > 0 {
+        document["progress"] = json!((progress.executed as f64 / commands as f64 * 1000.0).floor() / 1000.0);
+    }
+    document
+}
+
+/// A job as the API shows it: its record without what is kept for other routes.
+pub fn job(record: &Record) -> Value {
+    let mut document = json!(record);
+    document["findings"] = json!(record.findings.len());
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("time_line");
+        fields.remove("idempotency_key");
+    }
+    let fraction = if record.commands == 0 { 0.0 } else { record.progress.executed as f64 / record.commands as f64 };
+    document["progress"]["fraction"] = json!((fraction * 1000.0).floor() / 1000.0);
+    document
+}
+
+/// An event of a machine.
+pub fn event(machine: &Machine, event: &Event) -> Value {
+    let wall = |moment: Moment| crate::sinks::wall(machine.wall_time(Moment::ZERO), moment);
+    let mut document = stamped(json!(event), &wall);
+    document["machine"] = json!(machine.name());
+    document
+}
+
+/// Turns the moments of a document into RFC 3339 text, wherever they are.
+fn stamped(mut value: Value, wall: &impl Fn(Moment) -> String) -> Value {
+    match &mut value {
+        Value::Object(map) => {
+            for (name, field) in map {
+                match field.as_u64() {
+                    Some(moment) if MOMENT_FIELDS.contains(&name.as_str()) => *field = json!(wall(Moment(moment))),
+                    _ => *field = stamped(field.take(), wall),
+                }
+            }
+        }
+        Value::Array(fields) => fields.iter_mut().for_each(|field| *field = stamped(field.take(), wall)),
+        _ => {}
+    }
+    value
+}
