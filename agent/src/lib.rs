@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod capability;
 pub mod capacity;
+pub mod cli;
 pub mod client;
 pub mod config;
 #[cfg(feature = "demo")]

@@ -21,6 +21,8 @@ pub mod link;
 #[cfg(feature = "io")]
 pub mod machine;
 #[cfg(feature = "io")]
+pub mod probe;
+#[cfg(feature = "io")]
 mod program;
 #[cfg(feature = "io")]
 pub mod shell;

@@ -30,6 +30,7 @@ const LINES_KEPT_MAX: usize = 4_000_000;
 
 /// What a simulated machine is like.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of a firmware's own configuration")]
 pub struct Setup {
     /// Receive buffer in bytes.
     pub receive_buffer_bytes: usize,

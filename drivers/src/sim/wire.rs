@@ -29,7 +29,7 @@ pub struct Line {
     /// Bytes under way, in order, with their arrival.
     under_way: VecDeque<(Moment, u8)>,
     /// Bytes of the line being sent, where whole lines can be lost or doubled.
-    line: Vec<u8>,
+    unfinished: Vec<u8>,
 }
 
 impl Line {
@@ -41,7 +41,7 @@ impl Line {
             random: Random::new(seed),
             free_at: Moment::ZERO,
             under_way: VecDeque::new(),
-            line: Vec::new(),
+            unfinished: Vec::new(),
         }
     }
 
@@ -51,17 +51,17 @@ impl Line {
             return self.put(now, bytes);
         }
         for byte in bytes {
-            self.line.push(*byte);
+            self.unfinished.push(*byte);
             if *byte == b'\n' {
-                let line = std::mem::take(&mut self.line);
+                let line = std::mem::take(&mut self.unfinished);
                 if !self.random.chance(self.faults.line_lost) {
                     self.put(now, &line);
                     if self.random.chance(self.faults.line_doubled) {
                         self.put(now, &line);
                     }
                 }
-                self.line = line;
-                self.line.clear();
+                self.unfinished = line;
+                self.unfinished.clear();
             }
         }
     }

@@ -1,0 +1,69 @@
+//! `fab-agent config`: says every mistake of a configuration at once, or prints its schema.
+
+use std::path::{Path, PathBuf};
+
+use drivers::Notice;
+use serde_json::json;
+
+use super::{Failure, print};
+use crate::config::{self, Config};
+
+/// What is to be done with a configuration.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Says every mistake at once, with its line
+    Check {
+        /// The configuration
+        #[arg(default_value = config::DEFAULT_PATH)]
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the JSON Schema
+    Schema,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Command::Check { file, json } = &arguments.command else {
+        print(&format!("{:#}", config::schema()));
+        return Ok(());
+    };
+    let checked = Config::load(file);
+    if *json {
+        let problems = checked.as_ref().err().cloned().unwrap_or_default();
+        print(&json!({ "file": file, "valid": checked.is_ok(), "problems": problems }).to_string());
+    }
+    match checked {
+        Ok(config) => {
+            if !json {
+                print(&format!("{}: valid, {} machines.", file.display(), config.machines.len()));
+            }
+            Ok(())
+        }
+        Err(problems) => {
+            if !json {
+                for problem in &problems {
+                    eprintln!("{}: {problem}", file.display());
+                }
+            }
+            Err(Failure::Usage(invalid(file, problems.len())))
+        }
+    }
+}
+
+/// The notice that sums a wrong configuration up.
+pub(super) fn invalid(file: &Path, mistakes: usize) -> Notice {
+    Notice::new(
+        "config.invalid",
+        format!("The configuration {} has {mistakes} mistake{}.", file.display(), if mistakes == 1 { "" } else { "s" }),
+        "Nothing was started.",
+        "Correct the lines named above; config/agent.toml shows every setting.",
+    )
+}

@@ -1,0 +1,107 @@
+//! The command line: one file a command.
+
+mod config;
+mod ports;
+mod run;
+mod send;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use drivers::Notice;
+
+/// Attaches a 3D printer, CNC mill or laser cutter to the network.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon: serves every machine of the configuration
+    Run(run::Arguments),
+    /// Sends one program to one machine and waits until it is executed
+    Send(send::Arguments),
+    /// Lists serial ports with names that stay
+    Ports(ports::Arguments),
+    /// A simulated machine on a pseudo-terminal or TCP port
+    Simulate(simulate::Arguments),
+    /// Checks a configuration, or prints its schema
+    Config(config::Arguments),
+}
+
+/// Why a command ended badly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Refused or failed, with a reason: exit code 1.
+    Failed(Notice),
+    /// Used or configured wrongly: exit code 2.
+    Usage(Notice),
+    /// Refused or failed, and told already: exit code 1.
+    Told,
+}
+
+impl From<Notice> for Failure {
+    fn from(notice: Notice) -> Self {
+        Self::Failed(notice)
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("The program could not start: {error}. Free memory and try again. [agent.no_runtime]");
+            return ExitCode::from(1);
+        }
+    };
+    let done = runtime.block_on(async {
+        match command {
+            Command::Run(arguments) => run::run(arguments).await,
+            Command::Send(arguments) => send::run(arguments).await,
+            Command::Ports(arguments) => ports::run(arguments).await,
+            Command::Simulate(arguments) => simulate::run(arguments).await,
+            Command::Config(arguments) => config::run(&arguments),
+        }
+    });
+    // Threads that still read a file or a port must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::from(1),
+        Err(Failure::Failed(notice)) => {
+            eprintln!("{notice}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(notice)) => {
+            eprintln!("{notice}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes a line to standard output; a reader that is gone is no error.
+pub(crate) fn print(line: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// Waits until somebody wants this program to end.
+pub(crate) async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,49 @@
+//! `fab-agent run`: the daemon.
+
+use std::path::PathBuf;
+
+use drivers::Notice;
+
+use super::{Failure, asked_to_end};
+use crate::config::{self, Config};
+use crate::{Agent, supervisor};
+
+/// What the daemon needs to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration
+    #[arg(long, default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    let config = Config::load(&arguments.config).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{}: {problem}", arguments.config.display());
+        }
+        Failure::Usage(super::config::invalid(&arguments.config, problems.len()))
+    })?;
+    let machines = config.machines.len();
+    if machines == 0 {
+        return Err(Failure::Usage(Notice::new(
+            "config.no_machines",
+            format!("The configuration {} names no machine.", arguments.config.display()),
+            "The agent did not start.",
+            "Add a [[machine]] section; `fab-agent ports` lists the ports.",
+        )));
+    }
+    let agent = Agent::start(config).await?;
+    let serving = format!("serving {machines} machines, page on http://{}", agent.address());
+    tracing::info!("{serving}");
+    supervisor::ready(&serving);
+    tokio::select! {
+        () = asked_to_end() => {}
+        // Returns only where no watchdog wants to know.
+        () = async { supervisor::stay_alive().await; std::future::pending().await } => {}
+    }
+    supervisor::stopping();
+    tracing::info!("ending: running jobs are held");
+    agent.stop().await;
+    Ok(())
+}

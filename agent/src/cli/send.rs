@@ -1,0 +1,336 @@
+//! `fab-agent send`: one program, one machine, until it is executed.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use drivers::machine::{Machine, Setup};
+use drivers::probe::{self, probe};
+use drivers::profile::Profile;
+use drivers::request::Job;
+use drivers::snapshot::{JobPhase, Progress};
+use drivers::{Notice, Request, Snapshot, State, shell};
+use gcode_tools::analysis::{Info, analyse};
+use gcode_tools::preflight::{self, Finding, Severity};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::{Failure, asked_to_end, print};
+use crate::config::load_profile;
+
+/// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
+
+/// What to send, where, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The program
+    file: PathBuf,
+    /// Device path or tcp://host:port
+    #[arg(long)]
+    port: String,
+    /// Bits per second, or auto; without it, the profile's
+    #[arg(long)]
+    baud: Option<String>,
+    /// marlin, grbl, or auto: ask the machine
+    #[arg(long, default_value = "auto")]
+    dialect: String,
+    /// Machine profile to check the program against: a bundled name or a TOML file
+    #[arg(long)]
+    profile: Option<String>,
+    /// Send it without checking it first
+    #[arg(long)]
+    no_preflight: bool,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// How it went, for the final object.
+#[derive(Default)]
+struct Outcome {
+    progress: Option<Progress>,
+    lines: u64,
+    findings: Vec<Finding>,
+    seconds: f64,
+    error: Option<Notice>,
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self.progress.as_ref().map(|progress| progress.phase) {
+            None => "refused",
+            Some(JobPhase::Finished) => "finished",
+            Some(JobPhase::Cancelled) => "cancelled",
+            Some(_) => "failed",
+        }
+    }
+
+    fn document(&self) -> Value {
+        let number = |field: fn(&Progress) -> u64| self.progress.as_ref().map_or(0, field);
+        let mut document = json!({
+            "outcome": self.word(),
+            "lines": self.lines,
+            "commands": number(|progress| progress.commands),
+            "sent": number(|progress| progress.sent),
+            "accepted": number(|progress| progress.accepted),
+            "executed": number(|progress| progress.executed),
+            "bytes": number(|progress| progress.bytes),
+            "resends": number(|progress| progress.resends),
+            "refused_lines": number(|progress| progress.refused),
+            "seconds": (self.seconds * 1000.0).round() / 1000.0,
+            "findings": self.findings,
+        });
+        if let Some(notice) = &self.error {
+            document["error"] = json!({ "code": notice.code, "message": notice.to_string() });
+        }
+        document
+    }
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut outcome = Outcome::default();
+    let done = send(&arguments, &mut outcome).await;
+    if let Err(Failure::Usage(notice)) = done {
+        return Err(Failure::Usage(notice));
+    }
+    if let Err(Failure::Failed(notice)) = &done {
+        outcome.error = Some(notice.clone());
+    }
+    let finished = outcome.word() == "finished";
+    if arguments.json {
+        print(&outcome.document().to_string());
+    }
+    if let Some(notice) = &outcome.error {
+        eprintln!("{notice}");
+    } else if !arguments.json {
+        let executed = outcome.progress.as_ref().map_or(0, |progress| progress.executed);
+        eprintln!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds);
+    }
+    if finished { Ok(()) } else { Err(Failure::Told) }
+}
+
+async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failure> {
+    // The program first: a file that cannot run is no reason to touch a machine.
+    let unreadable = |error: gcode_tools::sniff::ReadError| {
+        let happened = format!("{}: {}", arguments.file.display(), error.message);
+        Failure::Failed(Notice::new(error.code, happened, "Nothing was sent.", ""))
+    };
+    let named = match &arguments.profile {
+        Some(name) => Some(load_profile(name, Path::new(".")).map_err(|message| bad_profile(&message))?),
+        None => None,
+    };
+    let info = read(&arguments.file, named.as_ref()).map_err(unreadable)?;
+    outcome.lines = info.lines;
+    let (profile, baud) = meet(arguments, named).await?;
+    if !arguments.no_preflight {
+        check(arguments, &profile, outcome)?;
+    }
+    let setup =
+        Setup { name: "send".into(), port: arguments.port.clone(), baud, profile: Arc::new(profile), reconnect: false };
+    let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
+    connect(&machine).await?;
+    stream(&machine, arguments, &info, outcome).await
+}
+
+fn read(file: &Path, profile: Option<&Profile>) -> Result<Info, gcode_tools::sniff::ReadError> {
+    let opened = std::fs::File::open(file).map_err(|error| gcode_tools::sniff::ReadError::from_io(&error))?;
+    analyse(opened, profile)
+}
+
+/// The profile to use, and the baud rate if it is not the profile's. Asks the machine where the user did not say.
+async fn meet(arguments: &Arguments, named: Option<Profile>) -> Result<(Profile, Option<u32>), Failure> {
+    let baud_auto = arguments.baud.as_deref() == Some("auto");
+    let mut baud = match arguments.baud.as_deref() {
+        None | Some("auto") => None,
+        Some(text) => Some(text.parse::<u32>().map_err(|_| {
+            let happened = format!("`{text}` is no baud rate.");
+            Failure::Usage(Notice::new(
+                "send.baud",
+                happened,
+                "Nothing was sent.",
+                "Write a number such as 115200, or auto.",
+            ))
+        })?),
+    };
+    let mut dialect = match arguments.dialect.as_str() {
+        "auto" => named.as_ref().map(|profile| profile.dialect.clone()),
+        name => Some(name.to_owned()),
+    };
+    if dialect.is_none() || baud_auto {
+        let usual = [named.as_ref().map_or(115_200, |profile| profile.serial.baud)];
+        let bauds = baud.as_ref().map_or(if baud_auto { &probe::BAUDS[..] } else { &usual[..] }, std::slice::from_ref);
+        let found = probe(&arguments.port, bauds).await?;
+        dialect = dialect.or_else(|| Some(found.dialect.to_owned()));
+        baud = Some(found.baud);
+    }
+    let dialect = dialect.unwrap_or_default();
+    if drivers::dialect::named(&dialect).is_none() {
+        let known: Vec<_> = drivers::dialect::ALL.iter().map(|dialect| dialect.habits().name).collect();
+        let happened = format!("There is no dialect `{dialect}`.");
+        let to_do = format!("Write one of: {}, auto.", known.join(", "));
+        return Err(Failure::Usage(Notice::new("send.dialect", happened, "Nothing was sent.", to_do)));
+    }
+    let mut profile = match named {
+        Some(profile) => profile,
+        None => Profile::named(&format!("generic-{dialect}"))
+            .or_else(|_| Profile::named("generic-marlin"))
+            .map_err(|error| bad_profile(&error.to_string()))?,
+    };
+    profile.dialect = dialect;
+    Ok((profile, baud))
+}
+
+/// Checks the whole program against the machine before the machine hears of it.
+fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Result<(), Failure> {
+    let file = std::fs::File::open(&arguments.file).map_err(|error| {
+        Notice::new("file.unreadable", format!("{}: {error}.", arguments.file.display()), "Nothing was sent.", "")
+    })?;
+    let verdict = preflight::check(file, profile);
+    let passes = verdict.passes();
+    outcome.findings = verdict.findings;
+    if !arguments.json {
+        for finding in outcome.findings.iter().filter(|finding| passes || finding.severity == Severity::Error).take(20)
+        {
+            eprintln!("line {}: {} {} [{}]", finding.line, finding.message, finding.help, finding.code);
+        }
+    }
+    if passes {
+        return Ok(());
+    }
+    let errors = outcome.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    Err(Failure::Failed(Notice::new(
+        "send.preflight",
+        format!(
+            "The program cannot run on this machine as it is: {errors} error{}.",
+            if errors == 1 { "" } else { "s" }
+        ),
+        "Nothing was sent.",
+        "Correct the lines named above, name the machine with --profile, or send it unchecked with --no-preflight.",
+    )))
+}
+
+/// Waits until the machine has said who it is and is idle.
+async fn connect(machine: &Machine) -> Result<(), Failure> {
+    let mut watch = machine.watch();
+    let settled = watch.wait_for(|snapshot| snapshot.state == State::Idle || snapshot.notice.is_some());
+    match tokio::time::timeout(CONNECT_PATIENCE, settled).await {
+        Ok(Ok(snapshot)) if snapshot.state == State::Idle => Ok(()),
+        Ok(Ok(snapshot)) => Err(Failure::Failed(snapshot.notice.clone().unwrap_or_else(|| not_idle(&snapshot)))),
+        _ => Err(Failure::Failed(not_idle(&machine.snapshot()))),
+    }
+}
+
+/// Streams the job and shows how far it is.
+async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: &mut Outcome) -> Result<(), Failure> {
+    let job = Job { id: "send".into(), lines: info.lines, from_line: 1 };
+    let started = Instant::now();
+    machine
+        .start(job, arguments.file.clone())
+        .await
+        .map_err(|denied| Notice::new(denied.code(), denied.to_string(), "", ""))?;
+    let bar = bar(info, arguments.json);
+    let mut watch = machine.watch();
+    let mut interrupts = 0;
+    let mut said: Option<Notice> = None;
+    let end = loop {
+        let snapshot = watch.borrow_and_update().clone();
+        show(&bar, &snapshot, info);
+        if snapshot.notice != said {
+            said.clone_from(&snapshot.notice);
+            if let Some(notice) = &said {
+                bar.suspend(|| eprintln!("{notice}"));
+            }
+        }
+        if let Some(progress) = snapshot.job.as_ref().filter(|progress| progress.phase.is_over()) {
+            break progress.clone();
+        }
+        // Nobody is there to look at the machine and resume: what holds by itself is ended safely.
+        let held_by_itself = snapshot.state == State::Held && interrupts == 0;
+        if held_by_itself || (snapshot.state == State::Held && interrupts == 1) {
+            interrupts = 2;
+            let _ = machine.ask(Request::Cancel).await;
+        }
+        tokio::select! {
+            changed = watch.changed() => if changed.is_err() { break lost(machine) },
+            () = asked_to_end() => {
+                interrupts += 1;
+                interrupt(machine, interrupts, &bar).await;
+            }
+        }
+    };
+    bar.finish_and_clear();
+    outcome.seconds = started.elapsed().as_secs_f64();
+    let failed = end.phase != JobPhase::Finished;
+    outcome.progress = Some(end);
+    outcome.error = said.or_else(|| machine.snapshot().notice.clone()).filter(|_| failed);
+    Ok(())
+}
+
+/// Ctrl-C holds, and then cancels and makes safe; again, it stops at once.
+async fn interrupt(machine: &Machine, interrupts: u32, bar: &ProgressBar) {
+    let (request, what) = match interrupts {
+        1 => (Request::Pause, "Holding, then making the machine safe. Ctrl-C again stops it at once."),
+        _ => (Request::Stop, "Emergency stop."),
+    };
+    bar.suspend(|| eprintln!("{what}"));
+    let _ = machine.ask(request).await;
+}
+
+fn lost(machine: &Machine) -> Progress {
+    let mut progress = machine.snapshot().job.clone().unwrap_or_else(|| Progress {
+        job: "send".into(),
+        phase: JobPhase::Failed,
+        lines: 0,
+        commands: 0,
+        sent: 0,
+        accepted: 0,
+        executed: 0,
+        executed_line: 0,
+        bytes: 0,
+        resends: 0,
+        refused: 0,
+        started_at: drivers::Moment::ZERO,
+        ended_at: None,
+    });
+    progress.phase = JobPhase::Failed;
+    progress
+}
+
+fn bar(info: &Info, quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {pos} of {len} commands executed  {msg}");
+    ProgressBar::new(info.commands).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show(bar: &ProgressBar, snapshot: &Snapshot, info: &Info) {
+    let Some(progress) = &snapshot.job else { return };
+    bar.set_position(progress.executed);
+    let left = Duration::from_secs_f64((info.time_s - info.time_line.seconds_at(progress.executed_line)).max(0.0));
+    bar.set_message(format!("{}, about {} left", snapshot.state.word(), indicatif::HumanDuration(left)));
+}
+
+fn not_idle(snapshot: &Snapshot) -> Notice {
+    Notice::new(
+        "machine.not_ready",
+        format!("The machine is {}, not idle.", snapshot.state.word()),
+        "Nothing was sent.",
+        "Look at the machine; finish or stop what it does, clear its alarm, then try again.",
+    )
+}
+
+fn bad_profile(message: &str) -> Failure {
+    Failure::Usage(Notice::new("send.profile", message.to_owned(), "Nothing was sent.", ""))
+}
+
+fn thread(error: &std::io::Error) -> Notice {
+    Notice::new(
+        "agent.no_thread",
+        format!("The machine's thread could not be started: {error}."),
+        "Nothing was sent.",
+        "",
+    )
+}

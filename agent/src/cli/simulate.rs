@@ -1,0 +1,120 @@
+//! `fab-agent simulate`: a simulated machine on a port, and what it executed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use drivers::Notice;
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, Faults, LineSpeed};
+
+use super::{Failure, asked_to_end, print};
+
+/// What the machine is like.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What it speaks: marlin or grbl
+    dialect: String,
+    /// Put it on a pseudo-terminal, with a symbolic link to it here
+    #[arg(long, conflicts_with = "tcp")]
+    pty: Option<PathBuf>,
+    /// Put it on a TCP port
+    #[arg(long)]
+    tcp: Option<SocketAddr>,
+    /// Model a line of this many bits per second; without it, bytes take no time
+    #[arg(long, default_value_t = 0)]
+    baud: u32,
+    /// Model this latency each way, in milliseconds
+    #[arg(long, default_value_t = 0.0)]
+    latency_ms: f64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Something that goes wrong, such as flip=1e-4, line-lost=0.01, resend-permille=20, silent-after=100,
+    /// refuse-line=20, receive-buffer=64; may be given several times
+    #[arg(long = "fault")]
+    faults: Vec<String>,
+    /// How many times faster than real it moves and heats; 0: motion takes no time
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Print what it executed as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (setup, between) = setup(&arguments)?;
+    let machine = sim::simulated(&arguments.dialect, &setup).ok_or_else(|| {
+        let known = sim::dialects().collect::<Vec<_>>().join(", ");
+        usage(format!("There is no simulated machine that speaks `{}`; known are {known}.", arguments.dialect))
+    })?;
+    let port = match arguments.tcp {
+        Some(listen) => Port::on_tcp(machine, between, listen),
+        None => Port::on_pty(machine, between, arguments.pty.as_deref()),
+    };
+    let port = port.map_err(|error| {
+        let place = arguments.tcp.map_or_else(
+            || arguments.pty.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            |listen| listen.to_string(),
+        );
+        Notice::new(
+            "simulate.no_port",
+            format!("The simulated machine could not be put on a port at {place}: {error}."),
+            "Nothing is simulated.",
+            "Choose a path where nothing stands yet, or a free TCP port.",
+        )
+    })?;
+    let shown = arguments.pty.as_ref().map_or_else(|| port.address().to_owned(), |link| link.display().to_string());
+    eprintln!("A simulated {} is on {shown}. Ctrl-C ends it.", arguments.dialect);
+    asked_to_end().await;
+    let Some(report) = port.report() else { return Ok(()) };
+    if arguments.json {
+        print(&serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        print(&format!(
+            "executed {} commands, {} bytes received, {} resends, {} checksum errors, {} refused, {} underruns, \
+             {} bytes overflowed",
+            report.executed,
+            report.bytes,
+            report.resends,
+            report.checksum_errors,
+            report.refused,
+            report.underruns,
+            report.overflow
+        ));
+        for violation in &report.violations {
+            print(violation);
+        }
+    }
+    if report.violations.is_empty() { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
+    let speed = if arguments.speed == 0.0 { f64::INFINITY } else { arguments.speed };
+    if speed.is_nan() || speed < 0.0 || !(0.0..=10_000.0).contains(&arguments.latency_ms) {
+        return Err(usage("The speed must be 0 or more, and the latency from 0 to 10000 ms.".to_owned()));
+    }
+    let mut setup = sim::Setup { speed, keep_lines: arguments.json, seed: arguments.seed, ..sim::Setup::default() };
+    let mut faults = Faults::default();
+    for fault in &arguments.faults {
+        let (name, value) = fault.split_once('=').unwrap_or((fault, ""));
+        let count = value.parse::<u64>();
+        match (name, count) {
+            ("resend-permille", Ok(count)) => setup.resend_permille = count.min(1000) as u32,
+            ("silent-after", Ok(count)) => setup.silent_after = Some(count),
+            ("refuse-line", Ok(count)) => setup.refuse_line = Some(count),
+            ("receive-buffer", Ok(count)) => setup.receive_buffer_bytes = count.clamp(16, 1 << 20) as usize,
+            ("planner-blocks", Ok(count)) => setup.planner_blocks = count.clamp(2, 1024) as usize,
+            ("advanced-ok", Ok(count)) => setup.advanced_ok = count > 0,
+            ("emergency-parser", Ok(count)) => setup.emergency_parser = count > 0,
+            _ => faults.set(fault).map_err(usage)?,
+        }
+    }
+    let latency = Duration::from_secs_f64(arguments.latency_ms / 1000.0);
+    let between = Between { speed: LineSpeed { baud: arguments.baud, latency }, faults, seed: arguments.seed };
+    Ok((setup, between))
+}
+
+fn usage(happened: String) -> Failure {
+    Failure::Usage(Notice::new("simulate.usage", happened, "Nothing is simulated.", "See `fab-agent simulate --help`."))
+}

@@ -1,0 +1,85 @@
+//! Finds out who is on a port: asks every dialect's question and listens, without sending anything that acts.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::dialect;
+use crate::link::{self, Address};
+use crate::notice::Notice;
+
+/// Baud rates tried, the usual ones first.
+pub const BAUDS: [u32; 5] = [115_200, 250_000, 57_600, 38_400, 9_600];
+
+/// How long a board may take to boot and answer after its port was opened.
+const BOOT: Duration = Duration::from_secs(3);
+
+/// How long an answer may take from a machine that runs.
+const ANSWER: Duration = Duration::from_millis(800);
+
+/// Bytes listened to before a port counts as noise.
+const NOISE_BYTES: usize = 64 * 1024;
+
+/// Who was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Name of the dialect.
+    pub dialect: &'static str,
+    /// Bits per second.
+    pub baud: u32,
+    /// The line that gave it away, printable.
+    pub said: String,
+}
+
+/// Asks on one port, at one baud rate after the other.
+///
+/// # Errors
+/// The port cannot be opened, or nobody known answers (`machine.unknown`).
+pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
+    for baud in bauds {
+        let opened = link::open(&Address { port: port.to_owned(), baud: *baud }).await?;
+        let mut wire = opened.wire;
+        let rounds: &[Duration] =
+            if opened.may_reset { &[BOOT, ANSWER, ANSWER] } else { &[Duration::ZERO, ANSWER, ANSWER] };
+        let mut heard = Vec::new();
+        for listen in rounds {
+            if let Some(found) = hear(&mut wire, &mut heard, *listen, *baud).await {
+                return Ok(found);
+            }
+            // A line end first ends whatever was half-written. Each question is unknown to the other dialects, which
+            // say so and do nothing.
+            for dialect in dialect::ALL {
+                let question = format!("\n{}\n", dialect.habits().identify);
+                if wire.write_all(question.as_bytes()).await.is_err() {
+                    return Err(link::lost(port, None));
+                }
+            }
+        }
+        if let Some(found) = hear(&mut wire, &mut heard, ANSWER, *baud).await {
+            return Ok(found);
+        }
+    }
+    Err(Notice::new(
+        "machine.unknown",
+        format!("Nobody on {port} answers in a dialect the agent knows."),
+        "Only questions were sent.",
+        "Check that the machine is on and that this is its port; name its baud rate with --baud and its dialect with --dialect.",
+    ))
+}
+
+async fn hear(wire: &mut Box<dyn link::Wire>, heard: &mut Vec<u8>, time: Duration, baud: u32) -> Option<Found> {
+    let until = tokio::time::Instant::now() + time;
+    let mut buffer = [0_u8; 1024];
+    while let Ok(Ok(count)) = tokio::time::timeout_at(until, wire.read(&mut buffer)).await {
+        if count == 0 || heard.len() > NOISE_BYTES {
+            return None;
+        }
+        heard.extend_from_slice(&buffer[..count]);
+        for line in heard.split(|byte| *byte == b'\n' || *byte == b'\r') {
+            if let Some(dialect) = dialect::of_line(line) {
+                return Some(Found { dialect: dialect.habits().name, baud, said: dialect::printable(line) });
+            }
+        }
+    }
+    None
+}
