@@ -237,7 +237,9 @@ impl Statement {
                     self.odd |= word.number().is_none();
                 }
                 Item::Word(word) => {
-                    self.form = Form::Words;
+                    if self.form == Form::Blank {
+                        self.form = Form::Words;
+                    }
                     self.split |= word.is_split();
                     let number = match (word.shape, parameters.as_deref()) {
                         (Shape::Expression, Some(parameters)) => parameters.evaluate(word.text),

@@ -64,6 +64,8 @@ pub fn compact_for(block: &Block, alphabet: Alphabet, out: &mut Vec<u8>) -> Comp
             Item::System { text, .. } | Item::Bracketed { text, .. } | Item::Extended { text, .. } => {
                 stripped += text_bytes(text, alphabet, out);
             }
+            // The program's number is no command; words behind it are.
+            Item::Flow { name, rest, .. } if rest.is_empty() && name.iter().all(u8::is_ascii_digit) => {}
             Item::Assign { span, .. } | Item::Flow { span, .. } | Item::Stray(span) => {
                 if out.len() > start {
                     out.push(b' ');
