@@ -83,3 +83,47 @@ fn server(name: &str, port: u16) -> HashMap<String, ServerSettings> {
     };
     HashMap::from([(name.to_owned(), settings)])
 }
+
+#[cfg(test)]
+mod test {
+    use std::time::Duration;
+
+    use rumqttc::v5;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_agent_retains_in_mqtt_5_is_found_later_in_mqtt_3() {
+        let ports = start().unwrap();
+        let options = v5::MqttOptions::new("agent", "127.0.0.1", ports.v5);
+        let (publisher, mut wheel) = v5::AsyncClient::new(options, 4);
+        publisher.try_publish("fab/demo/mill/state", v5::mqttbytes::QoS::AtLeastOnce, true, "{}").unwrap();
+        let published = async {
+            loop {
+                match wheel.poll().await {
+                    Ok(v5::Event::Incoming(v5::mqttbytes::v5::Packet::PubAck(_))) => return,
+                    Ok(_) => {}
+                    // The broker's thread may not listen yet.
+                    Err(_) => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        let _ =
+                            publisher.try_publish("fab/demo/mill/state", v5::mqttbytes::QoS::AtLeastOnce, true, "{}");
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), published).await.unwrap();
+        let (subscriber, mut wheel) =
+            rumqttc::AsyncClient::new(rumqttc::MqttOptions::new("person", "127.0.0.1", ports.v311), 4);
+        subscriber.try_subscribe("fab/#", rumqttc::QoS::AtLeastOnce).unwrap();
+        let heard = async {
+            loop {
+                if let Ok(rumqttc::Event::Incoming(rumqttc::Packet::Publish(message))) = wheel.poll().await {
+                    return message.topic;
+                }
+            }
+        };
+        let topic = tokio::time::timeout(Duration::from_secs(20), heard).await.unwrap();
+        assert_eq!(topic, "fab/demo/mill/state");
+    }
+}

@@ -68,3 +68,39 @@ impl Stand {
         Ok(Self { bundle, profile: Arc::new(profile), port })
     }
 }
+
+#[cfg(test)]
+mod test {
+    use std::time::Duration;
+
+    use drivers::State;
+    use drivers::request::Job;
+    use drivers::snapshot::JobPhase;
+
+    use super::*;
+
+    /// Longest wait for a job in virtual haste: far beyond what a loaded machine needs.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_machine_executes_its_whole_program_and_the_agent_counts_the_same() {
+        let shop = Shop::open(2000.0).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for (setup, bundle) in shop.setups().into_iter().zip(BUNDLES) {
+            let machine = drivers::shell::spawn(setup).unwrap();
+            let mut snapshots = machine.watch();
+            let ready = snapshots.wait_for(|snapshot| snapshot.state == State::Idle);
+            tokio::time::timeout(PATIENCE, ready).await.unwrap().unwrap();
+            let path = folder.path().join(bundle.file);
+            std::fs::write(&path, bundle.program).unwrap();
+            machine.start(Job { id: "j".into(), lines: 0, from_line: 1 }, path).await.unwrap();
+            let over = snapshots.wait_for(|snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over()));
+            let snapshot = tokio::time::timeout(PATIENCE, over).await.unwrap().unwrap().clone();
+            let job = snapshot.job.clone().unwrap();
+            let report = shop.report(bundle.machine).unwrap();
+            assert_eq!(job.phase, JobPhase::Finished, "{}: {:?}", bundle.machine, snapshot.notice);
+            assert_eq!(job.executed, report.executed, "{}", bundle.machine);
+            assert!(report.violations.is_empty() && report.overflow == 0, "{}: {report:?}", bundle.machine);
+        }
+    }
+}
