@@ -1,6 +1,8 @@
 //! The command line: one file a command.
 
 mod config;
+#[cfg(feature = "demo")]
+mod demo;
 mod ports;
 mod run;
 mod send;
@@ -29,6 +31,9 @@ enum Command {
     Ports(ports::Arguments),
     /// A simulated machine on a pseudo-terminal or TCP port
     Simulate(simulate::Arguments),
+    /// A simulated printer, mill and laser with a real job each, a broker and the page
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     /// Checks a configuration, or prints its schema
     Config(config::Arguments),
 }
@@ -66,6 +71,8 @@ pub fn main() -> ExitCode {
             Command::Send(arguments) => send::run(arguments).await,
             Command::Ports(arguments) => ports::run(arguments).await,
             Command::Simulate(arguments) => simulate::run(arguments).await,
+            #[cfg(feature = "demo")]
+            Command::Demo(arguments) => demo::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -35,7 +35,7 @@ pub(crate) struct Row {
 /// What all jobs came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// `finished` if every job did, else `failed`.
+    /// `finished` if every job did, `cancelled` if somebody ended the demo before, else `failed`.
     pub(crate) outcome: &'static str,
     /// The jobs.
     pub(crate) jobs: Vec<Row>,
@@ -57,6 +57,16 @@ impl Summary {
     /// Whether every job went as it should.
     pub(crate) fn is_well(&self) -> bool {
         self.outcome == "finished"
+    }
+
+    /// The demo was ended before its jobs were.
+    pub(crate) fn interrupted() -> Self {
+        Self { outcome: "cancelled", jobs: Vec::new() }
+    }
+
+    /// Whether somebody ended the demo before its jobs were done.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.outcome == "cancelled"
     }
 
     /// A table for people.
