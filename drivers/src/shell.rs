@@ -241,14 +241,14 @@ impl Shell {
             self.outbox.put_first(&urgent.bytes, urgent.discard);
         }
         self.session.take_wire(&mut self.outbox.bytes);
-        let mut changed = false;
-        while let Some(event) = self.session.poll_event() {
-            changed |= state_change(&event);
+        let events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        let now = self.now();
+        // First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
+        self.publish(now, events.iter().any(state_change));
+        for event in events {
             // Nobody listening is no error.
             let _ = self.events.send(event);
         }
-        let now = self.now();
-        self.publish(now, changed);
     }
 
     fn publish(&mut self, now: Moment, at_once: bool) {
