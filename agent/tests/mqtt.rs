@@ -278,3 +278,40 @@ fn the_machines_do_not_wait_for_a_broker_that_takes_the_connection_and_says_noth
     }
     bench.end();
 }
+
+/// The real program with a simulated machine, killed without a word.
+#[test]
+fn an_agent_that_is_killed_goes_offline_by_its_last_will() {
+    let broker = Broker::start();
+    let status = Subscriber::new(broker.port, "fab/#", None);
+    let machine = drivers::sim::simulated("grbl", &drivers::sim::Setup::default()).unwrap();
+    let port = drivers::sim::port::Port::on_pty(machine, drivers::sim::port::Between::default(), None).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("agent.toml");
+    let text = format!(
+        "[agent]\nsite = \"test\"\nid = \"pi\"\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\ndir = \"store\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = {}\n\
+         [[machine]]\nid = \"mill\"\nport = \"{}\"\nprofile = \"grbl-mill-3018\"\n",
+        broker.port,
+        port.address()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_fab-agent"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    status.wait_for("birth", |message| is_online(message, true));
+    status.wait_for("free mill", |message| {
+        message.topic == "fab/test/mill/capacity" && message.body["accepting_jobs"] == true
+    });
+    agent.kill().unwrap();
+    let killed_at = Instant::now();
+    status.wait_for("Last Will", |message| is_online(message, false));
+    println!("offline {:?} after SIGKILL", killed_at.elapsed());
+    agent.wait().unwrap();
+    let late = Subscriber::new(broker.port, "fab/test/agent/pi/status", None);
+    let message = late.wait_on("/status");
+    assert!(message.retained && is_online(&message, false), "{message:?}");
+}
