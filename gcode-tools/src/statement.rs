@@ -217,7 +217,7 @@ impl Statement {
                 if !(0.0..1.0e6).contains(&value) {
                     return false;
                 }
-                self.push_code(b'G', (value * 10.0).round() as u32);
+                self.push_code(b'G', (value * 10.0 + 0.5) as u32);
             }
             self.set(letter, value);
             self.form = Form::Words;
