@@ -105,6 +105,35 @@ fn printers_programs_agree_with_the_slicers() {
     assert!(median <= 0.01 && worst <= 0.03, "{errors:?}");
 }
 
+/// A Klipper machine as the reference was reckoned with.
+fn klipper() -> Limits {
+    let mut limits = Limits::assumed(Firmware::Klipper);
+    limits.speed_max = [300.0, 300.0, 20.0, 120.0];
+    limits.acceleration_max = [1500.0, 1500.0, 100.0, 1500.0];
+    limits.print_acceleration = f64::INFINITY;
+    limits.travel_acceleration = f64::INFINITY;
+    limits.acceleration_cap = [f64::INFINITY; 3];
+    limits.cornering = gcode_tools::profile::Cornering::SquareCornerVelocityMmS(5.0);
+    limits
+}
+
+#[test]
+fn prints_take_as_long_as_klippers_look_ahead_says() {
+    let Some(corpus) = common::corpus() else { return println!("../shared/gcode is not there: nothing compared") };
+    let (mut checked, mut worst) = (0, 0.0_f64);
+    for row in common::rows(&common::shared().unwrap().join("ref_fff.DEV.csv")) {
+        let name = &row["file"];
+        let Ok(bytes) = std::fs::read(corpus.join(name)) else { continue };
+        let Some(theirs) = number(&row, "klipper_lookahead_s").filter(|seconds| *seconds > 60.0) else { continue };
+        let setup = Setup { limits: Some(klipper()), ..Setup::default() };
+        let info = analyse_with(&bytes[..], &setup).unwrap();
+        let off = ((info.time_s - info.dwell_s) / theirs - 1.0).abs();
+        (checked, worst) = (checked + 1, worst.max(off));
+        assert!(off <= 0.01, "{name}: {} s, Klipper {theirs} s", info.time_s);
+    }
+    println!("{checked} prints, the worst {worst:.4} off Klipper's look-ahead");
+}
+
 #[test]
 fn cnc_programs_agree_with_linuxcnc_and_grbl() {
     let Some(corpus) = common::corpus() else { return println!("../shared/gcode is not there: nothing compared") };

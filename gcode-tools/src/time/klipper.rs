@@ -121,7 +121,9 @@ fn plan(piece: &Piece, limits: &Limits) -> Planned {
     let mut speed = (piece.speed_mm_s * limits.feed_percent / 100.0).min(limits.speed_max[0]);
     let mut acceleration = match piece.kind {
         Kind::Retract => limits.retract_acceleration.min(limits.acceleration_max[3]),
-        _ => limits.print_acceleration.min(limits.acceleration_max[0]),
+        // M204 and SET_VELOCITY_LIMIT replace the configured acceleration, upwards too.
+        _ if limits.print_acceleration.is_finite() => limits.print_acceleration,
+        _ => limits.acceleration_max[0],
     };
     if kinematic {
         let rise = unit[2].abs();
