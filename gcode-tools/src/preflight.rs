@@ -16,6 +16,7 @@ use crate::time::Firmware;
 use serde::Serialize;
 use std::io::Read;
 
+mod codes;
 mod finding;
 mod lines;
 mod machine;

@@ -1,6 +1,7 @@
 //! What programs do, in machine coordinates.
 
 use super::*;
+use crate::block::Block;
 
 #[derive(Default)]
 struct Record {

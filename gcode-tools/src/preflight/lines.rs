@@ -1,11 +1,9 @@
 //! Checks of one line by itself: its text, its words, what the firmware makes of them.
 
-use super::finding::Place;
 use super::words::{self, Known};
 use super::{Preflight, Severity};
 use crate::block::{Block, CommentStyle, Item, Shape, Word};
 use crate::interpret::{Family, State};
-use crate::profile::Kind;
 use crate::read::Line;
 use crate::statement::{Form, Statement};
 use crate::time::Firmware;
@@ -30,10 +28,7 @@ const REPRAPFIRMWARE_LINE_BYTES: usize = 255;
 const LONG_LINE_BYTES: u64 = 4096;
 
 /// Subprogram calls kept to be matched with what the file defines.
-const SUBS_MAX: usize = 4096;
-
-/// M302 may move the limit of cold extrusion this far down, in °C: PLA is soft above it.
-const COLD_LIMIT_MIN_C: f64 = 150.0;
+pub(super) const SUBS_MAX: usize = 4096;
 
 /// Longest line the firmware takes, in bytes as sent.
 pub(super) fn line_bytes_max(firmware: Firmware, dialect: &str) -> usize {
@@ -291,7 +286,7 @@ impl Preflight<'_> {
     }
 
     /// Whether the profile's machine takes this word beyond its dialect's own list.
-    fn is_extra(&self, text: &[u8]) -> bool {
+    pub(super) fn is_extra(&self, text: &[u8]) -> bool {
         let word = text.split(|byte| byte.is_ascii_whitespace() || *byte == b'=').next().unwrap_or(text);
         self.profile.extra_words.iter().any(|extra| extra.as_bytes().eq_ignore_ascii_case(word))
     }
@@ -408,174 +403,6 @@ impl Preflight<'_> {
             _ => false,
         }
     }
-
-    /// What the words mean to this firmware, and values that are out of range.
-    #[inline]
-    fn check_words(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
-        if !matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]) {
-            self.check_codes(line, block, statement, state);
-        }
-        if statement.has(b'F') {
-            self.check_feed(line, statement, state);
-        }
-        if statement.has(b'S') || statement.repeated {
-            self.check_speed(line, statement);
-        }
-        if statement.has(b'P') && self.firmware == Firmware::Grbl && statement.has_any(b"IJKR") {
-            self.check_turns(line, statement);
-        }
-        if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
-            self.findings.add_at(
-                line,
-                Place::Letters(b"XYZE"),
-                Severity::Warning,
-                "motion.modal",
-                "The line has no G code: printers call it an unknown command, CNC machines go on with the last motion."
-                    .to_owned(),
-                "Write the G code on every line.",
-            );
-        }
-        if statement.has(b'E') && statement.has_any(b"XYZ") && looks_like_exponent(block) {
-            self.findings.add_at(
-                line,
-                Place::Letters(b"E"),
-                Severity::Note,
-                "number.exponent",
-                "E directly behind a number is read as an extruder word, not as a power of ten.".to_owned(),
-                "Put a space before E, or write the number out.",
-            );
-        }
-    }
-
-    #[cold]
-    fn check_codes(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
-        for &(letter, tenths) in statement.codes() {
-            let place = Place::Code(letter, tenths);
-            let name = code_name(letter, tenths);
-            if self.is_extra(name.as_bytes()) {
-                continue;
-            }
-            let cnc = self.family == Family::Cnc;
-            let (severity, code, message) = match words::known(self.firmware, &self.profile.dialect, letter, tenths) {
-                Known::Yes => {
-                    self.check_code(line, letter, tenths, block, statement, state);
-                    continue;
-                }
-                Known::No => (
-                    if cnc { Severity::Error } else { Severity::Warning },
-                    "word.unsupported",
-                    format!("{name} is not known to this firmware."),
-                ),
-                Known::Settings => {
-                    (Severity::Error, "settings.write", format!("{name} changes settings that outlive the job."))
-                }
-                // M302 S160 only moves the limit.
-                Known::Unprotects if statement.value(b'S').is_some_and(|limit| limit >= COLD_LIMIT_MIN_C) => continue,
-                Known::Unprotects => (
-                    Severity::Error,
-                    "safety.off",
-                    format!("{name} allows cold extrusion: the firmware's protection is off."),
-                ),
-            };
-            self.findings.add_at(
-                line,
-                place,
-                severity,
-                code,
-                message,
-                "Take it out, or name it in the profile's extra_words if this machine is meant to take it.",
-            );
-        }
-        self.check_calls(line, statement);
-    }
-
-    /// P on an arc is a number of turns, which Grbl does not know (error 36).
-    fn check_turns(&mut self, line: u64, statement: &Statement) {
-        self.findings.add_at(
-            line,
-            Place::Letters(b"P"),
-            Severity::Error,
-            "arc.turns",
-            format!(
-                "P{} asks for several turns; this firmware has no P on arcs.",
-                statement.value(b'P').unwrap_or(1.0)
-            ),
-            "Write one arc for each turn.",
-        );
-    }
-
-    /// M98 P and G65 P call a subprogram by number.
-    fn check_calls(&mut self, line: u64, statement: &Statement) {
-        let calls = statement.codes().iter().any(|code| matches!(code, (b'M', 980) | (b'G', 650)));
-        if let (true, Some(sub)) = (calls && self.subs_called.len() < SUBS_MAX, statement.value(b'P')) {
-            self.subs_called.push((line, sub.max(0.0) as u32));
-        }
-    }
-
-    fn check_feed(&mut self, line: u64, statement: &Statement, state: &State) {
-        let Some(feed) = statement.value(b'F') else { return };
-        if statement.codes().iter().any(|(letter, _)| *letter == b'M') && self.family == Family::Printer {
-            return;
-        }
-        let cnc = self.family == Family::Cnc;
-        let inverse = statement.has_code(b'G', 930)
-            || (state.modal.feed_mode != crate::modal::FeedMode::PerMinute && !statement.has_code(b'G', 940));
-        let feeds = self.profile.motion.feed_max_mm_min;
-        let axes = if cnc { 3 } else { 4 };
-        let most = feeds[..axes].iter().copied().fold(0.0, f64::max);
-        let feed_mm = feed * state.modal.unit_mm();
-        let (severity, code, message) = if feed <= 0.0 {
-            let severity = if cnc { Severity::Error } else { Severity::Warning };
-            (severity, "feed.not_positive", format!("A feed of {feed} moves nothing."))
-        } else if feed_mm > most * 1.000_001 && !inverse {
-            (
-                Severity::Warning,
-                "feed.too_fast",
-                format!(
-                    "A feed of {feed_mm} mm/min is beyond what any axis does ({most} mm/min); the machine will go slower."
-                ),
-            )
-        } else {
-            self.feed_set = true;
-            return;
-        };
-        self.findings.add_at(line, Place::Letters(b"F"), severity, code, message, "Correct the feed.");
-    }
-
-    /// S against what the spindle or the beam does.
-    fn check_speed(&mut self, line: u64, statement: &Statement) {
-        if self.family != Family::Cnc || statement.codes().iter().any(|code| matches!(code, (b'G', 40))) {
-            return;
-        }
-        let Some(speed) = statement.value(b'S') else { return };
-        let (low, high, what) = match (self.profile.kind, &self.profile.spindle, &self.profile.laser) {
-            (Kind::Laser, _, Some(laser)) => (0.0, laser.s_max, "full power"),
-            (_, Some(spindle), _) => (spindle.min_rpm, spindle.max_rpm, "the highest speed"),
-            _ => return,
-        };
-        if speed < 0.0 || speed > high || (speed > 0.0 && speed < low) {
-            self.findings.add_at(
-                line,
-                Place::Letters(b"S"),
-                if speed < 0.0 { Severity::Error } else { Severity::Warning },
-                "spindle.range",
-                format!("S{speed} is outside the machine's range: {what} is S{high}, the lowest S{low}."),
-                "Correct S, or the profile.",
-            );
-        }
-    }
-}
-
-/// `X1e18`: an E with a whole number directly behind digits, on a line that has spaces elsewhere.
-#[inline]
-fn looks_like_exponent(block: &Block) -> bool {
-    let bytes = block.bytes();
-    let Some(at) = memchr::memchr2(b'E', b'e', bytes) else { return false };
-    at > 0
-        && bytes[at - 1].is_ascii_digit()
-        && bytes[..at].contains(&b' ')
-        && bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count() > 0
-        && !bytes[at + 1..].contains(&b'.')
 }
 
 /// A code as people write it: `G38.2`, `M104`.
