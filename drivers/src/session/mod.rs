@@ -240,7 +240,7 @@ impl Session {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.known.clone();
         snapshot.at = self.now;
-        snapshot.job = self.run.as_ref().and_then(Run::progress).or(snapshot.job);
+        snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);
         let offline = matches!(self.phase, Phase::Offline);
         let stale_after = self.ask_interval() * STALE_AFTER_INTERVALS;
         let now = self.now;

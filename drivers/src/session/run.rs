@@ -121,7 +121,7 @@ impl Run {
     /// The same job once it is over: a few lines of its own, counted apart from the job's.
     pub(super) fn safe_end(of: &Self, ending: Ending, numbered: bool) -> Self {
         let mut run = Self::job(of.progress.job.clone(), 0, 1, numbered, of.progress.started_at);
-        run.progress = of.progress.clone();
+        run.progress = of.progress();
         run.from_file = false;
         run.ending = Some(ending);
         run
@@ -137,8 +137,7 @@ impl Run {
     }
 
     /// The job's numbers now.
-    #[expect(clippy::unnecessary_wraps, reason = "stands where an optional progress is wanted")]
-    pub(super) fn progress(&self) -> Option<Progress> {
+    pub(super) fn progress(&self) -> Progress {
         let mut progress = self.progress.clone();
         if !self.is_safe_end() {
             let all = self.commands.unwrap_or(u64::MAX);
@@ -150,7 +149,7 @@ impl Run {
                 _ => JobPhase::Running,
             };
         }
-        Some(progress)
+        progress
     }
 
     /// Raises the executed count to what evidence supports: `accepted` less what may still be in the planner.

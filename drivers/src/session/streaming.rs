@@ -225,20 +225,19 @@ impl Session {
     /// The job is over, in whatever way.
     pub(super) fn end_run(&mut self, phase: JobPhase, notice: Option<Notice>) {
         let Some(mut run) = self.run.take() else { return };
+        let mut progress = run.progress();
         // A job that was already being ended keeps the reason it had.
         let (phase, notice) = match run.ending.take().or_else(|| self.pending_ending.take()) {
             Some(ending) if phase != JobPhase::Finished => (ending.phase, ending.notice.or(notice)),
             _ => (phase, notice),
         };
         if phase == JobPhase::Finished {
-            run.executed_at_least(run.accepted);
-            run.progress.executed_line = run.progress.executed_line.max(run.progress.lines);
+            progress.executed = progress.commands;
+            progress.executed_line = progress.executed_line.max(progress.lines);
         }
-        if let Some(mut progress) = run.progress() {
-            progress.phase = phase;
-            progress.ended_at = Some(self.now);
-            self.known.job = Some(progress);
-        }
+        progress.phase = phase;
+        progress.ended_at = Some(self.now);
+        self.known.job = Some(progress);
         self.deadlines.settle = None;
         self.deadlines.drop = None;
         self.reread = None;

@@ -1,0 +1,165 @@
+//! Seeds × faults in virtual time: whatever happens on the wire, nothing runs twice, out of order or unfinished.
+//!
+//! `SEED=n cargo test -p drivers --test simulation` repeats one run and prints what it did;
+//! `FAULTED_LINES=100000000 cargo test --release -p drivers --test simulation -- --nocapture` runs a hundred million
+//! lines.
+
+mod support;
+
+use std::time::Duration;
+
+use drivers::sim::{Faults, LineSpeed, Random, Setup};
+use drivers::snapshot::JobPhase;
+use drivers::{Denied, Request, State};
+use support::{Pair, Tally, commands, program, usual_line};
+
+/// Lines of faulted program that a run of the tests streams at least, both dialects together.
+const LINES: u64 = 1_000_000;
+
+/// Lines of one program. Short, so that many seeds and many endings are met.
+const PROGRAM_LINES: usize = 500;
+
+/// Lines of one run whose damage may cancel in the checksum: one in 256 damaged lines at worst.
+const DAMAGED_MAX: u32 = 3;
+
+/// Times a held job is resumed before it is cancelled: a person's patience.
+const RESUMES: u32 = 3;
+
+fn wanted_lines() -> u64 {
+    std::env::var("FAULTED_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(LINES)
+}
+
+/// What goes wrong in a run, drawn from its seed.
+fn faults(random: &mut Random, dialect: &str) -> Faults {
+    let mut rare = |scale: f64| if random.below(2) == 0 { 0.0 } else { scale * random.below(100) as f64 / 100.0 };
+    let faults = Faults {
+        drop: rare(1e-3),
+        double: rare(1e-3),
+        flip: rare(1e-3),
+        delay: rare(1e-3),
+        line_lost: 0.0,
+        line_doubled: 0.0,
+    };
+    if dialect == "marlin" { Faults { line_lost: rare(1e-2), ..faults } } else { faults }
+}
+
+/// One seed: a program on a bad line, with a person who resumes and gives up.
+fn run(dialect: &'static str, seed: u64) -> (Pair, Vec<String>) {
+    let mut random = Random::new(seed);
+    let setup = Setup {
+        keep_lines: true,
+        speed: if random.below(3) == 0 { 50.0 } else { f64::INFINITY },
+        advanced_ok: random.below(2) == 0,
+        ok_after_resend: random.below(2) == 0,
+        seed,
+        ..Setup::default()
+    };
+    let faults = faults(&mut random, dialect);
+    let speed = if random.below(2) == 0 { usual_line() } else { LineSpeed::default() };
+    let mut pair = Pair::new(dialect, &setup, speed, faults, seed);
+    pair.connected = true;
+    pair.session.handle(pair.now, drivers::session::Input::LinkUp { may_reset: false });
+    pair.run_until(|pair| matches!(pair.session.state(), State::Idle | State::Alarm | State::Attention));
+    let program = program(PROGRAM_LINES, seed);
+    if pair.session.state() == State::Idle && pair.try_start(program.clone()).is_ok() {
+        finish(&mut pair, &mut random);
+    }
+    (pair, program)
+}
+
+/// Runs the job to an end, as a person at the machine would.
+fn finish(pair: &mut Pair, random: &mut Random) {
+    let is_over = |pair: &Pair| {
+        matches!(pair.session.state(), State::Held | State::Attention)
+            || pair.session.snapshot().job.is_some_and(|job| job.phase.is_over())
+    };
+    if random.below(20) == 0 {
+        let until = pair.now + Duration::from_millis(random.below(5_000));
+        pair.run_until(|pair| pair.now >= until || is_over(pair));
+        pair.machine.reset(pair.now);
+    }
+    let mut resumes = 0;
+    loop {
+        pair.run_until(is_over);
+        match pair.session.state() {
+            State::Held if resumes < RESUMES => {
+                resumes += 1;
+                let resumed = pair.ask(Request::Resume);
+                assert!(matches!(resumed, Ok(()) | Err(Denied::Stopping)), "{resumed:?}");
+            }
+            // A question without a number that was damaged into an M1: a person says "go on".
+            State::Attention => {
+                assert_eq!(pair.ask(Request::Resume), Ok(()));
+                pair.run_for(Duration::from_secs(5));
+            }
+            State::Held => assert_eq!(pair.ask(Request::Cancel), Ok(())),
+            _ if pair.session.snapshot().job.is_some_and(|job| job.phase.is_over()) => return,
+            _ => {}
+        }
+    }
+}
+
+/// What must hold after every run.
+fn check(dialect: &str, seed: u64, pair: &Pair, program: &[String]) -> Option<(JobPhase, u32)> {
+    let job = pair.session.snapshot().job?;
+    let mut damaged = 0;
+    let report = pair.report();
+    let executed = report.executed_lines.as_ref().unwrap();
+    let commands = commands(program);
+    let said = format!("{dialect} SEED={seed}: {:?} {:?}", job.phase, pair.notices());
+    if dialect == "marlin" {
+        // Behind the program's lines may stand those of the safe end.
+        let safe_end = ["M104 S0", "M140 S0", "M107", "M84"];
+        let own = executed.iter().rev().take_while(|line| safe_end.contains(&line.as_str())).count();
+        let ran = &executed[..executed.len() - own];
+        assert!(ran.len() <= commands.len(), "{said}: ran {} of {}", ran.len(), commands.len());
+        // Damage that cancels in the checksum cannot be seen by any host. It spoils one line; a line that was left
+        // out or run twice would shift all that follow.
+        damaged = ran.iter().zip(&commands).filter(|(ran, command)| ran != command).count() as u32;
+        assert!(damaged <= DAMAGED_MAX, "{said}: {damaged} lines differ");
+    }
+    if job.phase == JobPhase::Finished {
+        if dialect == "marlin" {
+            assert_eq!(executed.len(), commands.len(), "{said}");
+        }
+        assert!(!report.moving, "{said}: finished while it moved");
+    }
+    assert!(job.executed <= job.accepted && job.accepted <= job.sent, "{said}: {job:?}");
+    Some((job.phase, damaged))
+}
+
+fn simulate(dialect: &'static str) {
+    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+        let (pair, program) = run(dialect, seed);
+        for event in &pair.events {
+            println!("{event:?}");
+        }
+        println!("{:#?}", pair.session.snapshot());
+        check(dialect, seed, &pair, &program);
+        return;
+    }
+    let mut tally = Tally::new();
+    let mut lines = 0;
+    let mut seed = 0;
+    while lines < wanted_lines() / 2 {
+        seed += 1;
+        let (pair, program) = run(dialect, seed);
+        let checked = check(dialect, seed, &pair, &program);
+        let phase = checked.map_or("not started", |(phase, _)| phase.word());
+        *tally.entry(phase.to_owned()).or_default() += 1;
+        *tally.entry("damaged unseen".to_owned()).or_default() += checked.map_or(0, |(_, damaged)| damaged);
+        *tally.entry("overflowed bytes".to_owned()).or_default() += pair.report().overflow as u32;
+        lines += program.len() as u64;
+    }
+    println!("{dialect}: {lines} lines in {seed} runs: {tally:?}");
+}
+
+#[test]
+fn marlin_executes_a_prefix_of_the_program_under_every_fault() {
+    simulate("marlin");
+}
+
+#[test]
+fn grbl_comes_to_an_end_under_every_fault() {
+    simulate("grbl");
+}
