@@ -40,7 +40,8 @@ impl Preflight<'_> {
                 "Write the G code on every line.",
             );
         }
-        if statement.has(b'E') && statement.has_any(b"XYZ") && looks_like_exponent(block) {
+        let whole = statement.value(b'E').is_some_and(|value| value.fract() == 0.0);
+        if whole && statement.has_any(b"XYZ") && looks_like_exponent(block) {
             self.findings.add_at(
                 line,
                 Place::Letters(b"E"),
