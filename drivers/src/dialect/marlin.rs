@@ -272,8 +272,15 @@ fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
             [b'T', digit] if digit.is_ascii_digit() => format!("tool{}", digit - b'0'),
             _ => continue,
         };
-        let Some(actual) = decimal(&word[colon + 1..]) else { continue };
-        let target = words.next_if(|next| next.starts_with(b"/")).and_then(|next| decimal(&next[1..]));
+        // Marlin writes `T:20.1 /0.0`, others `T:20.1/0.0` or `T:20.1/ 0.0`.
+        let reading = &word[colon + 1..];
+        let slash = memchr::memchr(b'/', reading);
+        let Some(actual) = decimal(&reading[..slash.unwrap_or(reading.len())]) else { continue };
+        let target = match slash.map(|at| &reading[at + 1..]) {
+            Some(rest) if !rest.is_empty() => decimal(rest),
+            Some(_) => words.next_if(|next| next[0].is_ascii_digit()).and_then(decimal),
+            None => words.next_if(|next| next.starts_with(b"/")).and_then(|next| decimal(&next[1..])),
+        };
         if !found.iter().any(|(name, _, _)| *name == heater) {
             found.push((heater, actual, target));
         }
@@ -346,6 +353,15 @@ mod test {
             replies[1],
             Reply::Temperatures(vec![("tool0".into(), 201.3, Some(210.0)), ("bed".into(), 59.8, Some(60.0)),])
         );
+    }
+
+    #[test]
+    fn temperatures_are_read_however_the_target_is_set_off() {
+        for line in ["T:20.1 /210.0 B:60.0 /60.0", "T:20.1/210.0 B:60.0/60.0", "ok T:20.1/ 210.0 B:60.0/ 60.0 @:64"] {
+            let Some(Reply::Temperatures(found)) = heard(line).pop() else { panic!("{line}") };
+            assert_eq!(found[0], ("tool0".into(), 20.1, Some(210.0)), "{line}");
+            assert_eq!(found[1], ("bed".into(), 60.0, Some(60.0)), "{line}");
+        }
     }
 
     #[test]
