@@ -1,4 +1,5 @@
 //! The same stories for every dialect: connect, stream, hold, resume, cancel, stop, trouble. In virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The shell, its links and real pseudo-terminals: what the pure tests cannot show.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 #![cfg(feature = "io")]
 
 mod support;

@@ -33,14 +33,9 @@ pub(crate) struct Ports {
 /// # Errors
 /// There is no free port or no thread.
 pub(crate) fn start() -> io::Result<Ports> {
-    let (usual, v311) = match TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT)) {
-        Ok(listener) => (Some(listener), USUAL_PORT),
-        Err(_) => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let port = listener.local_addr()?.port();
-            (Some(listener), port)
-        }
-    };
+    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    let v311 = usual.local_addr()?.port();
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let v5 = other.local_addr()?.port();
     // rumqttd opens its ports itself, so ours are closed in the same breath.

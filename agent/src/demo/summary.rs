@@ -1,5 +1,7 @@
 //! What the demo's jobs came to, for people and for programs.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 /// What one job came to.
@@ -97,7 +99,8 @@ impl Summary {
         }
         for row in &self.jobs {
             for trouble in row.reason.iter().chain(&row.violations) {
-                table.push_str(&format!("{}: {trouble}\n", row.machine));
+                // Writing to a String cannot fail.
+                let _ = writeln!(table, "{}: {trouble}", row.machine);
             }
         }
         table

@@ -71,10 +71,13 @@ pub(super) async fn health(State(shared): State<Shared>) -> Json<Value> {
     Json(json!({ "ok": true, "version": env!("CARGO_PKG_VERSION"), "machines": shared.desk.machines().len() }))
 }
 
+/// A family of metrics: name, type, help, and a machine's value.
+type Family = (&'static str, &'static str, &'static str, fn(&drivers::Snapshot) -> Option<f64>);
+
 /// OpenMetrics text.
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let mut text = String::new();
-    let families: [(&str, &str, &str, fn(&drivers::Snapshot) -> Option<f64>); 8] = [
+    let families: [Family; 8] = [
         ("fab_machine_up", "gauge", "Whether the machine answers.", |s| {
             Some(f64::from(u8::from(s.identity.is_some())))
         }),

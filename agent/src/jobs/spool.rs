@@ -86,7 +86,8 @@ impl Spool {
 
     fn room_for(&self, bytes: u64) -> Result<(), Notice> {
         let free = nix::sys::statvfs::statvfs(&self.folder)
-            .map(|disk| disk.blocks_available() as u64 * disk.fragment_size() as u64)
+            // Their width differs between 32-bit and 64-bit systems.
+            .map(|disk| widened(disk.blocks_available()) * widened(disk.fragment_size()))
             .map_err(|error| self::disk(&error.into()))?;
         if free < self.reserve_bytes.saturating_add(bytes) {
             return Err(Notice::new(
@@ -107,6 +108,10 @@ impl Spool {
             "Raise `store.program_max_mb` if the program is meant to be that large.",
         )
     }
+}
+
+fn widened(count: impl Into<u64>) -> u64 {
+    count.into()
 }
 
 /// Bytes between two looks at the room on the disk.

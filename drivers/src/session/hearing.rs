@@ -108,11 +108,22 @@ impl Session {
                     self.note_temperature(heater, *actual, *target);
                 }
                 self.known.generation += 1;
+                if self.waits_for_heat() {
+                    self.sign_of_life();
+                }
             }
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
+    }
+
+    /// Whether the command that is due an answer waits for a temperature: firmwares without a keepalive say nothing
+    /// but temperatures then, for minutes.
+    fn waits_for_heat(&self) -> bool {
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
+        let due = self.run.as_ref().and_then(|run| run.history.command(ordinal));
+        due.is_some_and(|command| [&b"M109"[..], b"M190", b"M191"].iter().any(|wait| command.text.starts_with(wait)))
     }
 
     fn note_temperature(&mut self, heater: &str, actual_c: f64, target_c: Option<f64>) {

@@ -32,7 +32,7 @@ pub struct Pair {
 pub fn profile(dialect: &str) -> Profile {
     let name = if dialect == "marlin" { "prusa-mk3s" } else { "grbl-mill-3018" };
     let mut profile = Profile::named(name).unwrap();
-    profile.dialect = dialect.to_owned();
+    dialect.clone_into(&mut profile.dialect);
     profile
 }
 

@@ -1,0 +1,110 @@
+//! `fab-agent send` against OctoPrint's virtual printer on a pseudo-terminal: a printer that is not ours.
+//!
+//! `./check` installs OctoPrint into `.check/python`; without it these tests fail.
+
+#![allow(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+/// A virtual printer at work.
+struct Printer {
+    process: Child,
+    out: BufReader<ChildStdout>,
+    port: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+impl Printer {
+    fn start(settings: &[&str]) -> Self {
+        let python = root().join(".check/python/bin/python");
+        assert!(python.exists(), "OctoPrint is not installed: run ./check, which installs it into .check/python");
+        let mut process = Command::new(python)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witnesses/octoprint_printer.py"))
+            .args(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut port = String::new();
+        out.read_line(&mut port).unwrap();
+        Self { process, out, port: port.trim().to_owned() }
+    }
+
+    /// Ends it; what it executed.
+    fn executed(mut self) -> Vec<String> {
+        drop(self.process.stdin.take());
+        let mut text = String::new();
+        self.out.read_to_string(&mut text).unwrap();
+        self.process.wait().unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        report["executed"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The commands of a program, as they go over the wire.
+fn commands(program: &Path) -> Vec<String> {
+    let mut lines = gcode_tools::read::Lines::new(std::fs::File::open(program).unwrap());
+    let mut commands = Vec::new();
+    let mut out = Vec::new();
+    while let Some(line) = lines.next_line().unwrap() {
+        out.clear();
+        gcode_tools::wire::compact(&gcode_tools::block::Block::new(line.bytes), &mut out);
+        if !out.is_empty() {
+            commands.push(String::from_utf8(out.clone()).unwrap());
+        }
+    }
+    commands
+}
+
+/// Sends the demo's print; returns the final object and what the printer executed of it, the agent's own words aside.
+fn send(settings: &[&str]) -> (Value, Vec<String>, Vec<String>) {
+    let printer = Printer::start(settings);
+    let program = root().join("config/demo/cube.gcode");
+    let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
+        .args(["send", "--dialect", "marlin", "--json", "--port", &printer.port])
+        .arg(&program)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{complaints}"));
+    assert_eq!(output.status.code(), Some(0), "{report}\n{complaints}");
+    let own = |line: &String| ["M110", "M105", "M114", "M115", "M400"].iter().any(|word| line.starts_with(word));
+    let executed = printer.executed().into_iter().filter(|line| !own(line)).collect();
+    let wanted = commands(&program).into_iter().filter(|line| !own(line)).collect();
+    (report, executed, wanted)
+}
+
+#[test]
+fn octoprints_virtual_printer_takes_a_real_print() {
+    let (report, executed, wanted) = send(&[]);
+    assert_eq!(report["outcome"], "finished", "{report}");
+    assert_eq!(report["executed"], report["commands"]);
+    assert!(wanted.len() > 3_000, "several thousand lines");
+    assert_eq!(executed, wanted);
+}
+
+#[test]
+fn octoprints_virtual_printer_takes_a_real_print_over_a_line_that_loses_every_twentieth_line() {
+    let faults =
+        r#"simulated_errors=["100:resend","105:resend_with_timeout","110:missing_lineno","115:checksum_mismatch"]"#;
+    let (report, executed, wanted) = send(&["resend_ratio=5", faults]);
+    assert_eq!(report["outcome"], "finished", "{report}");
+    assert!(report["resends"].as_u64().unwrap() > 100, "{report}");
+    assert_eq!(executed, wanted);
+}

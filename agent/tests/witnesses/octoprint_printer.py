@@ -1,0 +1,120 @@
+"""OctoPrint's virtual printer on a pseudo-terminal: a witness that is not ours.
+
+Prints the terminal's path on the first line of standard output, serves until standard input ends, then prints one
+JSON object: the commands it executed, in order. Arguments: settings as name=JSON, such as resend_ratio=5.
+"""
+
+import json
+import os
+import sys
+import threading
+import tty
+
+import octoprint.plugins.virtual_printer as plugin
+from octoprint.plugins.virtual_printer import virtual
+
+
+class Settings:
+    """The part of OctoPrint's settings that the virtual printer reads."""
+
+    def __init__(self, overrides):
+        defaults = plugin.VirtualPrinterPlugin.get_settings_defaults(None)
+        self.values = {**defaults, **overrides}
+
+    def get(self, path, merged=False, **_):
+        value = self.values
+        for name in path:
+            value = value[name]
+        return value
+
+    def get_int(self, path, **_):
+        return int(self.get(path))
+
+    def get_float(self, path, **_):
+        return float(self.get(path))
+
+    def get_boolean(self, path, **_):
+        return bool(self.get(path))
+
+    def global_get_basefolder(self, _name, **_):
+        return "/nonexistent"
+
+
+class Profiles:
+    """A printer with one nozzle and a usual bed."""
+
+    def get_current_or_default(self):
+        return {
+            "axes": {},
+            "extruder": {"count": 1, "sharedNozzle": False},
+            "heatedBed": True,
+            "volume": {"formFactor": "rectangular", "width": 300, "depth": 300, "height": 300},
+        }
+
+
+class Hooks:
+    """No other plugins."""
+
+    def get_hooks(self, _name):
+        return {}
+
+
+class Witness(virtual.VirtualPrinter):
+    """The virtual printer, which also notes what it executes."""
+
+    executed = None
+
+    def note(self, data):
+        if self.executed is None:
+            self.executed = []
+        self.executed.append(data.strip())
+        return False
+
+    def _gcode_G(self, _code, data):
+        return self.note(data)
+
+    def _gcode_M(self, _code, data):
+        return self.note(data)
+
+    def _gcode_T(self, code, data):
+        self.note(data)
+        return super()._gcode_T(code, data)
+
+
+def main():
+    overrides = {"throttle": 0.0, "enable_eeprom": False, "sendWait": False, "simulated_errors": []}
+    for argument in sys.argv[1:]:
+        name, value = argument.split("=", 1)
+        overrides[name] = json.loads(value)
+    virtual.plugin_manager = Hooks
+    printer = Witness(Settings(overrides), Profiles(), "/nonexistent", read_timeout=0.2)
+    host_end, machine_end = os.openpty()
+    tty.setraw(machine_end)
+    print(os.ttyname(machine_end), flush=True)
+
+    def hear():
+        # The virtual printer looks at one line each time something is written to it, as OctoPrint writes.
+        waiting = b""
+        while True:
+            waiting += os.read(host_end, 1024)
+            *lines, waiting = waiting.split(b"\n")
+            for line in lines:
+                data = line + b"\n"
+                while data:
+                    data = data[printer.write(data):]
+
+    def say():
+        while True:
+            line = printer.readline()
+            if line:
+                os.write(host_end, line.rstrip(b"\r\n") + b"\n")
+
+    for work in (hear, say):
+        threading.Thread(target=work, daemon=True).start()
+    sys.stdin.read()
+    print(json.dumps({"executed": printer.executed or []}), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
