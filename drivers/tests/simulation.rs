@@ -3,7 +3,12 @@
 //! `SEED=n cargo test -p drivers --test simulation` repeats one run and prints what it did;
 //! `FAULTED_LINES=100000000 cargo test --release -p drivers --test simulation -- --nocapture` runs a hundred million
 //! lines.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a fixture that fails is a test that fails, and a seed is for reading"
+)]
 
 mod support;
 
