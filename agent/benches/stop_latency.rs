@@ -1,0 +1,249 @@
+//! How long an emergency stop takes, from the HTTP request to the byte on the machine's wire, when everything else is
+//! as bad as it gets: a job streams at full speed, 8 MB uploads arrive, and the MQTT broker takes the connection and
+//! then reads nothing.
+//!
+//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES]`. The machine is a simulated Grbl whose motion takes no
+//! time, on a real pseudo-terminal; the clock stops when its end of the terminal has read the byte. The time includes
+//! the client's own TCP connection, as a page's would.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench is a script")]
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use drivers::profile::Profile;
+use drivers::{Moment, machine, sim};
+use fab_agent::Agent;
+use fab_agent::client::Client;
+use fab_agent::config::{Config, Http, Store};
+use fab_agent::sinks::{self, mqtt};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::Value;
+
+/// Stops measured unless another number is given.
+const SAMPLES: usize = 200;
+
+/// Grbl's soft reset: what a stop is on the wire.
+const STOP: u8 = 0x18;
+
+/// The aim, at the 99th percentile.
+const AIM: Duration = Duration::from_millis(5);
+
+/// Lines of the job: some seconds at the fastest rate there is.
+const JOB_LINES: usize = 400_000;
+
+/// An upload, and how it arrives: 64 kB a millisecond.
+const UPLOAD_BYTES: usize = 8 << 20;
+const UPLOAD_CHUNK: usize = 64 << 10;
+
+/// Longest wait for anything. Beyond it the bench has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() {
+    let samples = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let wire = Wire::open();
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = deaf_broker();
+    let agent = runtime.block_on(Agent::start(config(&wire, folder.path(), deaf))).unwrap();
+    let address = agent.address().to_string();
+    let uploading = Arc::new(AtomicBool::new(true));
+    let uploader = std::thread::spawn({
+        let (address, uploading) = (address.clone(), uploading.clone());
+        move || upload_again_and_again(&address, &uploading)
+    });
+    let client = Client::new(address, None);
+    let mut latencies = Vec::new();
+    for sample in 0..samples {
+        latencies.push(runtime.block_on(stop_once(&client, &wire)));
+        if sample % 20 == 19 {
+            eprintln!("{} of {samples}", sample + 1);
+        }
+    }
+    uploading.store(false, Ordering::Relaxed);
+    let uploads = uploader.join().unwrap();
+    runtime.block_on(agent.stop());
+    report(&mut latencies, uploads);
+}
+
+fn report(latencies: &mut [Duration], uploads: usize) {
+    latencies.sort();
+    let at = |share: f64| latencies[((latencies.len() as f64 * share).ceil() as usize).clamp(1, latencies.len()) - 1];
+    let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    println!("stop to wire, {} stops, {uploads} uploads of 8 MB meanwhile, MQTT blocked:", latencies.len());
+    for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
+        println!("  {name:>5} {:8.3} ms", milliseconds(at(share)));
+    }
+    let verdict = if at(0.99) < AIM { "held" } else { "MISSED" };
+    println!("aim: p99 under {} ms: {verdict}", AIM.as_millis());
+}
+
+/// Starts a job, waits until it streams, stops the machine, and puts it right again.
+async fn stop_once(client: &Client, wire: &Wire) -> Duration {
+    wait_for(client, "idle").await;
+    let record = client.post("/api/v1/machines/mill/jobs?name=bench.nc", "text/x.gcode", program()).await.unwrap();
+    let id = record["id"].as_str().unwrap().to_owned();
+    // A program of this size may still be in its check.
+    let deadline = Instant::now() + PATIENCE;
+    while client.post(&format!("/api/v1/jobs/{id}/start"), "application/json", "").await.is_err() {
+        assert!(Instant::now() < deadline, "the job cannot be started");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let streaming_from = wire.heard.load(Ordering::Relaxed) + 20_000;
+    while wire.heard.load(Ordering::Relaxed) < streaming_from {
+        assert!(Instant::now() < deadline, "the job does not stream");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // Not in step with anything.
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(0..5000))).await;
+    while wire.stops.try_recv().is_ok() {}
+    let pressed_at = Instant::now();
+    client.post("/api/v1/machines/mill/stop", "application/json", "").await.unwrap();
+    // The wire's own thread took the time, before or after the answer.
+    let arrived_at = wire.stops.recv_timeout(PATIENCE).expect("the stop never arrived");
+    let deadline = Instant::now() + PATIENCE;
+    while state(client).await != "idle" {
+        assert!(Instant::now() < deadline, "the machine stays {}", state(client).await);
+        let _ = client.post("/api/v1/machines/mill/clear", "application/json", "").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    arrived_at.duration_since(pressed_at)
+}
+
+async fn state(client: &Client) -> String {
+    let machine: Value = client.get("/api/v1/machines/mill").await.unwrap();
+    machine["state"].as_str().unwrap().to_owned()
+}
+
+async fn wait_for(client: &Client, wanted: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while state(client).await != wanted {
+        assert!(Instant::now() < deadline, "the machine does not become {wanted}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn program() -> String {
+    let mut text = String::from("G21\nG90\nG1 F1000\n");
+    for line in 0..JOB_LINES {
+        let _ = writeln!(text, "G1X-{}.{:03}Y-{}", line % 200, line % 1000, line % 100);
+    }
+    text
+}
+
+fn config(wire: &Wire, folder: &std::path::Path, broker_port: u16) -> Config {
+    let setup = machine::Setup {
+        name: "mill".to_owned(),
+        port: wire.path.clone(),
+        baud: None,
+        profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
+        reconnect: true,
+    };
+    Config {
+        site: "bench".to_owned(),
+        agent: "bench".to_owned(),
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None },
+        sinks: sinks::Settings { mqtt: Some(mqtt::Settings::plain("127.0.0.1", broker_port)) },
+        store: Store { reserve_bytes: 0, ..Store::at(folder) },
+        machines: vec![setup],
+    }
+}
+
+/// A broker that welcomes everybody and then never reads again.
+fn deaf_broker() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let mut connect = [0; 4096];
+            let _ = stream.read(&mut connect);
+            // CONNACK of MQTT 5: no session, success, no properties.
+            let _ = stream.write_all(&[0x20, 3, 0, 0, 0]);
+            held.push(stream);
+        }
+    });
+    port
+}
+
+/// Uploads that arrive for as long as the bench runs; each breaks off before its last byte, so that none is kept.
+fn upload_again_and_again(address: &str, goes_on: &AtomicBool) -> usize {
+    let chunk = vec![b'\n'; UPLOAD_CHUNK];
+    let mut uploads = 0;
+    while goes_on.load(Ordering::Relaxed) {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST /api/v1/machines/mill/jobs HTTP/1.1\r\nhost: {address}\r\ncontent-length: {UPLOAD_BYTES}\r\n\r\n"
+        );
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| {
+            for _ in 0..UPLOAD_BYTES / UPLOAD_CHUNK - 1 {
+                stream.write_all(&chunk)?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        });
+        uploads += usize::from(sent.is_ok());
+    }
+    uploads
+}
+
+/// A pseudo-terminal with a simulated Grbl behind it that tells when a stop arrives.
+struct Wire {
+    path: String,
+    /// Bytes the machine has read.
+    heard: Arc<AtomicU64>,
+    stops: Receiver<Instant>,
+}
+
+impl Wire {
+    fn open() -> Self {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let mut settings = nix::sys::termios::tcgetattr(&pair.slave).unwrap();
+        nix::sys::termios::cfmakeraw(&mut settings);
+        nix::sys::termios::tcsetattr(&pair.slave, nix::sys::termios::SetArg::TCSANOW, &settings).unwrap();
+        let path = nix::unistd::ttyname(&pair.slave).unwrap().display().to_string();
+        let heard = Arc::new(AtomicU64::new(0));
+        let (tell, stops) = sync_channel(64);
+        std::thread::spawn({
+            let heard = heard.clone();
+            move || {
+                let keep_open = pair.slave;
+                serve(&File::from(pair.master), &heard, &tell);
+                drop(keep_open);
+            }
+        });
+        Self { path, heard, stops }
+    }
+}
+
+fn serve(mut port: &File, heard: &AtomicU64, tell: &std::sync::mpsc::SyncSender<Instant>) {
+    let setup = sim::Setup { speed: f64::INFINITY, ..sim::Setup::default() };
+    let mut machine = sim::simulated("grbl", &setup).unwrap();
+    let started_at = Instant::now();
+    let (mut buffer, mut out) = ([0; 4096], Vec::new());
+    loop {
+        let now = || Moment(started_at.elapsed().as_micros() as u64);
+        let wait = machine.wakes_at().map_or(50, |at| at.since(now()).as_millis().min(50) as u16);
+        let ready = poll(&mut [PollFd::new(port.as_fd(), PollFlags::POLLIN)], PollTimeout::from(wait));
+        if ready.is_ok_and(|ready| ready > 0) {
+            let Ok(count) = port.read(&mut buffer) else { return };
+            if buffer[..count].contains(&STOP) {
+                let _ = tell.try_send(Instant::now());
+            }
+            heard.fetch_add(count as u64, Ordering::Relaxed);
+            machine.hear(now(), &buffer[..count]);
+        }
+        machine.advance(now());
+        machine.say(&mut out);
+        if !out.is_empty() && port.write_all(&out).is_err() {
+            return;
+        }
+        out.clear();
+    }
+}
