@@ -191,7 +191,7 @@ mod test {
             let profile = Profile::parse(text).unwrap();
             let capability = Capability::of("m", &profile, None, AT.to_owned());
             println!("{}", serde_json::to_string_pretty(&capability).unwrap());
-            assert!(!capability.processes.is_empty(), "{name} names no process");
+            assert_eq!(capability.processes, profile.work.processes, "{name}");
             assert_eq!(capability.size_max_mm.is_some(), profile.envelope_mm.is_some(), "{name}");
             assert!(capability.size_max_mm.into_iter().flatten().all(|length| length > 0.0), "{name}");
         }
