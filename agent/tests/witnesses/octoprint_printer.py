@@ -101,7 +101,11 @@ def main():
             for line in lines:
                 data = line + b"\n"
                 while data:
-                    data = data[printer.write(data):]
+                    try:
+                        data = data[printer.write(data):]
+                    except virtual.SerialTimeoutException:
+                        # It is heating and its buffer is full: the line waits, as on a wire with flow control.
+                        continue
 
     def say():
         while True:
