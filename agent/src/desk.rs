@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use drivers::machine::Machine;
 use drivers::request::Job;
-use drivers::{Denied, Event, EventKind, Notice, Request};
+use drivers::snapshot::JobPhase;
+use drivers::{Answer, Denied, Event, EventKind, Notice, Request};
 use gcode_tools::analysis::{Info, analyse};
 use gcode_tools::preflight;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -29,6 +30,9 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the event that tells of a job's end may be under way before it counts as missed.
+const MISSED_AFTER: Duration = Duration::from_secs(2);
 
 /// What can be asked of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +73,14 @@ pub struct Submission {
     pub idempotency_key: Option<String>,
 }
 
+/// Where the outcome of a request goes.
+type Reply = oneshot::Sender<Result<Arc<Record>, Refusal>>;
+
 enum Ask {
-    Submit(Submission, oneshot::Sender<Result<Arc<Record>, Refusal>>),
+    Submit(Submission, Reply),
     Checked(String, Box<Checked>),
-    Act(String, Action, oneshot::Sender<Result<Arc<Record>, Refusal>>),
+    Act(String, Action, Reply),
+    Started(String, Answer, Reply),
     Happened(String, Event),
 }
 
@@ -193,6 +201,16 @@ async fn forward(machine: String, mut events: broadcast::Receiver<Event>, desk: 
     }
 }
 
+/// What is to be done about a request.
+enum Decision {
+    /// Nothing more.
+    Done(Arc<Record>),
+    /// Ask the machine.
+    Ask(Machine, Request, Arc<Record>),
+    /// Start the job, which is armed.
+    Start(Machine, Arc<Record>),
+}
+
 /// The task that owns the records.
 struct Clerk {
     store: Store,
@@ -210,7 +228,7 @@ impl Clerk {
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
-                    Some(ask) => self.take(ask).await,
+                    Some(ask) => self.take(ask),
                     None => return,
                 },
                 _ = count.tick() => self.count(),
@@ -218,16 +236,16 @@ impl Clerk {
         }
     }
 
-    async fn take(&mut self, ask: Ask) {
+    fn take(&mut self, ask: Ask) {
         match ask {
             Ask::Submit(submission, answer) => {
                 let record = self.submit(submission);
                 let _ = answer.send(record);
             }
             Ask::Checked(job, checked) => self.checked(&job, *checked),
-            Ask::Act(job, action, answer) => {
-                let done = self.act(&job, action).await;
-                let _ = answer.send(done);
+            Ask::Act(job, action, answer) => self.act(&job, action, answer),
+            Ask::Started(job, started, answer) => {
+                let _ = answer.send(self.started(&job, started));
             }
             Ask::Happened(machine, event) => self.happened(&machine, event),
         }
@@ -329,65 +347,88 @@ impl Clerk {
         self.put(record);
     }
 
-    async fn act(&mut self, id: &str, action: Action) -> Result<Arc<Record>, Refusal> {
+    /// Does what needs no machine. A machine is asked on a task of its own: one that is slow to answer keeps nobody
+    /// else waiting.
+    fn act(&mut self, id: &str, action: Action, answer: Reply) {
+        match self.decide(id, action) {
+            Err(refusal) => drop(answer.send(Err(refusal))),
+            Ok(Decision::Done(record)) => drop(answer.send(Ok(record))),
+            Ok(Decision::Ask(machine, request, record)) => {
+                tokio::spawn(async move {
+                    let asked = machine.ask(request).await;
+                    drop(answer.send(asked.map(|()| record).map_err(denied)));
+                });
+            }
+            Ok(Decision::Start(machine, record)) => {
+                let (program, asks) = (self.spool.path(&record.sha256), self.asks.clone());
+                let order = Job { id: record.id.clone(), lines: record.lines, from_line: 1 };
+                tokio::spawn(async move {
+                    let started = machine.start(order, program).await;
+                    // A desk that is gone needs no answer.
+                    let _ = asks.send(Ask::Started(record.id.clone(), started, answer)).await;
+                });
+            }
+        }
+    }
+
+    fn decide(&mut self, id: &str, action: Action) -> Result<Decision, Refusal> {
         let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()))?;
         let machine = self.machine(&job.machine)?.clone();
-        match action {
-            Action::Start => return self.start(&job, &machine).await,
-            Action::Cancel if job.state == JobState::Queued => {
+        let request = match action {
+            Action::Start if job.state != JobState::Queued => return Err(Refusal::Conflict(not_startable(job.state))),
+            Action::Start => {
+                // The state on disk comes first: whatever happens next, this job is not started a second time.
+                let mut record = Record::clone(&job);
+                record.state = JobState::Armed;
+                record.started_at = Some(stamp(jiff::Timestamp::now()));
+                return Ok(Decision::Start(machine, self.put(record)));
+            }
+            Action::Cancel if matches!(job.state, JobState::Queued | JobState::Checking) => {
                 let mut record = Record::clone(&job);
                 record.state = JobState::Cancelled;
                 record.ended_at = Some(stamp(jiff::Timestamp::now()));
-                return Ok(self.put(record));
+                return Ok(Decision::Done(self.put(record)));
             }
-            Action::Cancel if job.state == JobState::Cancelled => return Ok(job),
+            Action::Cancel if job.state == JobState::Cancelled => return Ok(Decision::Done(job)),
             _ if !job.state.is_on_machine() => return Err(Refusal::Conflict(not_running(job.state))),
-            _ => {}
-        }
-        let request = match action {
             Action::Pause => Request::Pause,
             Action::Resume => Request::Resume,
-            Action::Start | Action::Cancel => Request::Cancel,
+            Action::Cancel => Request::Cancel,
         };
-        machine.ask(request).await.map_err(denied)?;
-        Ok(job)
+        Ok(Decision::Ask(machine, request, job))
     }
 
-    async fn start(&mut self, job: &Record, machine: &Machine) -> Result<Arc<Record>, Refusal> {
-        if job.state != JobState::Queued {
-            return Err(Refusal::Conflict(not_startable(job.state)));
-        }
-        // The state on disk comes first: whatever happens next, this job is not started a second time.
-        let mut record = job.clone();
-        record.state = JobState::Armed;
-        record.started_at = Some(stamp(jiff::Timestamp::now()));
-        self.put(record.clone());
-        let order = Job { id: job.id.clone(), lines: job.lines, from_line: 1 };
-        match machine.start(order, self.spool.path(&job.sha256)).await {
-            Ok(()) => {
-                record.state = JobState::Running;
-                Ok(self.put(record))
-            }
-            Err(refusal) => {
-                // The machine took nothing: the job still waits.
-                record.state = JobState::Queued;
-                record.started_at = None;
-                self.put(record);
-                Err(denied(refusal))
-            }
-        }
+    /// The machine has said whether it takes a job.
+    fn started(&mut self, id: &str, started: Answer) -> Result<Arc<Record>, Refusal> {
+        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()))?;
+        // What the machine did since then is newer than its answer.
+        let record = if job.state == JobState::Armed {
+            let mut record = Record::clone(&job);
+            record.state = if started.is_ok() { JobState::Running } else { JobState::Queued };
+            // A machine that took nothing leaves the job waiting.
+            record.started_at = record.started_at.filter(|_| started.is_ok());
+            self.put(record)
+        } else {
+            job
+        };
+        started.map(|()| record).map_err(denied)
     }
 
     fn happened(&mut self, machine: &str, event: Event) {
-        let EventKind::Job { job, phase, notice } = event.kind else { return };
-        let Some(known) =
-            self.store.jobs().get(&job).filter(|known| known.machine == machine && !known.state.is_over())
+        if let EventKind::Job { job, phase, notice } = event.kind {
+            self.went_on(machine, &job, phase, notice.as_ref());
+        }
+    }
+
+    /// A job does something else now.
+    fn went_on(&mut self, machine: &str, job: &str, phase: JobPhase, notice: Option<&Notice>) {
+        let Some(known) = self.store.jobs().get(job).filter(|known| known.machine == machine && !known.state.is_over())
         else {
             return;
         };
         let mut record = Record::clone(known);
         record.state = phase.into();
-        if let Some(notice) = &notice {
+        if let Some(notice) = notice {
             record.reason = Some(notice.into());
         } else if record.state == JobState::Running || record.state == JobState::Finished {
             record.reason = None;
@@ -415,7 +456,16 @@ impl Clerk {
     }
 
     /// Publishes the numbers of running jobs. They are not written to the disk: an SD card does not last for ever.
+    /// A job whose end was missed among a flood of events is found ended here.
     fn count(&mut self) {
+        let machines = self.machines.clone();
+        for (machine, snapshot) in machines.iter().map(|machine| (machine, machine.snapshot())) {
+            let Some(job) = &snapshot.job else { continue };
+            if job.ended_at.is_some_and(|ended_at| snapshot.at.since(ended_at) > MISSED_AFTER) {
+                let notice = snapshot.notice.as_ref().filter(|_| job.phase != JobPhase::Finished);
+                self.went_on(machine.name(), &job.job, job.phase, notice);
+            }
+        }
         let mut jobs = self.store.jobs().clone();
         let mut changed = false;
         for job in jobs.values_mut().filter(|job| job.state.is_on_machine()) {

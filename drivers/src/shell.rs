@@ -185,7 +185,7 @@ impl Shell {
         tracing::warn!(machine = %self.setup.name, %notice, "no link");
         self.outbox = Outbox::default();
         self.session.handle(now, Input::LinkDown(notice));
-        self.publish(now, true);
+        self.tell(now, true);
     }
 
     /// Waits before the next attempt, answering whoever asks. False when there is nobody left to serve.
@@ -241,10 +241,14 @@ impl Shell {
             self.outbox.put_first(&urgent.bytes, urgent.discard);
         }
         self.session.take_wire(&mut self.outbox.bytes);
-        let events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
         let now = self.now();
-        // First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
-        self.publish(now, events.iter().any(state_change));
+        self.tell(now, false);
+    }
+
+    /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
+    fn tell(&mut self, now: Moment, at_once: bool) {
+        let events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        self.publish(now, at_once || events.iter().any(state_change));
         for event in events {
             // Nobody listening is no error.
             let _ = self.events.send(event);

@@ -27,6 +27,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 pub(super) struct Ring {
     remembered: Arc<Mutex<Remembered>>,
     newest: watch::Receiver<u64>,
+    /// Tells this run of the agent from others: numbers begin anew with each.
+    run: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,20 @@ impl Ring {
         for machine in machines {
             tokio::spawn(listen(machine.clone(), machine.events(), remembered.clone(), send.clone()));
         }
-        Self { remembered, newest }
+        Self { remembered, newest, run: jiff::Timestamp::now().as_millisecond().unsigned_abs() }
+    }
+
+    /// An event's identifier: the run and the number.
+    fn id(&self, number: u64) -> String {
+        format!("{:x}-{number}", self.run)
+    }
+
+    /// The number that follows the identifier a client saw last. One of an earlier run is followed by all there is.
+    fn after(&self, last: &str) -> Option<u64> {
+        let (run, number) = last.split_once('-')?;
+        let run = u64::from_str_radix(run, 16).ok()?;
+        let number: u64 = number.parse().ok()?;
+        Some(if run == self.run { number.saturating_add(1) } else { 1 })
     }
 
     /// The events from a number on, and how many before them are no longer remembered.
@@ -94,8 +109,8 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<SentEvent, Infallible>>> {
     let ring = shared.events;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok());
-    let next = last.map_or_else(|| *ring.newest.borrow(), |last| last.saturating_add(1));
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| ring.after(id));
+    let next = last.unwrap_or_else(|| *ring.newest.borrow());
     let stream = async_stream::stream! {
         let mut next = next.min(*ring.newest.borrow());
         let mut newest = ring.newest.clone();
@@ -103,11 +118,11 @@ pub(super) async fn stream(
             let (missed, events) = ring.from(next);
             if missed > 0 {
                 next += missed;
-                yield Ok(SentEvent::default().event("missed").data(json!({ "missed": missed }).to_string()));
+                yield Ok(SentEvent::default().event("missed").data(json!({ "type": "missed", "missed": missed }).to_string()));
             }
             for (number, event) in events {
                 next = number + 1;
-                yield Ok(SentEvent::default().id(number.to_string()).data(event.to_string()));
+                yield Ok(SentEvent::default().id(ring.id(number)).data(event.to_string()));
             }
             if newest.wait_for(|newest| *newest > next).await.is_err() {
                 return;
@@ -128,11 +143,20 @@ mod test {
             remembered.lock().unwrap().push(json!(number));
         }
         let (_send, newest) = watch::channel(0);
-        let ring = Ring { remembered, newest };
+        let ring = Ring { remembered, newest, run: 0xab };
         let (missed, events) = ring.from(1005);
         assert_eq!((missed, events.len()), (0, 6));
         assert_eq!((events[0].0, events[0].1.as_u64()), (1005, Some(1005)));
         let (missed, events) = ring.from(4);
         assert_eq!((missed, events[0].1.as_u64()), (7, Some(11)));
+    }
+    #[test]
+    fn an_identifier_of_an_earlier_run_is_followed_by_everything() {
+        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
+        let ring = Ring { remembered, newest: watch::channel(0).1, run: 0xab };
+        assert_eq!(ring.id(7), "ab-7");
+        for (last, next) in [("ab-7", Some(8)), ("99-7", Some(1)), ("7", None), ("ab-", None), ("", None)] {
+            assert_eq!(ring.after(last), next, "{last}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -36,13 +37,14 @@ pub(super) struct NamedUpload {
 pub(super) async fn submit(
     State(shared): State<Shared>,
     Path(machine): Path<String>,
-    Query(query): Query<NamedUpload>,
+    query: Result<Query<NamedUpload>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     if shared.desk.machine(&machine).is_none() {
         return Err(Refusal::Unknown(no_such_machine()).into());
     }
+    let Query(query) = query.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let key = text("idempotency-key").map(str::to_owned);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
@@ -98,7 +100,11 @@ pub(super) struct Wanted {
 }
 
 /// Jobs, newest first, a page at a time.
-pub(super) async fn list(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Json<Value> {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(wanted) = wanted.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
     let jobs = shared.desk.jobs();
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let mut matching = jobs
@@ -111,7 +117,7 @@ pub(super) async fn list(State(shared): State<Shared>, Query(wanted): Query<Want
     let more = matching.next().is_some();
     let cursor = page.last().filter(|_| more).map(|job| job.id.clone());
     let page: Vec<_> = page.iter().map(|job| status::job(job)).collect();
-    Json(json!({ "jobs": page, "cursor": cursor }))
+    Ok(Json(json!({ "jobs": page, "cursor": cursor })))
 }
 
 pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -56,6 +57,10 @@ impl Port {
     /// No pseudo-terminal could be had, or something that is no symbolic link stands at `link`.
     pub fn on_pty(machine: Box<dyn Simulated>, between: Between, link: Option<&Path>) -> io::Result<Self> {
         let pair = openpty(None, None)?;
+        // A program that the owner of this port starts must not keep the machine plugged in.
+        for descriptor in [&pair.master, &pair.slave] {
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        }
         let mut settings = tcgetattr(&pair.slave)?;
         cfmakeraw(&mut settings);
         tcsetattr(&pair.slave, SetArg::TCSANOW, &settings)?;

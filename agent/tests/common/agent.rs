@@ -1,0 +1,210 @@
+//! A running agent: the real program, with simulated machines on pseudo-terminals, asked over real HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+#![allow(dead_code, reason = "each test file uses its part of the fixture")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use drivers::profile::{Kind, Profile};
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, Report};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything in these tests: far beyond what a loaded machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at something that will happen by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A real milling program of 757 lines.
+pub(crate) const PLATE: &[u8] = include_bytes!("../../../config/demo/plate.nc");
+
+/// Simulated machines and the folder an agent lives in. The agent can be started, killed and started again.
+pub(crate) struct Workshop {
+    pub(crate) home: TempDir,
+    ports: Vec<(String, String, Port)>,
+    http: String,
+}
+
+/// The agent's process. Dropping it kills it, as a power cut would.
+pub(crate) struct Agent {
+    process: Child,
+    pub(crate) host: String,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Workshop {
+    /// A workshop of machines: name, profile, and how many times faster than real each is.
+    pub(crate) fn new(machines: &[(&str, &str, f64)]) -> Self {
+        let ports = machines.iter().map(|(name, profile, speed)| {
+            let known = Profile::named(profile).unwrap();
+            let setup = sim::Setup {
+                speed: *speed,
+                planner_blocks: known.motion.planner_blocks as usize,
+                laser_mode: known.kind == Kind::Laser,
+                keep_lines: true,
+                ..sim::Setup::default()
+            };
+            let machine = sim::simulated(&known.dialect, &setup).unwrap();
+            let port = Port::on_pty(machine, Between::default(), None).unwrap();
+            ((*name).to_owned(), (*profile).to_owned(), port)
+        });
+        let ports = ports.collect();
+        Self { home: tempfile::tempdir().unwrap(), ports, http: "listen = \"127.0.0.1:0\"\n".to_owned() }
+    }
+
+    /// With a token that clients must show.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        std::fs::write(self.home.path().join("token"), token).unwrap();
+        self.http += "token_file = \"token\"\n";
+        self
+    }
+
+    /// Starts the agent and waits until it serves.
+    pub(crate) fn start(&self) -> Agent {
+        let mut config = format!("[http]\n{}[store]\ndir = \"store\"\nreserve_mb = 0\nprogram_max_mb = 1\n", self.http);
+        for (name, profile, port) in &self.ports {
+            let port = port.address();
+            config += &format!("[[machine]]\nid = \"{name}\"\nprofile = \"{profile}\"\nport = \"{port}\"\n");
+        }
+        let path: PathBuf = self.home.path().join("agent.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
+            .args(["run", "--config"])
+            .arg(&path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let serving = lines.find_map(|line| line.unwrap().split_once("page on http://").map(|(_, host)| host.to_owned()));
+        let host = serving.expect("the agent ended before it served");
+        // What it says later is not looked at, but must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Agent { process, host: host.trim_end_matches(|letter: char| !letter.is_ascii_digit()).to_owned() }
+    }
+
+    /// What a simulated machine says it did.
+    pub(crate) fn report(&self, machine: &str) -> Report {
+        self.ports.iter().find(|(name, ..)| name == machine).unwrap().2.report().unwrap()
+    }
+
+    /// Unplugs a machine.
+    pub(crate) fn unplug(&mut self, machine: &str) {
+        self.ports.retain(|(name, ..)| name != machine);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Agent {
+    /// The agent's process number.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+
+    /// Sends a request exactly as given and reads the whole answer.
+    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // An agent that refuses early need not read the rest.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// Asks with extra header lines, each ended by CR LF.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let (host, length) = (&self.host, body.len());
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.raw(&request)
+    }
+
+    /// Asks for a document that must be there.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let answer = self.ask("GET", path, "", b"");
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    /// Submits a program.
+    pub(crate) fn submit(&self, machine: &str, program: &[u8]) -> Value {
+        let answer = self.ask("POST", &format!("/api/v1/machines/{machine}/jobs?name=part.nc"), "", program);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// Asks for something to be done to a job, or to a machine.
+    pub(crate) fn act(&self, what: &str, id: &str, action: &str) -> Answer {
+        self.ask("POST", &format!("/api/v1/{what}/{id}/{action}"), "", b"")
+    }
+
+    /// Looks until the document is as wanted.
+    pub(crate) fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let document = self.get(path);
+            if wanted(&document) {
+                return document;
+            }
+            assert!(started.elapsed() < PATIENCE, "never happened: {document:#}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until a machine is in a state.
+    pub(crate) fn machine_is(&self, machine: &str, state: &str) -> Value {
+        self.until(&format!("/api/v1/machines/{machine}"), |document| document["state"] == state)
+    }
+
+    /// Waits until a job is in a state.
+    pub(crate) fn job_is(&self, job: &Value, state: &str) -> Value {
+        let id = job["id"].as_str().unwrap();
+        self.until(&format!("/api/v1/jobs/{id}"), |document| document["state"] == state)
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The stable code of a problem document.
+    pub(crate) fn code(&self) -> String {
+        assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
+        self.json()["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A document's text.
+pub(crate) fn text<'v>(document: &'v Value, field: &str) -> &'v str {
+    document[field].as_str().unwrap_or_else(|| panic!("no {field} in {document:#}"))
+}
