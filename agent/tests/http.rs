@@ -348,7 +348,8 @@ fn the_api_describes_itself_as_it_is() {
                 continue;
             }
             let answer = agent.ask(&method.to_ascii_uppercase(), &path, "", b"");
-            let known = answer.status == 200 || ["machine.unknown_name", "job.unknown"].contains(&answer.code().as_str());
+            let known =
+                answer.status == 200 || ["machine.unknown_name", "job.unknown"].contains(&answer.code().as_str());
             assert!(known, "{method} {path}: {answer:?}");
         }
     }

@@ -76,7 +76,13 @@ impl Workshop {
         let mut config = format!("[http]\n{}[store]\ndir = \"store\"\nreserve_mb = 0\nprogram_max_mb = 1\n", self.http);
         for (name, profile, port) in &self.ports {
             let port = port.address();
-            config += &format!("[[machine]]\nid = \"{name}\"\nprofile = \"{profile}\"\nport = \"{port}\"\n");
+            let section = [
+                "[[machine]]".to_owned(),
+                format!("id = \"{name}\""),
+                format!("profile = \"{profile}\""),
+                format!("port = \"{port}\"\n"),
+            ];
+            config.push_str(&section.join("\n"));
         }
         let path: PathBuf = self.home.path().join("agent.toml");
         std::fs::write(&path, config).unwrap();
@@ -87,7 +93,8 @@ impl Workshop {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let serving = lines.find_map(|line| line.unwrap().split_once("page on http://").map(|(_, host)| host.to_owned()));
+        let serving =
+            lines.find_map(|line| line.unwrap().split_once("page on http://").map(|(_, host)| host.to_owned()));
         let host = serving.expect("the agent ended before it served");
         // What it says later is not looked at, but must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
