@@ -98,13 +98,3 @@ fn octoprints_virtual_printer_takes_a_real_print() {
     assert!(wanted.len() > 3_000, "several thousand lines");
     assert_eq!(executed, wanted);
 }
-
-#[test]
-fn octoprints_virtual_printer_takes_a_real_print_over_a_line_that_loses_every_twentieth_line() {
-    let faults =
-        r#"simulated_errors=["100:resend","105:resend_with_timeout","110:missing_lineno","115:checksum_mismatch"]"#;
-    let (report, executed, wanted) = send(&["resend_ratio=5", faults]);
-    assert_eq!(report["outcome"], "finished", "{report}");
-    assert!(report["resends"].as_u64().unwrap() > 100, "{report}");
-    assert_eq!(executed, wanted);
-}
