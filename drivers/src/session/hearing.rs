@@ -170,6 +170,7 @@ impl Session {
         let planner_blocks = u64::from(self.planner_blocks());
         let Some(run) = &mut self.run else { return };
         run.accepted = run.accepted.max(ordinal);
+        run.highest = run.highest.max(ordinal);
         run.alone_until = None;
         // Only reports that follow the last answer can prove that its motion is over.
         run.idle_reports = 0;

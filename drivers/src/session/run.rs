@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub(super) sent: u64,
     /// Highest ordinal answered.
     pub(super) accepted: u64,
+    /// Highest ordinal ever answered: unlike `accepted`, a damaged request to say a line again does not lower it.
+    pub(super) highest: u64,
     pub(super) resync: Option<Resync>,
     /// Rewinds to the same ordinal in a row, for the budget.
     pub(super) rewinds: u32,
@@ -103,6 +105,7 @@ impl Run {
             commands: None,
             sent: 0,
             accepted: 0,
+            highest: 0,
             resync: None,
             rewinds: 0,
             last_rewind: 0,

@@ -266,7 +266,7 @@ impl Session {
             self.window.clear();
             return;
         };
-        if run.stage == Stage::Counter || (run.accepted < run.lead && number != 1) {
+        if run.stage == Stage::Counter || (run.highest <= run.lead + 1 && run.accepted < run.lead && number != 1) {
             // The counter is not what it was set to: the line that set it was damaged. Whatever answers are on
             // their way belong to that.
             run.stage = Stage::Counter;
@@ -277,7 +277,7 @@ impl Session {
             self.deadlines.settle = Some(self.now + SETTLE);
             return;
         }
-        if number == 1 && run.accepted >= RESTART_LINES {
+        if number == 1 && run.highest >= RESTART_LINES {
             return self.line_counter_lost();
         }
         if number == 0 || number > run.sent + 1 {
