@@ -111,6 +111,7 @@ fn router(shared: Shared) -> Router {
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
+        .route("/page.svg", get(page::icon))
         .route("/healthz", get(machines::health))
         .route("/metrics", get(machines::metrics))
         .fallback(no_such_route)

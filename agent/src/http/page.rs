@@ -1,4 +1,4 @@
-//! The web page: three files, compiled in, with nothing fetched from elsewhere.
+//! The web page: four files, compiled in, with nothing fetched from elsewhere.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -13,4 +13,8 @@ pub(super) async fn style() -> impl IntoResponse {
 
 pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/page.js"))
+}
+
+pub(super) async fn icon() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("page/page.svg"))
 }

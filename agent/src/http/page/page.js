@@ -5,7 +5,9 @@ const api = "/api/v1";
 const cards = new Map();
 let token = sessionStorage.getItem("token") || "";
 let lastGood = 0;
-let jobs = [];
+let locked = false;
+// The agent's clock, as its last answer told it: a phone's own clock may be wrong.
+let agentNow = Date.now();
 
 const byId = (id) => document.getElementById(id);
 const element = (tag, text, className) => {
@@ -15,14 +17,29 @@ const element = (tag, text, className) => {
   return made;
 };
 
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+// An agent on the same bench answers in milliseconds; one that needs longer is gone. Uploads take what they take.
+const PATIENCE_MS = 5000;
+
 async function ask(path, options = {}) {
   const headers = { ...(options.headers || {}) };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(api + path, { ...options, headers });
-  if (answer.status === 401) byId("token-dialog").open || byId("token-dialog").showModal();
+  const signal = options.body ? undefined : AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(api + path, { ...options, headers, signal }).catch(() => { throw new Error("The agent did not answer."); });
+  agentNow = Date.parse(answer.headers.get("date")) || Date.now();
+  if (answer.status === 401) askForToken();
   if (answer.ok) return answer.json();
   const problem = await answer.json().catch(() => ({ title: `The agent answered ${answer.status}.` }));
   throw new Error([problem.title, problem.detail, problem.code && `[${problem.code}]`].filter(Boolean).join(" "));
+}
+
+function askForToken() {
+  locked = true;
+  const dialog = byId("token-dialog");
+  if (dialog.open) return;
+  byId("token-wrong").hidden = !token;
+  dialog.showModal();
 }
 
 let toastTimer;
@@ -34,35 +51,63 @@ function say(text) {
   toastTimer = setTimeout(() => { toast.hidden = true; }, 8000);
 }
 
-async function act(path, done) {
+async function act(path, done, failed) {
   try {
     await ask(path, { method: "POST" });
     if (done) say(done);
   } catch (error) {
-    say(error.message);
+    say(failed ? `${error.message} ${failed}` : error.message);
   }
   refresh();
 }
 
+// A second click within a moment: what ends a job is not done by a slip of the hand. A stop needs one click only.
+const SURE_MS = 4000;
+function twice(button, handler) {
+  const label = button.textContent;
+  let timer;
+  const calm = () => { clearTimeout(timer); timer = undefined; button.textContent = label; button.classList.remove("sure"); };
+  button.addEventListener("click", () => {
+    if (timer) { calm(); handler(); return; }
+    button.textContent = "Really?";
+    button.classList.add("sure");
+    timer = setTimeout(calm, SURE_MS);
+  });
+}
+
+const clock = (text, seconds) => new Date(text).toLocaleTimeString([],
+  { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(seconds ? { second: "2-digit" } : {}) });
+
+const moment = (text) => {
+  const at = new Date(text);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? clock(text) : `${at.toLocaleDateString([], { day: "numeric", month: "short" })} ${clock(text)}`;
+};
+
+// Nobody knows the seconds of an estimate of ten minutes.
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   const whole = Math.max(0, Math.round(seconds));
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor((whole % 3600) / 60);
-  if (hours) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
-  return minutes ? `${minutes} min ${String(whole % 60).padStart(2, "0")} s` : `${whole} s`;
+  if (whole < 60) return `${whole} s`;
+  if (whole < 600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  const minutes = Math.round(whole / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
+
+const age = (at) => duration((agentNow - Date.parse(at)) / 1000);
 
 function card(machine) {
   if (cards.has(machine.id)) return cards.get(machine.id);
   const made = byId("machine-template").content.firstElementChild.cloneNode(true);
   made.dataset.machine = machine.id;
   const on = (selector, handler) => made.querySelector(selector).addEventListener("click", handler);
-  on(".stop", () => act(`/machines/${encodeURIComponent(machine.id)}/stop`, `${machine.id}: stopped.`));
+  on(".stop", () => act(`/machines/${encodeURIComponent(machine.id)}/stop`, `${machine.id}: the stop was sent.`,
+    "Use the switch on the machine itself."));
   on(".clear", () => act(`/machines/${encodeURIComponent(machine.id)}/clear`));
-  for (const action of ["pause", "resume", "cancel"]) {
-    on(`.${action}`, () => act(`/jobs/${encodeURIComponent(made.dataset.job)}/${action}`));
-  }
+  const job = (action) => act(`/jobs/${encodeURIComponent(made.dataset.job)}/${action}`);
+  on(".pause", () => job("pause"));
+  on(".resume", () => job("resume"));
+  twice(made.querySelector(".cancel"), () => job("cancel"));
   made.querySelector(".file").addEventListener("change", (event) => submit(machine.id, event.target));
   byId("machines").append(made);
   cards.set(machine.id, made);
@@ -85,54 +130,69 @@ async function submit(machine, input) {
   refresh();
 }
 
+const heaterName = (heater) => heater.replace(/^tool(\d+)$/, (_, number) => (number === "0" ? "Tool" : `Tool ${number}`))
+  .replace(/^(bed|chamber)$/, (name) => name[0].toUpperCase() + name.slice(1));
+
 function readings(machine) {
   const list = [];
-  const add = (name, reading, text) => {
-    if (reading) list.push({ name, text, stale: reading.quality !== "good" });
+  const add = (name, reading, values, unit) => {
+    if (!reading) return;
+    const box = element("div", undefined, [reading.quality !== "good" && "stale", values.length > 1 && "wide"].filter(Boolean).join(" "));
+    const label = element("dt", name);
+    if (reading.quality !== "good") label.append(element("span", ` ${age(reading.at)} old`, "age"));
+    box.append(label, ...values.map(([prefix, text]) => {
+      const value = element("dd");
+      if (prefix) value.append(element("span", `${prefix} `, "unit"));
+      value.append(text, element("span", ` ${unit}`, "unit"));
+      return value;
+    }));
+    box.title = `as of ${clock(reading.at, true)}`;
+    list.push(box);
   };
   const position = machine.position_mm;
-  if (position) {
-    ["X", "Y", "Z"].forEach((axis, at) => add(axis, position, `${position.value[at].toFixed(2)} mm`));
-  }
+  add("Position", position, position ? ["X", "Y", "Z"].map((axis, at) => [axis, position.value[at].toFixed(2)]) : [], "mm");
   for (const heater of machine.temperatures) {
     const target = heater.target_c ? ` / ${heater.target_c.toFixed(0)}` : "";
-    add(heater.heater, heater.actual_c, `${heater.actual_c.value.toFixed(1)}${target} °C`);
+    add(heaterName(heater.heater), heater.actual_c, [["", heater.actual_c.value.toFixed(1) + target]], "°C");
   }
-  add("Feed", machine.feed_mm_min, machine.feed_mm_min && `${machine.feed_mm_min.value.toFixed(0)} mm/min`);
-  add(machine.kind === "laser" ? "Beam S" : "Spindle", machine.spindle, machine.spindle && machine.spindle.value.toFixed(0));
+  const whole = (reading) => (reading ? [["", reading.value.toFixed(0)]] : []);
+  add("Feed", machine.feed_mm_min, whole(machine.feed_mm_min), "mm/min");
+  if (machine.kind === "laser") add("Beam", machine.spindle, whole(machine.spindle), "S");
+  else add("Spindle", machine.spindle, whole(machine.spindle), "rpm");
   return list;
 }
 
 function show(machine) {
   const made = card(machine);
   const part = (selector) => made.querySelector(selector);
-  part(".title").textContent = machine.id;
-  part(".firmware").textContent =
-    [machine.title, machine.identity && machine.identity.firmware].filter(Boolean).join(" · ");
-  part(".state").textContent = machine.state;
+  const on = machine.job && !["finished", "cancelled", "failed"].includes(machine.job.state);
+  made.className = `machine ${machine.state}`;
+  setText(part(".title"), machine.id);
+  const firmware = [machine.title, machine.identity && machine.identity.firmware].filter(Boolean).join(" · ");
+  setText(part(".firmware"), firmware);
+  part(".firmware").title = firmware;
+  setText(part(".state"), machine.state);
   part(".state").className = `state ${machine.state}`;
-  const accepting = part(".accepting");
-  accepting.className = `accepting ${machine.accepting_jobs ? "yes" : "no"}`;
-  const reason = machine.reason ? ` ${machine.reason.sentence}` : "";
-  const free = machine.free_at && machine.state === "running"
-    ? ` Free at about ${new Date(machine.free_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.` : "";
-  accepting.textContent = (machine.accepting_jobs ? "Accepting jobs." : "Not accepting jobs.") + reason + free;
+  part(".accepting").className = `accepting ${machine.accepting_jobs ? "yes" : "no"}`;
+  const told = machine.notice && machine.reason && machine.notice.code === machine.reason.code;
+  setText(part(".accepting"), [
+    machine.accepting_jobs ? "Accepting jobs." : "Not accepting jobs.",
+    !told && machine.reason && machine.reason.sentence,
+    machine.free_at && machine.state === "running" && `Free at about ${moment(machine.free_at)}.`,
+  ].filter(Boolean).join(" "));
   const notice = part(".notice");
   notice.hidden = !machine.notice;
-  if (machine.notice) notice.textContent = [machine.notice.happened, machine.notice.done, machine.notice.to_do].join(" ");
+  if (machine.notice) setText(notice, [machine.notice.happened, machine.notice.done, machine.notice.to_do].filter(Boolean).join(" "));
   showJob(part, made, machine.job);
-  const list = part(".readings");
-  list.replaceChildren(...readings(machine).map((reading) => {
-    const box = element("div", undefined, reading.stale ? "stale" : "");
-    box.append(element("dt", reading.name), element("dd", reading.text));
-    return box;
-  }));
-  const on = machine.job && !["finished", "cancelled", "failed"].includes(machine.job.state);
-  part(".pause").hidden = !(on && ["running"].includes(machine.state));
+  part(".readings").replaceChildren(...readings(machine));
+  part(".if-host-dies").hidden = machine.protection.length === 0;
+  part(".protection").replaceChildren(...machine.protection.map((hazard) =>
+    element("li", `${hazard.hazard}: ${hazard.because}`, hazard.protected ? "safe" : "open")));
+  part(".pause").hidden = !(on && machine.state === "running");
   part(".resume").hidden = !(on && ["held", "attention"].includes(machine.state));
   part(".cancel").hidden = !(on && machine.state !== "stopping");
   part(".clear").hidden = machine.state !== "alarm";
-  part(".stop").disabled = machine.state === "offline";
+  part(".stop").setAttribute("aria-label", `STOP ${machine.id} at once`);
 }
 
 function showJob(part, made, job) {
@@ -140,38 +200,90 @@ function showJob(part, made, job) {
   if (!job) return;
   made.dataset.job = job.id;
   const percent = job.state === "finished" ? 100 : Math.floor((job.progress || 0) * 100);
-  part(".job-name").textContent = job.name || job.id;
-  part(".percent").textContent = job.state === "running" || job.state === "held" ? `${percent} %` : job.state;
+  const name = job.name || job.id;
+  part(".job").className = `job ${job.state}`;
+  setText(part(".job-name"), name);
+  setText(part(".percent"), job.state === "running" || job.state === "held" ? `${percent} %` : job.state);
   part(".fill").style.width = `${percent}%`;
   part(".bar").setAttribute("aria-valuenow", percent);
-  part(".bar").setAttribute("aria-label", `Executed part of ${job.name || job.id}`);
-  part(".counts").textContent = `${job.executed} of ${job.commands} commands executed`;
+  part(".bar").setAttribute("aria-label", `Executed part of ${name}`);
+  setText(part(".counts"), `${job.executed} of ${job.commands} executed`);
+  part(".counts").title = `${job.sent} commands sent, ${job.accepted} accepted, ${job.executed} executed, ${job.resends} resends`;
   const left = duration(job.time_left_s);
-  part(".left").textContent = left && job.state === "running" ? `about ${left} left` : "";
+  setText(part(".left"), left && job.state === "running" ? `about ${left} left` : "");
 }
 
-function showJobs() {
-  byId("no-jobs").hidden = jobs.length > 0;
-  byId("jobs").replaceChildren(...jobs.map((job) => {
-    const row = element("tr");
-    row.dataset.job = job.id;
-    const name = element("td", job.name, "name");
-    if (job.reason) name.append(element("span", job.reason.message, "why"));
-    const percent = Math.floor(job.progress.fraction * 100);
-    row.append(name, element("td", job.machine), element("td", job.state),
-      element("td", job.commands ? `${percent} %` : ""), element("td", duration(job.time_s)));
-    const actions = element("td");
-    if (job.state === "queued") {
-      for (const [action, label, look] of [["start", "Start", "primary"], ["cancel", "Remove", ""]]) {
-        const button = element("button", label, look);
-        button.type = "button";
-        button.addEventListener("click", () => act(`/jobs/${encodeURIComponent(job.id)}/${action}`));
-        actions.append(button, " ");
-      }
+function button(label, className, spoken, handler) {
+  const made = element("button", label, className);
+  made.type = "button";
+  made.setAttribute("aria-label", spoken);
+  made.addEventListener("click", handler);
+  return made;
+}
+
+const startOf = (job) => button("Start", "primary start", `Start ${job.name} on ${job.machine}`,
+  () => act(`/jobs/${encodeURIComponent(job.id)}/start`));
+const removeOf = (job) => button("Remove", "remove", `Remove ${job.name}`,
+  () => act(`/jobs/${encodeURIComponent(job.id)}/cancel`));
+
+// Puts one child for each item, in order. A child that is there already stays the same element: a button that is
+// replaced between press and release is never clicked, and one that has the focus would lose it.
+function keep(list, items, make, update) {
+  const known = new Map([...list.children].map((child) => [child.dataset.job, child]));
+  items.forEach((item, at) => {
+    let child = known.get(item.id);
+    known.delete(item.id);
+    if (!child) {
+      child = make(item);
+      child.dataset.job = item.id;
     }
-    row.append(actions);
-    return row;
-  }));
+    if (list.children[at] !== child) list.insertBefore(child, list.children[at] || null);
+    update(child, item);
+  });
+  known.forEach((child) => child.remove());
+}
+
+function makeRow(job) {
+  const row = element("tr");
+  const name = element("td", undefined, "name");
+  name.append(element("span", job.name), element("span", "", "why"));
+  const state = element("td");
+  state.append(element("span", ""));
+  const actions = element("td");
+  actions.append(startOf(job), removeOf(job));
+  row.append(name, element("td", job.machine), state, element("td"), element("td"), element("td", moment(job.submitted_at)), actions);
+  return row;
+}
+
+function updateRow(row, job) {
+  const [name, , state, executed, estimate, , actions] = row.children;
+  setText(name.lastChild, job.reason ? job.reason.message : "");
+  setText(state.firstChild, job.state);
+  state.firstChild.className = `word ${job.state}`;
+  setText(executed, job.commands && job.started_at ? `${Math.floor(job.progress.fraction * 100)} %` : "");
+  setText(estimate, duration(job.time_s));
+  for (const offer of actions.children) offer.hidden = job.state !== "queued";
+}
+
+function makeWaiting(job) {
+  const line = element("li");
+  line.append(element("span", `Waiting: ${job.name}`, "name"), startOf(job));
+  return line;
+}
+
+// Shown on a machine's card; the list below has all of them.
+const WAITING_SHOWN = 3;
+
+function showJobs(jobs) {
+  byId("no-jobs").hidden = jobs.length > 0;
+  byId("jobs").closest("table").hidden = jobs.length === 0;
+  keep(byId("jobs"), jobs, makeRow, updateRow);
+  for (const [machine, made] of cards) {
+    const waiting = jobs.filter((job) => job.machine === machine && job.state === "queued").reverse();
+    const list = made.querySelector(".waiting");
+    list.hidden = waiting.length === 0;
+    keep(list, waiting.slice(0, WAITING_SHOWN), makeWaiting, () => {});
+  }
 }
 
 let refreshing = false;
@@ -179,86 +291,128 @@ async function refresh() {
   if (refreshing) return;
   refreshing = true;
   try {
-    const [machines, list] = await Promise.all([ask("/machines"), ask("/jobs?limit=30")]);
-    machines.machines.forEach(show);
-    if (JSON.stringify(list.jobs) !== JSON.stringify(jobs)) {
-      jobs = list.jobs;
-      showJobs();
-    }
-    lastGood = Date.now();
-  } catch { /* The header says how old the data is. */ }
-  refreshing = false;
-  showConnection();
+    const answers = await Promise.all([ask("/machines"), ask("/jobs?limit=30")]).catch(() => null);
+    // Without an answer nothing is drawn anew: the header says how old the rest is.
+    if (answers) draw(answers[0].machines, answers[1].jobs);
+  } finally {
+    refreshing = false;
+    showConnection();
+  }
 }
 
-function showConnection() {
-  const age = lastGood ? Math.round((Date.now() - lastGood) / 1000) : null;
-  const lost = age === null || age > 3;
-  document.body.classList.toggle("lost", lost);
-  const line = byId("connection");
-  line.classList.toggle("lost", lost);
-  const text = !lost ? "Live" : age === null ? "Connecting…" : `No answer from the agent for ${age} s. What you see is old.`;
-  if (line.textContent !== text) line.textContent = text;
+function draw(machines, jobs) {
+  lastGood = Date.now();
+  locked = false;
+  machines.forEach(show);
+  for (const [id, made] of cards) {
+    if (machines.some((machine) => machine.id === id)) continue;
+    made.remove();
+    cards.delete(id);
+  }
+  summarise(machines);
+  showJobs(jobs);
+  jobs.forEach((job) => names.set(job.id, job.name));
 }
+
+function summarise(machines) {
+  const counts = new Map();
+  for (const { state } of machines) counts.set(state, (counts.get(state) || 0) + 1);
+  const words = [...counts].map(([state, count]) => `${count} ${state}`);
+  setText(byId("summary"), `${machines.length} machine${machines.length === 1 ? "" : "s"}${words.length ? ": " : ""}${words.join(", ")}`);
+  byId("no-machines").hidden = machines.length > 0;
+  const alarms = machines.filter(({ state }) => state === "alarm" || state === "attention").map(({ id, state }) => `${id}: ${state}`);
+  const title = [...alarms, "fab-agent"].join(" · ");
+  if (document.title !== title) document.title = title;
+}
+
+// Readings come twice a second. After this long without any, what is on the page is called old.
+const LOST_MS = 3000;
+
+function showConnection() {
+  const silent = Date.now() - lastGood;
+  const lost = silent > LOST_MS;
+  document.body.classList.toggle("lost", lost);
+  byId("connection").className = !lost ? "live" : lastGood ? "lost" : "";
+  let text = "Live";
+  if (lost && locked) text = "The agent asks for its token.";
+  else if (lost && lastGood) text = `Connection lost: no answer for ${duration(silent / 1000)}. What you see is old. To stop a machine, use its own switch.`;
+  else if (lost) text = "Connecting…";
+  setText(byId("connection"), text);
+}
+
+const EVENTS_SHOWN = 200;
+const names = new Map();
 
 function tellEvent(event) {
   const what = {
     connected: () => `connected: ${event.firmware}`,
     disconnected: () => event.notice.happened,
     state: () => `${event.from} → ${event.to}`,
-    job: () => `job ${event.phase}${event.notice ? `: ${event.notice.happened}` : ""}`,
+    job: () => `${names.get(event.job) || "job"}: ${event.phase}${event.notice ? `. ${event.notice.happened}` : ""}`,
     trouble: () => `${event.notice.happened} ${event.notice.to_do}`,
     message: () => event.text,
     missed: () => `${event.missed} events were missed`,
   }[event.type];
   if (!what) return;
-  const line = element("li");
-  const at = element("time", event.at ? new Date(event.at).toLocaleTimeString() : "");
+  const line = element("li", undefined, `is-${event.type}`);
+  const at = element("time", event.at ? clock(event.at, true) : "");
   line.append(at, element("span", event.machine || "", "machine-name"), element("span", what(), "what"));
   byId("events").prepend(line);
-  while (byId("events").children.length > 200) byId("events").lastChild.remove();
+  byId("no-events").hidden = true;
+  while (byId("events").children.length > EVENTS_SHOWN) byId("events").lastChild.remove();
 }
 
-// The stream is read with fetch, because EventSource cannot show a token.
+const RETRY_MS = 2000;
+
+// The stream is read with fetch, because EventSource cannot show a token. A page that nobody sees gives its connection
+// back: browsers allow six to one address, and a stop must not wait for one behind forgotten tabs.
 async function follow() {
-  let last = "";
+  // What happened before this page was opened is told, too, as far as the agent remembers it.
+  let last = "0-0";
   for (;;) {
+    const hidden = new AbortController();
+    const leave = () => { if (document.hidden) hidden.abort(); };
+    document.addEventListener("visibilitychange", leave);
+    leave();
     try {
-      const headers = last ? { "Last-Event-ID": last } : {};
+      const headers = { "Last-Event-ID": last };
       if (token) headers.Authorization = `Bearer ${token}`;
-      const answer = await fetch(`${api}/events`, { headers });
-      if (!answer.ok) throw new Error();
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        text += value;
-        const blocks = text.split("\n\n");
-        text = blocks.pop();
-        for (const block of blocks) {
-          let data = "";
-          for (const line of block.split("\n")) {
-            if (line.startsWith("id:")) last = line.slice(3).trim();
-            if (line.startsWith("data:")) data += line.slice(5).trim();
-          }
-          if (data) tellEvent(JSON.parse(data));
-        }
-        refresh();
-      }
+      const answer = await fetch(`${api}/events`, { headers, signal: hidden.signal });
+      if (answer.ok) await listen(answer.body.pipeThrough(new TextDecoderStream()).getReader(), (id) => { last = id; });
     } catch { /* Tried again below. */ }
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    document.removeEventListener("visibilitychange", leave);
+    await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
   }
 }
 
-byId("token-use").addEventListener("click", () => {
+async function listen(reader, seen) {
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      let data = "";
+      for (const line of block.split("\n")) {
+        if (line.startsWith("id:")) seen(line.slice(3).trim());
+        if (line.startsWith("data:")) data += line.slice(5).trim();
+      }
+      if (data) tellEvent(JSON.parse(data));
+    }
+    refresh();
+  }
+}
+
+byId("token-form").addEventListener("submit", () => {
   token = byId("token").value.trim();
   sessionStorage.setItem("token", token);
-  byId("token-dialog").close();
+  byId("token").value = "";
   refresh();
 });
 
-refresh();
-follow();
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+refresh().then(follow);
 setInterval(refresh, 500);
 setInterval(showConnection, 1000);
