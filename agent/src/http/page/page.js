@@ -3,6 +3,8 @@
 
 const api = "/api/v1";
 const cards = new Map();
+// The machines as last heard of, by name.
+let onMachine = new Map();
 let token = sessionStorage.getItem("token") || "";
 let lastGood = 0;
 let locked = false;
@@ -260,9 +262,18 @@ function updateRow(row, job) {
   setText(name.lastChild, job.reason ? job.reason.message : "");
   setText(state.firstChild, job.state);
   state.firstChild.className = `word ${job.state}`;
-  setText(executed, job.commands && job.started_at ? `${Math.floor(job.progress.fraction * 100)} %` : "");
+  const on = (onMachine.get(job.machine) || {}).job;
+  const fraction = on && on.id === job.id ? on.progress : job.progress.fraction;
+  setText(executed, job.commands && job.started_at ? `${Math.floor((fraction || 0) * 100)} %` : "");
   setText(estimate, duration(job.time_s));
   for (const offer of actions.children) offer.hidden = job.state !== "queued";
+  offerStart(actions.querySelector(".start"), job);
+}
+
+function offerStart(start, job) {
+  const { state } = onMachine.get(job.machine) || {};
+  start.disabled = state !== "idle";
+  start.title = start.disabled ? `${job.machine} is ${state || "unknown"}` : "";
 }
 
 function makeWaiting(job) {
@@ -282,7 +293,7 @@ function showJobs(jobs) {
     const waiting = jobs.filter((job) => job.machine === machine && job.state === "queued").reverse();
     const list = made.querySelector(".waiting");
     list.hidden = waiting.length === 0;
-    keep(list, waiting.slice(0, WAITING_SHOWN), makeWaiting, () => {});
+    keep(list, waiting.slice(0, WAITING_SHOWN), makeWaiting, (line, job) => offerStart(line.lastChild, job));
   }
 }
 
@@ -303,9 +314,10 @@ async function refresh() {
 function draw(machines, jobs) {
   lastGood = Date.now();
   locked = false;
+  onMachine = new Map(machines.map((machine) => [machine.id, machine]));
   machines.forEach(show);
   for (const [id, made] of cards) {
-    if (machines.some((machine) => machine.id === id)) continue;
+    if (onMachine.has(id)) continue;
     made.remove();
     cards.delete(id);
   }

@@ -1,0 +1,240 @@
+//! The web page in a real browser, clicked through as a person would, with the real agent and simulated machines.
+//!
+//! `PAGE_PICTURE=docs/page.png cargo test -p fab-agent --test page` makes the picture in the README (the path is
+//! relative to the repository).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
+
+#[path = "common/agent.rs"]
+mod agent;
+#[path = "common/browser.rs"]
+mod browser;
+
+use std::path::{Path, PathBuf};
+
+use agent::{Agent, PLATE, Workshop, text};
+use browser::Browser;
+use serde_json::{Value, json};
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+/// How many times faster than real the machines are: slow enough to be seen running, fast enough for a test.
+const SPEEDS: [(&str, &str, f64); 3] =
+    [("printer", "prusa-mk3s", 15.0), ("mill", "grbl-router-6040", 15.0), ("laser", "grbl-laser-400", 1.0)];
+
+/// A file's name and text that would break the page if they ever reached it as HTML.
+const HOSTILE: &str = "<img src=x onerror=window.broken=1><script>window.broken=1</script>.gcode";
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The card of a machine, or a part of it, as a selector.
+fn of(machine: &str, part: &str) -> String {
+    format!("[data-machine=\"{machine}\"] {part}")
+}
+
+/// A condition on the text of a part of the page.
+fn says(selector: &str, wanted: &str) -> String {
+    format!("document.querySelector({})?.innerText.includes({})", json!(selector), json!(wanted))
+}
+
+fn is(browser: &Browser, machine: &str, state: &str) {
+    browser.until(&says(&of(machine, ".state"), state));
+}
+
+/// Submits a program by the page's own form and starts it with its button.
+fn submit_and_start(browser: &Browser, machine: &str, program: &Path) {
+    let name = program.file_name().unwrap().to_str().unwrap();
+    browser.fill(&of(machine, ".file"), program.canonicalize().unwrap().to_str().unwrap());
+    browser.until(&says(&of(machine, ".waiting"), name));
+    browser.click(&of(machine, ".waiting .start"));
+    is(browser, machine, "running");
+}
+
+/// Lines executed, as the page says.
+fn executed(browser: &Browser, machine: &str) -> u64 {
+    let counts = browser.text(&of(machine, ".counts"));
+    counts.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no number in {counts:?}"))
+}
+
+fn open(browser: &Browser, agent: &Agent) {
+    browser.open(&format!("http://{}/", agent.host));
+}
+
+/// Nothing went wrong on the page, and it asked nobody but its agent.
+fn all_is_well(browser: &Browser, agent: &Agent) {
+    assert_eq!(browser.console(), Vec::<String>::new());
+    let requests = browser.requests();
+    let own = format!("http://{}/", agent.host);
+    let foreign: Vec<_> = requests.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:")).collect();
+    assert!(!requests.is_empty() && foreign.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn a_person_submits_starts_watches_pauses_stops_and_clears_on_the_page() {
+    let workshop = Workshop::new(&SPEEDS);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    browser.looks(1280, 960, "light");
+    open(&browser, &agent);
+    for (machine, ..) in SPEEDS {
+        is(&browser, machine, "idle");
+    }
+    browser.until(&says(&of("mill", ".accepting"), "Accepting jobs."));
+    submit_and_start(&browser, "printer", &in_repository("config/demo/cube.gcode"));
+    browser.fill(&of("mill", ".file"), in_repository("config/demo/plate.nc").canonicalize().unwrap().to_str().unwrap());
+    browser.until(&says(&of("mill", ".waiting"), "plate.nc"));
+    assert_eq!(workshop.report("mill").executed, 0, "submit is not start");
+    browser.click(&of("mill", ".waiting .start"));
+    is(&browser, "mill", "running");
+    submit_and_start(&browser, "laser", &in_repository("config/demo/badge.gcode"));
+    progress_is_what_the_machine_did(&browser, &workshop);
+    if let Some(picture) = std::env::var_os("PAGE_PICTURE") {
+        picture_of_work(&browser, &agent, &in_repository(picture.to_str().unwrap()));
+    }
+    browser.click(&of("mill", ".pause"));
+    is(&browser, "mill", "held");
+    browser.click(&of("mill", ".resume"));
+    is(&browser, "mill", "running");
+    browser.click(&of("mill", ".stop"));
+    is(&browser, "mill", "alarm");
+    let report = workshop.report("mill");
+    assert!(!report.moving && report.executed < 717, "{report:?}");
+    browser.until(&says(&of("mill", ".accepting"), "Not accepting jobs."));
+    browser.until(&says(&of("mill", ".notice"), "An emergency stop was asked for."));
+    browser.until(&says("#jobs", "cancelled"));
+    browser.click(&of("mill", ".clear"));
+    is(&browser, "mill", "idle");
+    assert_eq!(workshop.report("mill").executed, report.executed, "a stopped machine stays stopped");
+    is(&browser, "printer", "running");
+    all_is_well(&browser, &agent);
+    drop(agent);
+    browser.until(&says("#connection", "Connection lost"));
+    browser.click(&of("printer", ".stop"));
+    browser.until(&says("#toast", "The agent did not answer. Use the switch on the machine itself."));
+}
+
+/// The page's numbers grow, and are never ahead of what the machine has done.
+fn progress_is_what_the_machine_did(browser: &Browser, workshop: &Workshop) {
+    let counts = json!(of("mill", ".counts"));
+    browser.until(&format!("parseInt(document.querySelector({counts}).innerText) > 0"));
+    let first = executed(browser, "mill");
+    assert!(first <= workshop.report("mill").executed);
+    browser.until(&format!("parseInt(document.querySelector({counts}).innerText) > {first}"));
+    assert!(executed(browser, "mill") <= workshop.report("mill").executed);
+    browser.until(&says(&of("mill", ".left"), "left"));
+    for part in ["X", "Y", "Z", "Feed", "Spindle"] {
+        browser.until(&says(&of("mill", ".readings"), part));
+    }
+    for part in ["Tool", "Bed", "°C"] {
+        browser.until(&says(&of("printer", ".readings"), part));
+    }
+}
+
+/// Waits until there is something to see on all three machines, and takes the picture.
+fn picture_of_work(browser: &Browser, agent: &Agent, path: &Path) {
+    agent.ask("POST", "/api/v1/machines/mill/jobs?name=bracket.nc", "", PLATE);
+    for (machine, percent) in [("printer", 20), ("mill", 8), ("laser", 10)] {
+        let shown = json!(of(machine, ".percent"));
+        browser.until(&format!("parseInt(document.querySelector({shown}).innerText) >= {percent}"));
+    }
+    browser.evaluate("document.getElementById('toast').hidden = true; document.activeElement.blur()");
+    browser.picture(path);
+}
+
+#[test]
+fn what_a_file_says_is_shown_as_text_and_never_as_html() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    open(&browser, &agent);
+    is(&browser, "mill", "idle");
+    let program = workshop.home.path().join(HOSTILE.replace('/', "\u{2215}"));
+    std::fs::write(&program, format!("G21 {HOSTILE}\n{HOSTILE}\n")).unwrap();
+    browser.fill(&of("mill", ".file"), program.to_str().unwrap());
+    browser.until(&says("#jobs", "refused"));
+    assert!(browser.text("#jobs").contains("<img src=x onerror=window.broken=1>"), "{}", browser.text("#jobs"));
+    let foreign = "return [window.broken ?? null, document.images.length, document.scripts.length]";
+    assert_eq!(browser.evaluate(foreign), json!([null, 1, 1]), "the page's own picture and script and nothing else");
+    all_is_well(&browser, &agent);
+    // Should text become HTML one day, the policy still lets nothing of it run.
+    let injected = "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.broken=1>');
+        const script = document.createElement('script'); script.textContent = 'window.broken = 1';
+        document.body.append(script);";
+    browser.evaluate(injected);
+    browser.until("[...document.images].every((image) => image.complete)");
+    assert_eq!(browser.evaluate("return window.broken ?? null"), Value::Null);
+}
+
+#[test]
+fn an_agent_with_a_token_shows_nothing_until_it_is_given() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]).with_token(TOKEN);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    open(&browser, &agent);
+    browser.until("document.getElementById('token-dialog').open");
+    browser.until(&says("#connection", "The agent asks for its token."));
+    browser.fill("#token", "wrong-wrong-wrong-wrong");
+    browser.click("#token-form .primary");
+    browser.until("!document.getElementById('token-wrong').hidden");
+    assert_eq!(browser.evaluate("return document.querySelectorAll('.machine').length"), 0);
+    browser.fill("#token", TOKEN);
+    browser.click("#token-form .primary");
+    is(&browser, "mill", "idle");
+    browser.until(&says("#connection", "Live"));
+    browser.until(&says("#events", "connected"));
+}
+
+/// Elements whose text is hard to read: a contrast below 4.5 to 1, which WCAG 2.2 asks for at level AA.
+const FAINT: &str = r"
+const light = (colour) => {
+  const [r, g, b] = colour.map((part) => part / 255).map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const parse = (text) => text.match(/[\d.]+/g).map(Number);
+const ground = (node) => {
+  for (let at = node; at; at = at.parentElement) {
+    const colour = parse(getComputedStyle(at).backgroundColor);
+    if (colour.length === 3 || colour[3] > 0) return colour.slice(0, 3);
+  }
+  return [255, 255, 255];
+};
+const faint = [];
+for (const node of document.querySelectorAll('body *')) {
+  const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+  if (!text || !node.checkVisibility()) continue;
+  const [a, b] = [light(parse(getComputedStyle(node).color).slice(0, 3)), light(ground(node))].sort((x, y) => y - x);
+  const contrast = (a + 0.05) / (b + 0.05);
+  if (contrast < 4.5) faint.push(`${node.className || node.tagName}: ${contrast.toFixed(2)}`);
+}
+return faint;";
+
+#[test]
+fn the_page_is_readable_and_its_stop_in_reach_on_phones_and_desktops_by_day_and_by_night() {
+    let workshop = Workshop::new(&[("printer", "prusa-mk3s", 1.0), ("mill", "grbl-router-6040", 1.0)]);
+    let agent = workshop.start();
+    agent.machine_is("mill", "idle");
+    agent.machine_is("printer", "idle");
+    let job = agent.submit("mill", PLATE);
+    assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
+    agent.submit("mill", PLATE);
+    agent.submit("printer", b"no program");
+    assert_eq!(agent.act("machines", "printer", "stop").status, 200);
+    let browser = Browser::start();
+    for (width, height) in [(320, 640), (390, 844), (768, 1024), (1280, 800), (1920, 1080)] {
+        for scheme in ["light", "dark"] {
+            browser.looks(width, height, scheme);
+            open(&browser, &agent);
+            is(&browser, "mill", "running");
+            is(&browser, "printer", "alarm");
+            let overflow = "return document.documentElement.scrollWidth - innerWidth";
+            assert_eq!(browser.evaluate(overflow), 0, "{width} px: the page must not scroll sideways");
+            // 44 px: what a thumb hits (WCAG 2.2, target size, enhanced). A mouse needs less.
+            let reach = if width < 700 { 44.0 } else { 40.0 };
+            let height = browser.evaluate("return document.querySelector('.stop').getBoundingClientRect().height");
+            assert!(height.as_f64().unwrap() >= reach, "{width} px: STOP is {height} px high");
+            assert_eq!(browser.evaluate(FAINT), json!([]), "{width} px, {scheme}");
+        }
+    }
+}
