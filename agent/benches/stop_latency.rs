@@ -2,9 +2,9 @@
 //! as bad as it gets: a job streams at full speed, 8 MB uploads arrive, and the MQTT broker takes the connection and
 //! then reads nothing.
 //!
-//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES]`. The machine is a simulated Grbl whose motion takes no
-//! time, on a real pseudo-terminal; the clock stops when its end of the terminal has read the byte. The time includes
-//! the client's own TCP connection, as a page's would.
+//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES]`. The machines are a simulated Grbl and a simulated
+//! Marlin whose motion takes no time, each on a real pseudo-terminal; the clock stops when their end of the terminal
+//! has read the stop. The time includes the client's own TCP connection, as a page's would.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench is a script")]
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use drivers::profile::Profile;
@@ -29,8 +29,22 @@ use serde_json::Value;
 /// Stops measured unless another number is given.
 const SAMPLES: usize = 200;
 
-/// Grbl's soft reset: what a stop is on the wire.
-const STOP: u8 = 0x18;
+/// A machine that is stopped again and again.
+struct Case {
+    profile: &'static str,
+    dialect: &'static str,
+    /// What a stop is on the wire.
+    stop: &'static [u8],
+    /// How the job begins.
+    head: &'static str,
+    /// Which way the axes go from home.
+    sign: &'static str,
+}
+
+const CASES: [Case; 2] = [
+    Case { profile: "grbl-router-6040", dialect: "grbl", stop: b"\x18", head: "G21\nG90\nG1 F1000\n", sign: "-" },
+    Case { profile: "prusa-mk3s", dialect: "marlin", stop: b"M112", head: "G28\nG1 F1000\n", sign: "" },
+];
 
 /// The aim, at the 99th percentile.
 const AIM: Duration = Duration::from_millis(5);
@@ -47,11 +61,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
     let samples = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
+    for case in CASES {
+        measure(&case, samples);
+    }
+}
+
+fn measure(case: &Case, samples: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let wire = Wire::open();
+    let wire = Wire::open(case);
     let folder = tempfile::tempdir().unwrap();
     let deaf = deaf_broker();
-    let agent = runtime.block_on(Agent::start(config(&wire, folder.path(), deaf))).unwrap();
+    let agent = runtime.block_on(Agent::start(config(case, &wire, folder.path(), deaf))).unwrap();
     let address = agent.address().to_string();
     let uploading = Arc::new(AtomicBool::new(true));
     let uploader = std::thread::spawn({
@@ -59,9 +79,10 @@ fn main() {
         move || upload_again_and_again(&address, &uploading)
     });
     let client = Client::new(address, None);
+    let program = program(case);
     let mut latencies = Vec::new();
     for sample in 0..samples {
-        latencies.push(runtime.block_on(stop_once(&client, &wire)));
+        latencies.push(runtime.block_on(stop_once(&client, &wire, &program)));
         if sample % 20 == 19 {
             eprintln!("{} of {samples}", sample + 1);
         }
@@ -69,14 +90,15 @@ fn main() {
     uploading.store(false, Ordering::Relaxed);
     let uploads = uploader.join().unwrap();
     runtime.block_on(agent.stop());
-    report(&mut latencies, uploads);
+    report(case, &mut latencies, uploads);
 }
 
-fn report(latencies: &mut [Duration], uploads: usize) {
+fn report(case: &Case, latencies: &mut [Duration], uploads: usize) {
     latencies.sort();
     let at = |share: f64| latencies[((latencies.len() as f64 * share).ceil() as usize).clamp(1, latencies.len()) - 1];
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
-    println!("stop to wire, {} stops, {uploads} uploads of 8 MB meanwhile, MQTT blocked:", latencies.len());
+    let (stops, dialect) = (latencies.len(), case.dialect);
+    println!("stop to wire, {dialect}, {stops} stops, {uploads} uploads of 8 MB meanwhile, MQTT blocked:");
     for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
         println!("  {name:>5} {:8.3} ms", milliseconds(at(share)));
     }
@@ -85,10 +107,12 @@ fn report(latencies: &mut [Duration], uploads: usize) {
 }
 
 /// Starts a job, waits until it streams, stops the machine, and puts it right again.
-async fn stop_once(client: &Client, wire: &Wire) -> Duration {
+async fn stop_once(client: &Client, wire: &Wire, program: &str) -> Duration {
     wait_for(client, "idle").await;
-    let record = client.post("/api/v1/machines/mill/jobs?name=bench.nc", "text/x.gcode", program()).await.unwrap();
+    let program = program.to_owned();
+    let record = client.post("/api/v1/machines/bench/jobs?name=bench.nc", "text/x.gcode", program).await.unwrap();
     let id = record["id"].as_str().unwrap().to_owned();
+    assert_ne!(record["state"], "refused", "{record:#}");
     // A program of this size may still be in its check.
     let deadline = Instant::now() + PATIENCE;
     while client.post(&format!("/api/v1/jobs/{id}/start"), "application/json", "").await.is_err() {
@@ -104,20 +128,20 @@ async fn stop_once(client: &Client, wire: &Wire) -> Duration {
     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..5000))).await;
     while wire.stops.try_recv().is_ok() {}
     let pressed_at = Instant::now();
-    client.post("/api/v1/machines/mill/stop", "application/json", "").await.unwrap();
+    client.post("/api/v1/machines/bench/stop", "application/json", "").await.unwrap();
     // The wire's own thread took the time, before or after the answer.
     let arrived_at = wire.stops.recv_timeout(PATIENCE).expect("the stop never arrived");
     let deadline = Instant::now() + PATIENCE;
     while state(client).await != "idle" {
         assert!(Instant::now() < deadline, "the machine stays {}", state(client).await);
-        let _ = client.post("/api/v1/machines/mill/clear", "application/json", "").await;
+        let _ = client.post("/api/v1/machines/bench/clear", "application/json", "").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     arrived_at.duration_since(pressed_at)
 }
 
 async fn state(client: &Client) -> String {
-    let machine: Value = client.get("/api/v1/machines/mill").await.unwrap();
+    let machine: Value = client.get("/api/v1/machines/bench").await.unwrap();
     machine["state"].as_str().unwrap().to_owned()
 }
 
@@ -129,20 +153,20 @@ async fn wait_for(client: &Client, wanted: &str) {
     }
 }
 
-fn program() -> String {
-    let mut text = String::from("G21\nG90\nG1 F1000\n");
+fn program(case: &Case) -> String {
+    let (mut text, sign) = (case.head.to_owned(), case.sign);
     for line in 0..JOB_LINES {
-        let _ = writeln!(text, "G1X-{}.{:03}Y-{}", line % 200, line % 1000, line % 100);
+        let _ = writeln!(text, "G1X{sign}{}.{:03}Y{sign}{}", line % 200, line % 1000, line % 100);
     }
     text
 }
 
-fn config(wire: &Wire, folder: &std::path::Path, broker_port: u16) -> Config {
+fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16) -> Config {
     let setup = machine::Setup {
-        name: "mill".to_owned(),
+        name: "bench".to_owned(),
         port: wire.path.clone(),
         baud: None,
-        profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
+        profile: Arc::new(Profile::named(case.profile).unwrap()),
         reconnect: true,
     };
     Config {
@@ -179,7 +203,7 @@ fn upload_again_and_again(address: &str, goes_on: &AtomicBool) -> usize {
     while goes_on.load(Ordering::Relaxed) {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let head = format!(
-            "POST /api/v1/machines/mill/jobs HTTP/1.1\r\nhost: {address}\r\ncontent-length: {UPLOAD_BYTES}\r\n\r\n"
+            "POST /api/v1/machines/bench/jobs HTTP/1.1\r\nhost: {address}\r\ncontent-length: {UPLOAD_BYTES}\r\n\r\n"
         );
         let sent = stream.write_all(head.as_bytes()).and_then(|()| {
             for _ in 0..UPLOAD_BYTES / UPLOAD_CHUNK - 1 {
@@ -202,7 +226,8 @@ struct Wire {
 }
 
 impl Wire {
-    fn open() -> Self {
+    fn open(case: &Case) -> Self {
+        let (dialect, stop) = (case.dialect, case.stop);
         let pair = nix::pty::openpty(None, None).unwrap();
         let mut settings = nix::sys::termios::tcgetattr(&pair.slave).unwrap();
         nix::sys::termios::cfmakeraw(&mut settings);
@@ -214,7 +239,7 @@ impl Wire {
             let heard = heard.clone();
             move || {
                 let keep_open = pair.slave;
-                serve(&File::from(pair.master), &heard, &tell);
+                serve(dialect, stop, &File::from(pair.master), &heard, &tell);
                 drop(keep_open);
             }
         });
@@ -222,9 +247,9 @@ impl Wire {
     }
 }
 
-fn serve(mut port: &File, heard: &AtomicU64, tell: &std::sync::mpsc::SyncSender<Instant>) {
+fn serve(dialect: &str, stop: &[u8], mut port: &File, heard: &AtomicU64, tell: &SyncSender<Instant>) {
     let setup = sim::Setup { speed: f64::INFINITY, ..sim::Setup::default() };
-    let mut machine = sim::simulated("grbl", &setup).unwrap();
+    let mut machine = sim::simulated(dialect, &setup).unwrap();
     let started_at = Instant::now();
     let (mut buffer, mut out) = ([0; 4096], Vec::new());
     loop {
@@ -233,11 +258,16 @@ fn serve(mut port: &File, heard: &AtomicU64, tell: &std::sync::mpsc::SyncSender<
         let ready = poll(&mut [PollFd::new(port.as_fd(), PollFlags::POLLIN)], PollTimeout::from(wait));
         if ready.is_ok_and(|ready| ready > 0) {
             let Ok(count) = port.read(&mut buffer) else { return };
-            if buffer[..count].contains(&STOP) {
+            let stopped = buffer[..count].windows(stop.len()).any(|bytes| bytes == stop);
+            if stopped {
                 let _ = tell.try_send(Instant::now());
             }
             heard.fetch_add(count as u64, Ordering::Relaxed);
             machine.hear(now(), &buffer[..count]);
+            if stopped && dialect == "marlin" {
+                // A halted Marlin does nothing more until somebody presses its reset button.
+                machine = sim::simulated(dialect, &setup).unwrap();
+            }
         }
         machine.advance(now());
         machine.say(&mut out);

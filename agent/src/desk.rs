@@ -503,8 +503,15 @@ fn check(path: &std::path::Path, profile: &drivers::profile::Profile) -> Checked
     if verdict.passes() {
         return Checked::Fit(Box::new(info), findings);
     }
-    let first = verdict.findings.iter().find(|finding| finding.severity == preflight::Severity::Error);
-    let what = first.map_or_else(String::new, |finding| format!(" Line {}: {}", finding.line, finding.message));
+    let mut errors = verdict.findings.iter().filter(|finding| finding.severity == preflight::Severity::Error);
+    // A file that breaks off is told as what it is, whatever else is wrong with the half of it.
+    if let Some(broken) = errors.clone().find(|finding| finding.code == "file.truncated") {
+        return Checked::Unfit(reason(broken.code, format!("{} {}", broken.message, broken.help)), findings);
+    }
+    let what = errors.next().map_or_else(String::new, |finding| match finding.line {
+        0 => format!(" {}", finding.message),
+        line => format!(" Line {line}: {}", finding.message),
+    });
     let message = format!("The program cannot run on this machine as it is.{what} Its findings say all of it.");
     Checked::Unfit(reason("job.preflight_failed", message), findings)
 }

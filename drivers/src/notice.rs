@@ -29,6 +29,9 @@ impl Notice {
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} {} {} [{}]", self.happened, self.done, self.to_do, self.code)
+        for part in [&self.happened, &self.done, &self.to_do].into_iter().filter(|part| !part.is_empty()) {
+            write!(formatter, "{part} ")?;
+        }
+        write!(formatter, "[{}]", self.code)
     }
 }

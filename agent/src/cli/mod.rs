@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use drivers::Notice;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Attaches a 3D printer, CNC mill or laser cutter to the network.
 #[derive(Debug, Parser)]
@@ -102,13 +103,29 @@ pub(crate) fn print(line: &str) {
 
 /// Waits until somebody wants this program to end.
 pub(crate) async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    EndSignals::listen().next().await;
+}
+
+/// Ctrl-C and SIGTERM. One that comes while nobody waits is told to whoever waits next.
+pub(crate) struct EndSignals(Option<(Signal, Signal)>);
+
+impl EndSignals {
+    /// From now on these signals no longer end the process by themselves.
+    pub(crate) fn listen() -> Self {
+        let both =
+            signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        Self(both.ok())
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        match &mut self.0 {
+            Some((interrupt, terminate)) => tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            },
+            // A system that delivers no signals ends the process its own way.
+            None => std::future::pending().await,
+        }
     }
 }

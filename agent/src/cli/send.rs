@@ -16,7 +16,7 @@ use gcode_tools::preflight::{self, Finding, Severity};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Failure, asked_to_end, print};
+use super::{EndSignals, Failure, print};
 use crate::config::load_profile;
 
 /// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
@@ -52,6 +52,7 @@ pub(super) struct Arguments {
 struct Outcome {
     progress: Option<Progress>,
     lines: u64,
+    commands: u64,
     findings: Vec<Finding>,
     seconds: f64,
     error: Option<Notice>,
@@ -72,7 +73,8 @@ impl Outcome {
         let mut document = json!({
             "outcome": self.word(),
             "lines": self.lines,
-            "commands": number(|progress| progress.commands),
+            // A machine that was not asked to the end has not seen the whole program.
+            "commands": number(|progress| progress.commands).max(self.commands),
             "sent": number(|progress| progress.sent),
             "accepted": number(|progress| progress.accepted),
             "executed": number(|progress| progress.executed),
@@ -92,15 +94,15 @@ impl Outcome {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut outcome = Outcome::default();
     let done = send(&arguments, &mut outcome).await;
-    if let Err(Failure::Usage(notice)) = done {
-        return Err(Failure::Usage(notice));
-    }
-    if let Err(Failure::Failed(notice)) = &done {
+    if let Err(Failure::Failed(notice) | Failure::Usage(notice)) = &done {
         outcome.error = Some(notice.clone());
     }
     let finished = outcome.word() == "finished";
     if arguments.json {
         print(&outcome.document().to_string());
+    }
+    if matches!(done, Err(Failure::Usage(_))) {
+        return done;
     }
     if let Some(notice) = &outcome.error {
         eprintln!("{notice}");
@@ -114,23 +116,28 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failure> {
     // The program first: a file that cannot run is no reason to touch a machine.
     let unreadable = |error: gcode_tools::sniff::ReadError| {
-        let happened = format!("{}: {}", arguments.file.display(), error.message);
-        Failure::Failed(Notice::new(error.code, happened, "Nothing was sent.", ""))
+        // What the file is comes with what to do about it.
+        let said = format!("{}: {}", arguments.file.display(), error.message);
+        Failure::Failed(Notice::new(error.code, said, "Nothing was sent.", ""))
     };
     let named = match &arguments.profile {
         Some(name) => Some(load_profile(name, Path::new(".")).map_err(|message| bad_profile(&message))?),
         None => None,
     };
     let info = read(&arguments.file, named.as_ref()).map_err(unreadable)?;
-    outcome.lines = info.lines;
+    (outcome.lines, outcome.commands) = (info.lines, info.commands);
     let (profile, baud) = meet(arguments, named).await?;
     if !arguments.no_preflight {
         check(arguments, &profile, outcome)?;
     }
     let setup =
         Setup { name: "send".into(), port: arguments.port.clone(), baud, profile: Arc::new(profile), reconnect: false };
+    let (dialect, baud_used) = (setup.profile.dialect.clone(), setup.baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
-    connect(&machine).await?;
+    if let Err(failure) = connect(&machine).await {
+        drop(machine);
+        return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
+    }
     stream(&machine, arguments, &info, outcome).await
 }
 
@@ -199,7 +206,13 @@ fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Res
     if passes {
         return Ok(());
     }
-    let errors = outcome.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = outcome.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    // A file that breaks off is told as what it is, whatever else is wrong with the half of it.
+    if let Some(broken) = errors.clone().find(|finding| finding.code == "file.truncated") {
+        let happened = format!("{}: {}", arguments.file.display(), broken.message);
+        return Err(Failure::Failed(Notice::new("file.truncated", happened, "Nothing was sent.", broken.help)));
+    }
+    let errors = errors.count();
     Err(Failure::Failed(Notice::new(
         "send.preflight",
         format!(
@@ -222,9 +235,27 @@ async fn connect(machine: &Machine) -> Result<(), Failure> {
     }
 }
 
+/// A machine that does not answer in the words it was to know may answer in others: then that is what is wrong.
+async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Failure {
+    let Failure::Failed(notice) = failure else { return failure };
+    if notice.code != "machine.silent" {
+        return Failure::Failed(notice);
+    }
+    match probe(port, &[baud]).await {
+        Ok(found) if found.dialect != dialect => Failure::Failed(Notice::new(
+            "machine.wrong",
+            format!("The machine on {port} speaks {}, not {dialect}.", found.dialect),
+            "Nothing was sent.",
+            "Check that the cable leads to the right machine, or correct --dialect or --profile.",
+        )),
+        _ => Failure::Failed(notice),
+    }
+}
+
 /// Streams the job and shows how far it is.
 async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: &mut Outcome) -> Result<(), Failure> {
     let job = Job { id: "send".into(), lines: info.lines, from_line: 1 };
+    let mut signals = EndSignals::listen();
     let started = Instant::now();
     machine
         .start(job, arguments.file.clone())
@@ -254,7 +285,7 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
         }
         tokio::select! {
             changed = watch.changed() => if changed.is_err() { break lost(machine) },
-            () = asked_to_end() => {
+            () = signals.next() => {
                 interrupts += 1;
                 interrupt(machine, interrupts, &bar).await;
             }

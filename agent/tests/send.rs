@@ -1,0 +1,223 @@
+//! `fab-agent send` given what it cannot use, and interrupted: the real program, real signals, machines on real ports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, Report};
+use serde_json::{Value, json};
+
+const CUBE: &[u8] = include_bytes!("../../config/demo/cube.gcode");
+const PLATE: &[u8] = include_bytes!("../../config/demo/plate.nc");
+
+/// Longest wait for anything in these tests: far beyond what a loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn simulated(dialect: &str, speed: f64) -> Port {
+    let setup = sim::Setup { speed, keep_lines: true, ..sim::Setup::default() };
+    Port::on_pty(sim::simulated(dialect, &setup).unwrap(), Between::default(), None).unwrap()
+}
+
+fn report(port: &Port) -> Report {
+    port.report().unwrap()
+}
+
+fn send(file: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    command.arg("send").arg(file).args(arguments).arg("--json");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The final object, what was said to people, and the exit code.
+fn end(child: Child) -> (Value, String, i32) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1, "one final object: {text}{said}");
+    (serde_json::from_str(&text).unwrap(), said, output.status.code().unwrap())
+}
+
+/// Sends what cannot be sent: nothing is, and the code is said to programs and to people alike.
+fn is_refused(file: &Path, arguments: &[&str], code: &str, exit: i32) -> Value {
+    let case = format!("{} {}", file.display(), arguments.join(" "));
+    let (document, said, exited) = end(send(file, arguments));
+    assert_eq!((&document["outcome"], exited), (&json!("refused"), exit), "{case}: {document:#}");
+    assert_eq!(document["error"]["code"], code, "{case}: {document:#}");
+    let numbers = ["sent", "accepted", "executed", "bytes", "resends"].map(|name| document[name].as_u64());
+    assert_eq!(numbers, [Some(0); 5], "{case}: {document:#}");
+    assert!(said.contains(&format!("[{code}]")) && !said.contains("  "), "{case}: {said}");
+    let sentences = document["error"]["message"].as_str().unwrap().split(". ").count();
+    assert!(sentences >= 3, "{case}: what happened, what was done, what to do: {said}");
+    document
+}
+
+/// A folder with a file in it.
+fn written(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn a_file_that_is_no_whole_program_never_reaches_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mill = simulated("grbl", f64::INFINITY);
+    let printer = simulated("marlin", f64::INFINITY);
+    let to_mill = ["--port", mill.address(), "--dialect", "grbl"];
+    let to_printer = ["--port", printer.address(), "--dialect", "marlin"];
+    is_refused(&folder.join("nowhere.nc"), &to_mill, "file.missing", 1);
+    is_refused(folder, &to_mill, "file.unreadable", 1);
+    is_refused(&written(folder, "empty.nc", b""), &to_mill, "file.empty", 1);
+    is_refused(&written(folder, "comments.nc", b"; nothing\n(to do)\n\n"), &to_mill, "file.empty", 1);
+    is_refused(&written(folder, "binary.nc", b"\0\x01\x02\x03\xff\xfe\0\0\0\0\0\0\0\0"), &to_mill, "file.binary", 1);
+    is_refused(&written(folder, "picture.nc", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), &to_mill, "file.not_gcode", 1);
+    // In the middle of a line, as an upload that broke off or a full disk leaves it.
+    let half = written(folder, "half.gcode", &CUBE[..CUBE.len() / 2 - 8]);
+    is_refused(&half, &to_printer, "file.truncated", 1);
+    let outside = written(folder, "outside.nc", b"G21 G90\nM3 S9000\nG1 X99999 F500\nM2\n");
+    let far = is_refused(&outside, &[&to_mill[..], &["--profile", "grbl-router-6040"]].concat(), "send.preflight", 1);
+    assert!(far["findings"].as_array().unwrap().iter().any(|finding| finding["line"] == 3), "{far:#}");
+    for port in [&mill, &printer] {
+        assert_eq!((report(port).executed, report(port).bytes), (0, 0), "the machine heard nothing at all");
+    }
+}
+
+#[test]
+fn a_port_that_cannot_be_used_is_named_and_nothing_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let plate = written(folder.path(), "plate.nc", PLATE);
+    let nowhere = folder.path().join("ttyUSB7");
+    is_refused(&plate, &["--port", nowhere.to_str().unwrap(), "--dialect", "grbl"], "link.no_such_port", 1);
+    is_refused(&plate, &["--port", nowhere.to_str().unwrap()], "link.no_such_port", 1);
+    is_refused(&plate, &["--port", plate.to_str().unwrap(), "--dialect", "grbl"], "link.not_a_port", 1);
+    is_refused(&plate, &["--port", "tcp://127.0.0.1:1", "--dialect", "grbl"], "link.unreachable", 1);
+    let mill = simulated("grbl", f64::INFINITY);
+    let other_program = serialport::new(mill.address(), 115_200).open_native().unwrap();
+    is_refused(&plate, &["--port", mill.address(), "--dialect", "grbl"], "link.busy", 1);
+    assert_eq!(report(&mill).bytes, 0);
+    drop(other_program);
+}
+
+#[test]
+fn a_port_where_nobody_or_somebody_else_answers_gets_no_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let plate = written(folder.path(), "plate.nc", PLATE);
+    let cube = written(folder.path(), "cube.gcode", CUBE);
+    let silent = nix::pty::openpty(None, None).unwrap();
+    let nobody = nix::unistd::ttyname(&silent.slave).unwrap().display().to_string();
+    is_refused(&plate, &["--port", &nobody], "machine.unknown", 1);
+    is_refused(&plate, &["--port", &nobody, "--dialect", "grbl"], "machine.silent", 1);
+    let mill = simulated("grbl", f64::INFINITY);
+    let printer = simulated("marlin", f64::INFINITY);
+    is_refused(&cube, &["--port", mill.address(), "--dialect", "marlin"], "machine.wrong", 1);
+    is_refused(&plate, &["--port", printer.address(), "--profile", "grbl-router-6040"], "machine.wrong", 1);
+    for port in [&mill, &printer] {
+        assert_eq!(report(port).executed_lines.unwrap(), Vec::<String>::new(), "questions were asked, and no more");
+        assert!(!report(port).moving);
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_exit_code_2_and_the_final_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let plate = written(folder.path(), "plate.nc", PLATE);
+    let mill = simulated("grbl", f64::INFINITY);
+    let to_mill = ["--port", mill.address()];
+    for (more, code) in [
+        (["--baud", "fast"], "send.baud"),
+        (["--dialect", "klingon"], "send.dialect"),
+        (["--profile", "nobody"], "send.profile"),
+    ] {
+        is_refused(&plate, &[&to_mill[..], &more].concat(), code, 2);
+    }
+    assert_eq!(report(&mill).bytes, 0);
+    let output = Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(["send", "--port"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// Looks until a machine's report is as wanted.
+fn until(port: &Port, wanted: impl Fn(&Report) -> bool) -> Report {
+    let started = Instant::now();
+    loop {
+        let report = report(port);
+        if wanted(&report) {
+            return report;
+        }
+        assert!(started.elapsed() < PATIENCE, "never happened: {report:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Commands a machine gets at the end to be safe, from its profile.
+fn safe_end(dialect: &str) -> Vec<String> {
+    drivers::profile::Profile::named(&format!("generic-{dialect}")).unwrap().safety.safe_end
+}
+
+#[test]
+fn ctrl_c_holds_then_cancels_and_makes_the_machine_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    for (dialect, name, program, speed) in [("grbl", "plate.nc", PLATE, 20.0), ("marlin", "cube.gcode", CUBE, 60.0)] {
+        for interrupt in ["-INT", "-TERM"] {
+            let file = written(folder.path(), name, program);
+            let machine = simulated(dialect, speed);
+            let child = send(&file, &["--port", machine.address(), "--dialect", dialect]);
+            until(&machine, |report| report.executed >= 60 && report.moving);
+            signal(&child, interrupt);
+            let (document, said, exit) = end(child);
+            assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}{said}");
+            assert!(said.contains("Holding, then making the machine safe."), "{said}");
+            let report = report(&machine);
+            assert!(!report.moving, "{dialect}: it stands still when the program ends");
+            assert!(document["executed"].as_u64() < document["commands"].as_u64(), "{document:#}");
+            let executed = report.executed_lines.unwrap();
+            for word in safe_end(dialect) {
+                let word = word.replace(' ', "");
+                let last = executed.iter().rev().take(10).any(|line| line.replace(' ', "").starts_with(&word));
+                assert!(last, "{dialect}: no {word} at the end: {:?}", &executed[executed.len() - 10..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "plate.nc", PLATE);
+    // Slow enough that the hold's own slowing down takes longer than a person's second key press.
+    let machine = simulated("grbl", 0.05);
+    let mut child = send(&file, &["--port", machine.address(), "--dialect", "grbl", "--no-preflight"]);
+    until(&machine, |report| report.moving);
+    signal(&child, "-INT");
+    let mut heard = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(heard.any(|line| line.unwrap().contains("Ctrl-C again")), "it says what it does");
+    signal(&child, "-INT");
+    let said: Vec<_> = heard.map(Result::unwrap).collect();
+    let (document, _, exit) = end(child);
+    assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}{said:?}");
+    assert_eq!(document["error"]["code"], "machine.stopped", "{document:#}");
+    assert!(!report(&machine).moving);
+}
+
+#[test]
+fn a_machine_that_is_unplugged_fails_the_job_with_its_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "plate.nc", PLATE);
+    let machine = simulated("grbl", 4.0);
+    let child = send(&file, &["--port", machine.address(), "--dialect", "grbl"]);
+    until(&machine, |report| report.executed >= 20);
+    drop(machine);
+    let (document, said, exit) = end(child);
+    assert_eq!((&document["outcome"], exit), (&json!("failed"), 1), "{document:#}");
+    assert_eq!(document["error"]["code"], "link.lost", "{document:#}");
+    assert!(said.contains("[link.lost]") && document["executed"].as_u64() > Some(0), "{document:#}{said}");
+}
