@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -145,8 +146,28 @@ impl Shell {
         Moment::ZERO + self.started.elapsed()
     }
 
-    /// The life of the thread.
+    /// The life of the thread. A fault in the agent costs this machine its conversation and no other machine anything.
     fn live(mut self) {
+        let mut wait = Duration::ZERO;
+        while catch_unwind(AssertUnwindSafe(|| self.serve(wait))).is_err() {
+            wait = REOPEN_LAST;
+            self.program = None;
+            self.chunk = Chunk::default();
+            self.answers.clear();
+            self.due = None;
+            let notice = Notice::new(
+                "machine.fault",
+                "A fault in the agent ended its conversation with this machine.",
+                "What the machine had received may still run; nothing more was sent.",
+                "Look at the machine and the work, then report the fault with the agent's log.",
+            );
+            // A session that cannot even take this leaves the last snapshot as it is, and the next greeting corrects it.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.link_down(notice)));
+        }
+    }
+
+    /// Serves the machine, after a wait, until every handle is gone.
+    fn serve(&mut self, first_wait: Duration) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -156,6 +177,9 @@ impl Shell {
         };
         runtime.block_on(async {
             let mut wait = REOPEN_FIRST;
+            if first_wait > Duration::ZERO && !self.rest(first_wait).await {
+                return;
+            }
             loop {
                 match self.connect().await {
                     Ok(opened) => {

@@ -28,6 +28,7 @@ pub(crate) struct Workshop {
     pub(crate) home: TempDir,
     ports: Vec<(String, String, Port)>,
     http: String,
+    mqtt: String,
 }
 
 /// The agent's process. Dropping it kills it, as a power cut would.
@@ -61,7 +62,12 @@ impl Workshop {
             ((*name).to_owned(), (*profile).to_owned(), port)
         });
         let ports = ports.collect();
-        Self { home: tempfile::tempdir().unwrap(), ports, http: "listen = \"127.0.0.1:0\"\n".to_owned() }
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            ports,
+            http: "listen = \"127.0.0.1:0\"\n".to_owned(),
+            mqtt: String::new(),
+        }
     }
 
     /// With a token that clients must show.
@@ -71,9 +77,15 @@ impl Workshop {
         self
     }
 
+    /// With a broker on a port of this computer.
+    pub(crate) fn with_broker(&mut self, port: u16) {
+        self.mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    }
+
     /// Starts the agent and waits until it serves.
     pub(crate) fn start(&self) -> Agent {
-        let mut config = format!("[http]\n{}[store]\ndir = \"store\"\nreserve_mb = 0\nprogram_max_mb = 1\n", self.http);
+        let store = "[store]\ndir = \"store\"\nreserve_mb = 0\nprogram_max_mb = 1\n";
+        let mut config = format!("[http]\n{}{store}{}", self.http, self.mqtt);
         for (name, profile, port) in &self.ports {
             let port = port.address();
             let section = [

@@ -330,8 +330,7 @@ function summarise(machines) {
   const counts = new Map();
   for (const { state } of machines) counts.set(state, (counts.get(state) || 0) + 1);
   const words = [...counts].map(([state, count]) => `${count} ${state}`);
-  setText(byId("summary"), `${machines.length} machine${machines.length === 1 ? "" : "s"}${words.length ? ": " : ""}${words.join(", ")}`);
-  byId("no-machines").hidden = machines.length > 0;
+  setText(byId("summary"), `${machines.length} machine${machines.length === 1 ? "" : "s"}: ${words.join(", ")}`);
   const alarms = machines.filter(({ state }) => state === "alarm" || state === "attention").map(({ id, state }) => `${id}: ${state}`);
   const title = [...alarms, "fab-agent"].join(" · ");
   if (document.title !== title) document.title = title;

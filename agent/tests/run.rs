@@ -1,0 +1,81 @@
+//! `fab-agent run` and `config check` given a configuration they cannot use, and a broker that is not there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
+
+#[path = "common/agent.rs"]
+mod agent;
+
+use std::process::{Command, Output};
+
+use agent::{PLATE, Workshop, text};
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self};
+use serde_json::Value;
+
+fn fab_agent(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_configuration_with_three_mistakes_is_told_all_three_and_starts_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let machine = sim::simulated("grbl", &sim::Setup::default()).unwrap();
+    let port = Port::on_pty(machine, Between::default(), None).unwrap();
+    let config = home.path().join("agent.toml");
+    let sections = [
+        "[http]\nlisten = \"0.0.0.0:0\"\n[store]\ndir = \"store\"\nhistory_jobs = -1\n",
+        "[[machine]]\nid = \"mill\"\nprofile = \"grbl-router-6040\"\nbauds = 9600\n",
+        &format!("port = \"{}\"\n", port.address()),
+    ];
+    std::fs::write(&config, sections.concat()).unwrap();
+    let path = config.to_str().unwrap();
+    for arguments in [&["run", "--config", path][..], &["config", "check", path]] {
+        let output = fab_agent(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for line in [2, 5, 9] {
+            assert!(said.contains(&format!("{path}: line {line}")), "line {line}: {said}");
+        }
+        assert!(said.contains("3 mistakes") && said.contains("[config.invalid]"), "{said}");
+    }
+    let output = fab_agent(&["config", "check", path, "--json"]);
+    let checked: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((checked["valid"].as_bool(), checked["problems"].as_array().unwrap().len()), (Some(false), 3));
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(port.report().unwrap().bytes, 0, "the machine heard nothing");
+    assert!(!home.path().join("store").exists(), "nothing half done");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_or_names_no_machine_starts_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("agent.toml");
+    let path = config.to_str().unwrap();
+    for (content, code) in
+        [(None, "config.invalid"), (Some("[http]\nlisten = \"127.0.0.1:0\"\n"), "config.no_machines")]
+    {
+        if let Some(content) = content {
+            std::fs::write(&config, content).unwrap();
+        }
+        let output = fab_agent(&["run", "--config", path]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(code) && said.contains(path), "{said}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
+    // Port 1 of this computer: nobody listens there.
+    let mut workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    workshop.with_broker(1);
+    let agent = workshop.start();
+    agent.machine_is("mill", "idle");
+    let job = agent.submit("mill", PLATE);
+    assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
+    agent.job_is(&job, "finished");
+    assert_eq!(agent.act("machines", "mill", "stop").status, 200);
+    agent.machine_is("mill", "alarm");
+    Command::new("kill").args(["-TERM", &agent.process().to_string()]).status().unwrap();
+    assert_eq!(agent.wait(), Some(0), "and the agent ends when it is told to");
+}
