@@ -35,12 +35,15 @@ impl Agent {
     /// # Errors
     /// What could not be started, what was done and what to do. Nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, Notice> {
-        let server = http::bind(&config.http).await?;
+        let mut server = http::bind(&config.http).await?;
         let address = server.address();
         let mut machines = Vec::new();
         for setup in config.machines {
             let name = setup.name.clone();
-            machines.push(shell::spawn(setup).map_err(|error| thread(&name, &error))?);
+            let machine = shell::spawn(setup).map_err(|error| thread(&name, &error))?;
+            // At once: a machine that answers quickly is connected before the store is open.
+            server.hear(&machine);
+            machines.push(machine);
         }
         let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;
         let (stop, stopped) = watch::channel(false);

@@ -167,6 +167,27 @@ fn what_a_file_says_is_shown_as_text_and_never_as_html() {
     assert_eq!(browser.evaluate("return window.broken ?? null"), Value::Null);
 }
 
+/// More tabs than a browser has connections to one address.
+const TABS: usize = 8;
+
+#[test]
+fn forgotten_tabs_leave_a_connection_for_the_stop() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    open(&browser, &agent);
+    is(&browser, "mill", "idle");
+    submit_and_start(&browser, "mill", &in_repository("config/demo/plate.nc"));
+    for _ in 0..TABS {
+        browser.open_in_new_tab(&format!("http://{}/", agent.host));
+        is(&browser, "mill", "running");
+        browser.until(&says("#events", "connected"));
+    }
+    browser.click(&of("mill", ".stop"));
+    is(&browser, "mill", "alarm");
+    assert!(!workshop.report("mill").moving);
+}
+
 #[test]
 fn an_agent_with_a_token_shows_nothing_until_it_is_given() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]).with_token(TOKEN);

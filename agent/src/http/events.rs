@@ -50,13 +50,13 @@ impl Remembered {
 }
 
 impl Ring {
-    /// Remembers what happens to these machines from now on.
-    pub(super) fn of(machines: &[Machine]) -> Self {
+    /// Remembers what happens to machines.
+    pub(super) fn of(heard: Vec<(Machine, broadcast::Receiver<drivers::Event>)>) -> Self {
         let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
         let (send, newest) = watch::channel(1);
         let send = Arc::new(send);
-        for machine in machines {
-            tokio::spawn(listen(machine.clone(), machine.events(), remembered.clone(), send.clone()));
+        for (machine, events) in heard {
+            tokio::spawn(listen(machine, events, remembered.clone(), send.clone()));
         }
         Self { remembered, newest, run: jiff::Timestamp::now().as_millisecond().unsigned_abs() }
     }

@@ -18,9 +18,10 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use drivers::Notice;
+use drivers::machine::Machine;
+use drivers::{Event, Notice};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::config;
 use crate::desk::Desk;
@@ -35,6 +36,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     guard: auth::Guard,
+    heard: Vec<(Machine, broadcast::Receiver<Event>)>,
 }
 
 /// What every route can reach.
@@ -53,7 +55,7 @@ pub async fn bind(settings: &config::Http) -> Result<Server, Notice> {
     let guard = auth::Guard::from(settings)?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| taken(settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| taken(settings.listen, &error))?;
-    Ok(Server { listener, address, guard })
+    Ok(Server { listener, address, guard, heard: Vec::new() })
 }
 
 impl Server {
@@ -62,9 +64,14 @@ impl Server {
         self.address
     }
 
+    /// Keeps what happens to a machine from now on, for those who ask once the server serves.
+    pub fn hear(&mut self, machine: &Machine) {
+        self.heard.push((machine.clone(), machine.events()));
+    }
+
     /// Serves until told to stop.
     pub async fn serve(self, desk: Desk, mut stopped: watch::Receiver<bool>) {
-        let shared = Shared { events: events::Ring::of(desk.machines()), guard: Arc::new(self.guard), desk };
+        let shared = Shared { events: events::Ring::of(self.heard), guard: Arc::new(self.guard), desk };
         let router = router(shared);
         let mut told = stopped.clone();
         let until = async move {

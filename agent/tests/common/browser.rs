@@ -85,6 +85,13 @@ impl Browser {
         self.ask("url", &json!({ "url": url })).unwrap();
     }
 
+    /// Opens another tab and goes there; the others are in the background from then on.
+    pub(crate) fn open_in_new_tab(&self, url: &str) {
+        let tab = self.ask("window/new", &json!({ "type": "tab" })).unwrap();
+        self.ask("window", &json!({ "handle": tab["handle"] })).unwrap();
+        self.open(url);
+    }
+
     /// Gives the page this size in CSS pixels, and light or dark.
     pub(crate) fn looks(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });

@@ -26,11 +26,13 @@ const PATIENCE_MS = 5000;
 
 async function ask(path, options = {}) {
   const headers = { ...(options.headers || {}) };
-  if (token) headers.Authorization = `Bearer ${token}`;
+  const shown = token;
+  if (shown) headers.Authorization = `Bearer ${shown}`;
   const signal = options.body ? undefined : AbortSignal.timeout(PATIENCE_MS);
   const answer = await fetch(api + path, { ...options, headers, signal }).catch(() => { throw new Error("The agent did not answer."); });
   agentNow = Date.parse(answer.headers.get("date")) || Date.now();
-  if (answer.status === 401) askForToken();
+  // An answer to an older token says nothing of the one given since.
+  if (answer.status === 401 && shown === token) askForToken();
   if (answer.ok) return answer.json();
   const problem = await answer.json().catch(() => ({ title: `The agent answered ${answer.status}.` }));
   throw new Error([problem.title, problem.detail, problem.code && `[${problem.code}]`].filter(Boolean).join(" "));
