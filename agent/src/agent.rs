@@ -40,9 +40,8 @@ impl Agent {
         let mut machines = Vec::new();
         for setup in config.machines {
             let name = setup.name.clone();
-            let machine = shell::spawn(setup).map_err(|error| thread(&name, &error))?;
-            // At once: a machine that answers quickly is connected before the store is open.
-            server.hear(&machine);
+            let (machine, events) = shell::spawn_heard(setup).map_err(|error| thread(&name, &error))?;
+            server.hear(machine.clone(), events);
             machines.push(machine);
         }
         let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;

@@ -39,6 +39,15 @@ const REOPEN_LAST: Duration = Duration::from_secs(5);
 /// # Errors
 /// The profile names a dialect that does not exist, or the operating system could not start a thread.
 pub fn spawn(setup: Setup) -> io::Result<Machine> {
+    spawn_heard(setup).map(|(machine, _)| machine)
+}
+
+/// As [`spawn`], with all events from the very first: a machine that answers at once is connected before its caller can
+/// ask for [`Machine::events`].
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Event>)> {
     let dialect = dialect::named(&setup.profile.dialect).ok_or_else(|| {
         let known: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.habits().name).collect();
         io::Error::new(
@@ -47,7 +56,7 @@ pub fn spawn(setup: Setup) -> io::Result<Machine> {
         )
     })?;
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
-    let (events, _) = broadcast::channel(EVENT_RING);
+    let (events, heard) = broadcast::channel(EVENT_RING);
     let (inbox, orders) = mpsc::channel(INBOX_REQUESTS);
     let (emergency, stops) = mpsc::channel(1);
     #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
@@ -71,7 +80,7 @@ pub fn spawn(setup: Setup) -> io::Result<Machine> {
         due: None,
     };
     std::thread::Builder::new().name(name).spawn(move || shell.live())?;
-    Ok(machine)
+    Ok((machine, heard))
 }
 
 /// Bytes that wait to be written.

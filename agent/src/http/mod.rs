@@ -64,9 +64,9 @@ impl Server {
         self.address
     }
 
-    /// Keeps what happens to a machine from now on, for those who ask once the server serves.
-    pub fn hear(&mut self, machine: &Machine) {
-        self.heard.push((machine.clone(), machine.events()));
+    /// Takes the events of a machine, for those who ask once the server serves.
+    pub fn hear(&mut self, machine: Machine, events: broadcast::Receiver<Event>) {
+        self.heard.push((machine, events));
     }
 
     /// Serves until told to stop.
