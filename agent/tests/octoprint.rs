@@ -98,3 +98,32 @@ fn octoprints_virtual_printer_takes_a_real_print() {
     assert!(wanted.len() > 3_000, "several thousand lines");
     assert_eq!(executed, wanted);
 }
+
+/// It refuses every twentieth numbered line once, in the two ways that keep the line for later.
+#[test]
+fn octoprints_virtual_printer_takes_it_although_it_refuses_every_twentieth_line() {
+    let errors: Vec<String> = (20..5_400)
+        .step_by(20)
+        .map(|line| format!("\"{line}:{}\"", if line % 40 == 0 { "resend" } else { "checksum_mismatch" }))
+        .collect();
+    let (report, executed, wanted) = send(&[&format!("simulated_errors=[{}]", errors.join(","))]);
+    assert_eq!(report["outcome"], "finished", "{report}");
+    assert!(report["resends"].as_u64().unwrap() >= 260, "{report}");
+    assert_eq!(executed, wanted);
+}
+
+/// Its `resend_ratio` counts the line it throws away as received and asks for the one behind it: no host can bring
+/// that line back. What any host can do is to come to the end, in order, with nothing twice.
+#[test]
+fn octoprints_virtual_printer_may_throw_lines_away_and_nothing_runs_twice_or_out_of_order() {
+    let (report, executed, wanted) =
+        send(&["resend_ratio=5", "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]"]);
+    assert_eq!(report["outcome"], "finished", "{report}");
+    let resends = report["resends"].as_u64().unwrap();
+    assert!(resends > 100, "{report}");
+    let mut rest = wanted.iter();
+    for line in &executed {
+        assert!(rest.any(|next| next == line), "{line} ran twice or out of order");
+    }
+    assert!(wanted.len() - executed.len() <= resends as usize, "{} of {}", executed.len(), wanted.len());
+}

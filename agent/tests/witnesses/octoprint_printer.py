@@ -87,7 +87,9 @@ def main():
         name, value = argument.split("=", 1)
         overrides[name] = json.loads(value)
     virtual.plugin_manager = Hooks
-    printer = Witness(Settings(overrides), Profiles(), "/nonexistent", read_timeout=0.2)
+    # It holds its lock while a write waits for room, and needs the same lock to ask for a line again: a long wait
+    # there would be a deadlock of its own, so writes give up soon and are tried again.
+    printer = Witness(Settings(overrides), Profiles(), "/nonexistent", read_timeout=0.2, write_timeout=0.02)
     host_end, machine_end = os.openpty()
     tty.setraw(machine_end)
     print(os.ttyname(machine_end), flush=True)

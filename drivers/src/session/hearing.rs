@@ -8,6 +8,7 @@ use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
 use crate::profile::OnError;
 use crate::session::run::Run;
+use crate::session::streaming::RETAKEN_LINES;
 use crate::snapshot::{Cause, JobPhase, Reading, Temperature};
 
 /// Heaters kept. No firmware drives more.
@@ -81,7 +82,10 @@ impl Session {
                 self.sign_of_life();
             }
             Reply::NeedsPerson => {
-                self.sign_of_life();
+                // A job that is being ended does not wait for a person who may never come.
+                if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling && !run.is_safe_end()) {
+                    self.sign_of_life();
+                }
                 if !std::mem::replace(&mut self.needs_person, true) {
                     self.attention("machine.waits_for_person", "The machine waits for a person.");
                 }
@@ -169,6 +173,9 @@ impl Session {
     fn accepted(&mut self, ordinal: u64) {
         let planner_blocks = u64::from(self.planner_blocks());
         let Some(run) = &mut self.run else { return };
+        if ordinal == run.lead && run.highest >= RETAKEN_LINES && run.resync.is_none() {
+            return self.line_counter_lost();
+        }
         run.accepted = run.accepted.max(ordinal);
         run.highest = run.highest.max(ordinal);
         run.alone_until = None;

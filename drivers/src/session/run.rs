@@ -145,7 +145,8 @@ impl Run {
         if !self.is_safe_end() {
             let all = self.commands.unwrap_or(u64::MAX);
             progress.sent = self.sent.saturating_sub(self.lead).min(all);
-            progress.accepted = self.accepted.saturating_sub(self.lead).min(all);
+            // A damaged request to say an old line again takes back nothing that was executed.
+            progress.accepted = self.accepted.saturating_sub(self.lead).min(all).max(progress.executed);
             progress.commands = self.commands.unwrap_or(0);
             progress.phase = match self.stage {
                 Stage::Held | Stage::Holding => JobPhase::Held,

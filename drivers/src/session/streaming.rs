@@ -30,11 +30,18 @@ const REWINDS_MAX: u32 = 15;
 /// Questions into silence before the job is held.
 const PROBES_MAX: u32 = 3;
 
+/// How far ahead of every line said the number of a question lies: further than any line that could be in flight.
+const PROBE_AHEAD: u64 = 1000;
+
 /// Idle reports with answers still due that show that an answer was lost.
 const IDLE_REPORTS_LOST: u32 = 5;
 
 /// A request for the first line while at least this many were accepted is a machine that restarted, not noise.
 const RESTART_LINES: u64 = 64;
+
+/// A machine that takes the first line again after this many answers waits for it: it has restarted. Fewer can be
+/// answers to lines it refused, whose refusal was lost.
+pub(super) const RETAKEN_LINES: u64 = 4;
 
 impl Session {
     /// Takes the next line of the program.
@@ -350,7 +357,7 @@ impl Session {
         }
     }
 
-    fn line_counter_lost(&mut self) {
+    pub(super) fn line_counter_lost(&mut self) {
         let line = self.run.as_ref().map_or(0, |run| run.progress.executed_line);
         let notice = Notice::new(
             "machine.restarted",
@@ -397,7 +404,12 @@ impl Session {
                 return self.held_in_silence();
             }
         }
-        match run.stage {
+        let ending = run.stage == Stage::Cancelling || run.is_safe_end();
+        if ending && self.needs_person {
+            // The word that ends the machine's wait was lost, or the wait began after it.
+            return self.calm(Calm::StopWaiting);
+        }
+        match self.run.as_ref().map_or(Stage::Streaming, |run| run.stage) {
             Stage::Counter => {
                 self.window.clear();
                 self.asides.retain(|(aside, _)| *aside != Aside::CounterReset);
@@ -419,10 +431,10 @@ impl Session {
 
     /// Says a line whose number cannot be the next one: the machine answers with the number it waits for. The
     /// window keeps room for it. Numbers just below the last one are ignored in silence by late Marlin 2.x
-    /// (`queue.cpp`), so it is far away.
+    /// (`queue.cpp`), and a machine that restarted unheard would take number 1 and lead back to the first lines of
+    /// the program: so it lies far ahead.
     fn probe(&mut self) {
-        let next = self.run.as_ref().map_or(0, |run| run.sent);
-        let number = if next > 10 { 1 } else { 99 };
+        let number = self.run.as_ref().map_or(0, |run| run.sent) + PROBE_AHEAD;
         self.spelled.clear();
         if let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) {
             self.dialect.spell(cleared, Some(number), &mut self.spelled);

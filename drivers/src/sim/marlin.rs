@@ -161,7 +161,7 @@ impl Simulated for Marlin {
             return None;
         }
         let heating = self.heaters.iter().any(|heater| heater.target_c > 0.0 && heater.actual_c < heater.target_c);
-        let waits = !self.queue.is_empty();
+        let waits = !self.queue.is_empty() && self.waiting != Waiting::Nothing;
         [
             self.motion.wakes_at(),
             match self.waiting {

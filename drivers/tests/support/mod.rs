@@ -1,5 +1,5 @@
 //! A session and a simulated machine at the two ends of a line, in virtual time.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs, none of which uses all")]
+#![allow(clippy::print_stdout, dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs, none of which uses all")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use drivers::{Event, EventKind, Moment, Request, Session, State, dialect};
 
 /// Virtual time after which a run that has not ended counts as a deadlock.
 pub const PATIENCE: Duration = Duration::from_secs(40 * 3600);
+
+/// Steps after which a run that has not ended counts as a livelock. A move whose feed was damaged takes hours of reports.
+pub const STEPS_MAX: u32 = 20_000_000;
 
 /// Both ends of a line.
 pub struct Pair {
@@ -85,6 +88,7 @@ impl Pair {
         self.now = self.now.max(next);
         self.buffer.clear();
         self.to_machine.receive(self.now, &mut self.buffer);
+        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() { println!("{:?} > {}", self.now, self.buffer.escape_ascii()); }
         if self.buffer.is_empty() {
             self.machine.advance(self.now);
         } else {
@@ -92,6 +96,7 @@ impl Pair {
         }
         self.buffer.clear();
         self.to_host.receive(self.now, &mut self.buffer);
+        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() { println!("{:?} < {}", self.now, self.buffer.escape_ascii()); }
         if self.connected && !self.buffer.is_empty() {
             self.session.handle(self.now, Input::Bytes(&self.buffer));
         }
@@ -134,7 +139,10 @@ impl Pair {
 
     pub fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
         let until = self.now + PATIENCE;
+        let mut steps = 0_u32;
         while !done(self) {
+            steps += 1;
+            assert!(steps < STEPS_MAX, "no end in sight at {:?}: {:#?}", self.now, self.session.snapshot());
             assert!(self.step(), "nothing will ever happen again: {:?}", self.session.state());
             assert!(self.now < until, "no end in sight: {:#?}", self.session.snapshot());
         }
