@@ -1,5 +1,11 @@
 //! A session and a simulated machine at the two ends of a line, in virtual time.
-#![allow(clippy::print_stdout, dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs, none of which uses all")]
+#![allow(
+    clippy::print_stdout,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by several test programs, none of which uses all"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +94,9 @@ impl Pair {
         self.now = self.now.max(next);
         self.buffer.clear();
         self.to_machine.receive(self.now, &mut self.buffer);
-        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() { println!("{:?} > {}", self.now, self.buffer.escape_ascii()); }
+        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() {
+            println!("{:?} > {}", self.now, self.buffer.escape_ascii());
+        }
         if self.buffer.is_empty() {
             self.machine.advance(self.now);
         } else {
@@ -96,7 +104,9 @@ impl Pair {
         }
         self.buffer.clear();
         self.to_host.receive(self.now, &mut self.buffer);
-        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() { println!("{:?} < {}", self.now, self.buffer.escape_ascii()); }
+        if std::env::var_os("WIRE").is_some() && !self.buffer.is_empty() {
+            println!("{:?} < {}", self.now, self.buffer.escape_ascii());
+        }
         if self.connected && !self.buffer.is_empty() {
             self.session.handle(self.now, Input::Bytes(&self.buffer));
         }
