@@ -90,6 +90,24 @@ fn a_held_job_stands_still_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_report_of_the_hold_that_was_still_on_its_way_is_no_new_pause() {
+    let slow = LineSpeed { baud: 115_200, latency: Duration::from_millis(30) };
+    for offset in (0..200).step_by(5) {
+        let mut pair = Pair::new("grbl", &setup(), slow, Faults::default(), 1);
+        pair.connect();
+        pair.start((0..400).map(|step| format!("G1 X{} F3000", if step % 2 == 0 { 20 } else { 0 })).collect());
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        pair.run_for(Duration::from_millis(offset));
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.run_for(Duration::from_secs(2));
+        assert!(pair.notices().is_empty(), "resumed {offset} ms after the hold: {:?}", pair.notices());
+        assert_eq!(pair.session.state(), State::Running);
+    }
+}
+
+#[test]
 fn a_cancelled_job_is_made_safe_before_it_is_over() {
     for dialect in DIALECTS {
         let mut pair = connected(dialect, &setup());

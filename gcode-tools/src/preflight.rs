@@ -8,6 +8,7 @@ use crate::arc::Tolerance;
 use crate::follow::{self, Extent};
 use crate::interpret::{Event, Family, Move, State, Watch};
 use crate::metadata::Slicer;
+use crate::modal::Spindle;
 use crate::profile::{Kind, Profile};
 use crate::read::LineEnd;
 use crate::sniff::ReadError;
@@ -219,7 +220,9 @@ impl<'p> Preflight<'p> {
         let unended = extent.end == LineEnd::None;
         let hot = self.heat.is_on();
         let half = self.slicer.in_thumbnail() && unended;
-        if unended && (half || (hot && self.slicer.name.is_some())) {
+        // A program that ends with M2 or M30 turned the spindle off there; one cut short did not get so far.
+        let turning = self.family == Family::Cnc && !self.ended && state.modal.spindle != Spindle::Off;
+        if unended && (half || turning || (hot && self.slicer.name.is_some())) {
             self.findings.add(
                 0,
                 Severity::Error,

@@ -15,6 +15,9 @@ use crate::snapshot::{Cause, JobPhase};
 /// Longest jog in one request, in millimetres: a person watches, and a lost "stop" costs at most this.
 const JOG_MAX_MM: f64 = 100.0;
 
+/// How long a report made before the machine heard "go on" may still arrive: two report periods and a slow adapter.
+const HOLD_STALE: Duration = Duration::from_millis(500);
+
 /// How long a hold may take before a cancel drops what is queued anyway. Slowing down takes well under a second.
 const HOLD_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -151,6 +154,7 @@ impl Session {
             Spelling::Realtime(bytes) => self.say_urgently(&bytes, false),
             Spelling::Lines(_) | Spelling::None => {}
         }
+        self.hold_stale_until = Some(self.now + HOLD_STALE);
         self.condition = None;
     }
 

@@ -263,6 +263,10 @@ impl Session {
 
     fn hear_status(&mut self, status: &Status) {
         self.note_status(status);
+        if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {
+            // Said before the machine heard that it may go on.
+            return self.sign_of_life();
+        }
         let before = std::mem::replace(&mut self.condition, status.condition);
         if let Some(free) = status.planner_free {
             self.planner_evidence(free);

@@ -133,6 +133,8 @@ pub struct Session {
     condition: Option<Condition>,
     /// Work offset, which Grbl reports only now and then.
     work_offset: [f64; 3],
+    /// Until when a report of a hold may have been on its way before the machine heard that it may go on.
+    hold_stale_until: Option<Moment>,
     /// A person is needed at the machine (M0, M600, door), as the machine says.
     needs_person: bool,
     /// Bytes of a line from the machine that is not complete yet.
@@ -164,6 +166,7 @@ impl Session {
             pending_ending: None,
             condition: None,
             work_offset: [0.0; 3],
+            hold_stale_until: None,
             needs_person: false,
             partial: Vec::new(),
             partial_overlong: false,

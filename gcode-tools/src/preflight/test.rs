@@ -59,6 +59,7 @@ fn a_known_work_offset_is_used_and_an_unknown_one_is_said() {
 fn heat_is_checked_before_filament_moves() {
     has("generic-printer", "G28\nG1 X5 E1 F300\nM109 S200\nM104 S0\n", 2, "heat.cold_extrusion");
     has("generic-printer", "M104 S400\n", 1, "heat.too_hot");
+    has("generic-grbl-mill", "G21 G90\nM3 S1000\nG1 X1 F60\nG1 X2.0", 0, "file.truncated");
     has("generic-printer", &format!("{START}G1 X1 E1 F60\n"), 0, "heat.left_on");
     let never_heated = check(&b"G28\nM83\nG1 X5 E1 F300\n"[..], &profile("generic-printer"));
     assert!(never_heated.passes(), "a program that leaves heating to others is warned of: {never_heated:?}");
