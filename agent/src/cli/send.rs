@@ -235,13 +235,26 @@ async fn connect(machine: &Machine) -> Result<(), Failure> {
     }
 }
 
+/// How often, and how far apart, a port that is still held is tried again: five seconds in all.
+const RELEASE_TRIES: u32 = 50;
+const RELEASE_WAIT: Duration = Duration::from_millis(100);
+
 /// A machine that does not answer in the words it was to know may answer in others: then that is what is wrong.
 async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Failure {
     let Failure::Failed(notice) = failure else { return failure };
     if notice.code != "machine.silent" {
         return Failure::Failed(notice);
     }
-    match probe(port, &[baud]).await {
+    // The machine's own thread may still be letting go of the port.
+    let mut asked = probe(port, &[baud]).await;
+    for _ in 0..RELEASE_TRIES {
+        if asked.as_ref().map_or_else(|refused| refused.code == "machine.unknown", |_| true) {
+            break;
+        }
+        tokio::time::sleep(RELEASE_WAIT).await;
+        asked = probe(port, &[baud]).await;
+    }
+    match asked {
         Ok(found) if found.dialect != dialect => Failure::Failed(Notice::new(
             "machine.wrong",
             format!("The machine on {port} speaks {}, not {dialect}.", found.dialect),
