@@ -9,6 +9,7 @@ pub mod event;
 pub mod flow;
 pub mod history;
 pub mod interlock;
+pub mod modbus;
 pub mod moment;
 pub mod notice;
 pub mod request;

@@ -6,6 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod modbus;
+
+pub use modbus::Modbus;
+
 /// Largest profile file that is read, in bytes. A profile is a page of text; anything larger is a mistake.
 pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
 
@@ -50,6 +54,8 @@ pub struct Profile {
     /// What the shop can make on it: what capability tells the network.
     #[serde(default)]
     pub work: Work,
+    /// How its registers are reached and what they hold, on machines that are spoken to over Modbus.
+    pub modbus: Option<Modbus>,
 }
 
 /// What kind of work a machine does.
@@ -323,6 +329,9 @@ impl Profile {
             (Kind::Mill, _, None, _) => problems.push("a mill needs a [spindle] section".to_owned()),
             (Kind::Laser, _, _, None) => problems.push("a laser needs a [laser] section".to_owned()),
             _ => {}
+        }
+        if let Some(modbus) = &self.modbus {
+            problems.extend(modbus.problems().into_iter().map(|problem| format!("modbus: {problem}")));
         }
         problems
     }

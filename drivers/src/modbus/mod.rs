@@ -1,0 +1,13 @@
+//! Modbus: registers as data, what is asked of them, and the mailbox in which programs travel.
+//!
+//! What is pure here (values, the plan of reads, the mailbox) opens nothing and reads no clock. The bus, which asks
+//! the questions, is part of the `io` feature.
+
+pub mod plan;
+pub mod question;
+pub mod value;
+
+pub use gcode_tools::profile::modbus::{Access, Form, Meaning, Modbus, Order, Parity, Point, Table};
+pub use plan::{Read, plan};
+pub use question::{Question, Trouble};
+pub use value::Value;

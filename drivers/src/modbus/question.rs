@@ -1,0 +1,129 @@
+//! What is asked of a device, and what can come of it instead of an answer.
+
+use super::Table;
+
+/// Registers in one write (Modbus Application Protocol 1.1b3, 6.12).
+pub const WRITE_REGISTERS_MAX: usize = 123;
+
+/// Registers written by one read-and-write (Modbus Application Protocol 1.1b3, 6.17).
+pub const READ_WRITE_REGISTERS_MAX: usize = 121;
+
+/// One question to a device. Bits travel as words of 0 and 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Reads entries of a table (functions 1 to 4).
+    Read {
+        /// The table.
+        table: Table,
+        /// First entry.
+        address: u16,
+        /// Entries.
+        count: u16,
+    },
+    /// Writes one coil (function 5).
+    WriteCoil {
+        /// Which.
+        address: u16,
+        /// On or off.
+        on: bool,
+    },
+    /// Writes one holding register (function 6): all that some small drives understand.
+    WriteOne {
+        /// Which.
+        address: u16,
+        /// What.
+        word: u16,
+    },
+    /// Writes holding registers (function 16).
+    Write {
+        /// First register.
+        address: u16,
+        /// What.
+        words: Vec<u16>,
+    },
+    /// Writes holding registers, then reads others (function 23).
+    ReadWrite {
+        /// First register to read.
+        read: u16,
+        /// Registers to read.
+        count: u16,
+        /// First register to write.
+        address: u16,
+        /// What.
+        words: Vec<u16>,
+    },
+}
+
+impl Question {
+    /// Entries that the answer must bring.
+    pub fn wanted(&self) -> usize {
+        match self {
+            Self::Read { count, .. } | Self::ReadWrite { count, .. } => usize::from(*count),
+            Self::WriteCoil { .. } | Self::WriteOne { .. } | Self::Write { .. } => 0,
+        }
+    }
+
+    /// Whether it changes anything in the device.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Read { .. })
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Nothing came in time.
+    #[error("no answer in time")]
+    Overdue,
+    /// Something came that is no answer: a wrong CRC, half a frame, too few registers, another unit or function.
+    #[error("a damaged answer: {0}")]
+    Damaged(String),
+    /// The device refused, by its exception code.
+    #[error("{}", exception(*.0))]
+    Exception(u8),
+    /// There is no way to the device.
+    #[error("no connection: {0}")]
+    Lost(String),
+}
+
+impl Trouble {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Overdue => "modbus.overdue",
+            Self::Damaged(_) => "modbus.damaged",
+            Self::Exception(1) => "modbus.illegal_function",
+            Self::Exception(2) => "modbus.illegal_address",
+            Self::Exception(3) => "modbus.illegal_value",
+            Self::Exception(4) => "modbus.device_failure",
+            Self::Exception(5) => "modbus.acknowledge",
+            Self::Exception(6) => "modbus.device_busy",
+            Self::Exception(8) => "modbus.memory_parity",
+            Self::Exception(10) => "modbus.gateway_unavailable",
+            Self::Exception(11) => "modbus.gateway_silent",
+            Self::Exception(_) => "modbus.exception",
+            Self::Lost(_) => "modbus.no_connection",
+        }
+    }
+
+    /// Whether asking again may help: a device that refuses would refuse again.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Exception(1..=4 | 8))
+    }
+}
+
+/// An exception's name (Modbus Application Protocol 1.1b3, 7).
+fn exception(code: u8) -> String {
+    match code {
+        1 => "illegal function: the device does not know this kind of question".into(),
+        2 => "illegal data address: the device has no such register, or not so many in a row".into(),
+        3 => "illegal data value: the device does not take this value or count".into(),
+        4 => "server device failure: the device could not do it".into(),
+        5 => "acknowledge: the device needs longer for it".into(),
+        6 => "server device busy".into(),
+        8 => "memory parity error in the device".into(),
+        10 => "gateway path unavailable: the gateway is set up wrongly or overloaded".into(),
+        11 => "gateway target device failed to respond: the gateway is there, the device behind it is silent".into(),
+        code => format!("exception {code}"),
+    }
+}
