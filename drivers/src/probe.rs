@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::dialect;
 use crate::link::{self, Address};
+use crate::modbus::address;
 use crate::notice::Notice;
 
 /// Baud rates tried, the usual ones first.
@@ -37,7 +38,7 @@ pub struct Found {
 /// The port cannot be opened, or nobody known answers (`machine.unknown`).
 pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
     for baud in bauds {
-        let opened = link::open(&Address { port: port.to_owned(), baud: *baud }).await?;
+        let opened = link::open(&Address { port: port.to_owned(), baud: *baud, modbus: None }).await?;
         let mut wire = opened.wire;
         let rounds: &[Duration] =
             if opened.may_reset { &[BOOT, ANSWER, ANSWER] } else { &[Duration::ZERO, ANSWER, ANSWER] };
@@ -48,7 +49,8 @@ pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
             }
             // A line end first ends whatever was half-written. Each question is unknown to the other dialects, which
             // say so and do nothing.
-            for dialect in dialect::ALL {
+            let registers = address::is_modbus(port);
+            for dialect in dialect::ALL.iter().filter(|dialect| dialect.habits().registers == registers) {
                 let question = format!("\n{}\n", dialect.habits().identify);
                 if wire.write_all(question.as_bytes()).await.is_err() {
                     return Err(link::lost(port, None));

@@ -65,7 +65,11 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let name = setup.name.clone();
     let shell = Shell {
         session: Session::new(dialect, Arc::clone(&setup.profile), Moment::ZERO),
-        address: Address { port: setup.port.clone(), baud: setup.baud.unwrap_or(setup.profile.serial.baud) },
+        address: Address {
+            port: setup.port.clone(),
+            baud: setup.baud.unwrap_or(setup.profile.serial.baud),
+            modbus: setup.profile.modbus.clone(),
+        },
         setup,
         started,
         snapshots,

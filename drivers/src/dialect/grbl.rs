@@ -33,6 +33,7 @@ static HABITS: Habits = Habits {
     name: "grbl",
     numbered: false,
     counter: None,
+    registers: false,
     // RX_BUFFER_SIZE is 128 (`serial.h`); the ring is allocated one byte larger (RX_RING_BUFFER), so 128 fit.
     // One is left free, as the interface document advises.
     window: Limits { lines: 64, bytes: 127 },
@@ -161,7 +162,7 @@ fn read_bracket(line: &[u8]) -> Reply {
 }
 
 /// `Run|MPos:1.250,0.000,0.000|FS:600,0|Bf:13,98|WCO:…|Ov:…|Pn:…|Ln:…`.
-fn read_status(report: &[u8]) -> Option<Status> {
+pub(super) fn read_status(report: &[u8]) -> Option<Status> {
     let text = std::str::from_utf8(report).ok()?;
     let mut fields = text.split('|');
     let mut status = Status { condition: Some(condition(fields.next()?)?), ..Status::default() };
@@ -224,7 +225,7 @@ fn decimal(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
-fn integer(text: &[u8]) -> Option<u32> {
+pub(super) fn integer(text: &[u8]) -> Option<u32> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 

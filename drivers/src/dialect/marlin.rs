@@ -34,6 +34,7 @@ static HABITS: Habits = Habits {
     name: "marlin",
     numbered: true,
     counter: Some(Counter { reset: "M110 N0", proof: "M105" }),
+    registers: false,
     // RX_BUFFER_SIZE is 128 on AVR unless configured (`HAL/AVR/MarlinSerial.h`), of which one byte tells full
     // from empty; BUFSIZE is 4 commands (`Configuration_adv.h`). Nine bytes are kept free for one question when
     // answers are overdue (see the session's `probe`).

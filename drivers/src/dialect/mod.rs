@@ -11,10 +11,11 @@ use crate::snapshot::Identity;
 
 mod grbl;
 mod grbl_codes;
+mod mailbox;
 mod marlin;
 
 /// Every dialect. A new one is a file and a line here.
-pub static ALL: &[&dyn Dialect] = &[&marlin::Marlin, &grbl::Grbl];
+pub static ALL: &[&dyn Dialect] = &[&marlin::Marlin, &grbl::Grbl, &mailbox::Mailbox];
 
 /// The dialect of that name.
 pub fn named(name: &str) -> Option<&'static dyn Dialect> {
@@ -104,6 +105,7 @@ pub struct Counter {
 
 /// How a firmware converses: data, so that the session needs no firmware's name.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, not a state")]
 pub struct Habits {
     /// Name in configurations and on the command line.
     pub name: &'static str,
@@ -111,6 +113,8 @@ pub struct Habits {
     pub numbered: bool,
     /// How the machine's line counter is set before a job, where lines are numbered.
     pub counter: Option<Counter>,
+    /// Whether its lines travel in Modbus registers and not as text on a line of their own.
+    pub registers: bool,
     /// How much may be in flight when neither profile nor machine says otherwise.
     pub window: Limits,
     /// Longest command the machine takes, without line end.

@@ -1,5 +1,6 @@
 //! Links: how bytes reach a machine. Each kind is a file and a line in the table.
 
+mod modbus;
 mod serial;
 mod tcp;
 
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::notice::Notice;
 
 /// Every kind of link, the most particular first. A new one is a file and a line here.
-static ALL: &[&dyn Link] = &[&tcp::Tcp, &serial::Serial];
+static ALL: &[&dyn Link] = &[&modbus::Mailbox, &tcp::Tcp, &serial::Serial];
 
 /// An open link: bytes in both directions. Reading zero bytes means that the other end is gone.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -34,6 +35,8 @@ pub struct Address {
     pub port: String,
     /// Bits per second, where that means something.
     pub baud: u32,
+    /// How registers are reached, where the profile says so.
+    pub modbus: Option<crate::modbus::Modbus>,
 }
 
 /// A future of a link. Boxed, because links are chosen at run time.
@@ -63,7 +66,7 @@ pub async fn open(address: &Address) -> Result<Opened, Notice> {
         "link.unknown",
         format!("`{}` is no kind of port the agent knows.", address.port),
         "Nothing was opened.",
-        "Give a device path such as /dev/serial/by-path/…, or tcp://host:port.",
+        "Give a device path such as /dev/serial/by-path/…, tcp://host:port, modbus-tcp://host:port or modbus-rtu:/dev/….",
     ))
 }
 

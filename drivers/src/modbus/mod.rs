@@ -3,6 +3,10 @@
 //! What is pure here (values, the plan of reads, the mailbox) opens nothing and reads no clock. The bus, which asks
 //! the questions, is part of the `io` feature.
 
+pub mod address;
+#[cfg(feature = "io")]
+pub mod bus;
+pub mod mailbox;
 pub mod plan;
 pub mod question;
 pub mod value;

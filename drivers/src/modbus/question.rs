@@ -8,6 +8,9 @@ pub const WRITE_REGISTERS_MAX: usize = 123;
 /// Registers written by one read-and-write (Modbus Application Protocol 1.1b3, 6.17).
 pub const READ_WRITE_REGISTERS_MAX: usize = 121;
 
+/// What a gateway answers for a device behind it that is silent: the gateway is there, the device is not.
+pub const GATEWAY_SILENT: u8 = 11;
+
 /// One question to a device. Bits travel as words of 0 and 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {

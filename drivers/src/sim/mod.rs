@@ -7,6 +7,7 @@ mod fault;
 mod grbl;
 mod grbl_parser;
 mod marlin;
+pub mod modbus;
 mod motion;
 #[cfg(feature = "io")]
 pub mod port;
@@ -21,7 +22,12 @@ pub use fault::{Faults, Random};
 pub use wire::{Line, LineSpeed};
 
 /// Every kind of simulated machine. A new one is a file and a line here.
-static ALL: &[(&str, Build)] = &[("marlin", marlin::build), ("grbl", grbl::build)];
+static ALL: &[(&str, Build)] = &[
+    ("marlin", marlin::build),
+    ("grbl", grbl::build),
+    ("modbus-tcp", modbus::build_tcp),
+    ("modbus-rtu", modbus::build_rtu),
+];
 
 type Build = fn(&Setup) -> Box<dyn Simulated>;
 
@@ -56,6 +62,8 @@ pub struct Setup {
     pub refuse_line: Option<u64>,
     /// Lines (Marlin) in a thousand that it asks for again for no reason.
     pub resend_permille: u32,
+    /// What becomes of a Modbus machine's answers.
+    pub answers: modbus::AnswerFaults,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -75,6 +83,7 @@ impl Default for Setup {
             silent_after: None,
             refuse_line: None,
             resend_permille: 0,
+            answers: modbus::AnswerFaults::default(),
             seed: 1,
         }
     }

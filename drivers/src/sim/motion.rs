@@ -65,6 +65,11 @@ impl Motion {
         self.blocks.len() < self.capacity
     }
 
+    /// Blocks that are not over.
+    pub(super) fn used(&self) -> usize {
+        self.blocks.len()
+    }
+
     pub(super) fn free(&self) -> usize {
         self.capacity - self.blocks.len()
     }

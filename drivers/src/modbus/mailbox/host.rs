@@ -1,0 +1,434 @@
+//! The agent's side of the mailbox as a value: lines and answers go in, questions and replies come out.
+//!
+//! Towards the session it is a machine that speaks in lines (see `dialect::mailbox`); towards the bus it is a list of
+//! questions. Everything it writes can be written twice: a slot holds the line of one sequence number and no other, and
+//! a command has a number. So a lost, doubled or late answer costs time and nothing else. What it reads never goes
+//! back: an answer whose counters lie behind those of an earlier one is a late one and is not believed.
+//!
+//! ```text
+//!  Identify ──magic──► Opening ──session echoed──► Open ──► (session gone three times: the machine restarted) Identify
+//!                         ▲                          │
+//!                         └── drop, clear ───────────┘
+//! ```
+
+mod hearing;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::question::{READ_WRITE_REGISTERS_MAX, WRITE_REGISTERS_MAX};
+use super::super::{Question, Table, Trouble};
+use super::{Command, HOST_BLOCK, MACHINE_WORDS, SLOT_FRAME, SLOTS, host_block, machine, slot_head};
+use crate::Moment;
+
+/// Longest time between two beats.
+const BEAT_EVERY_MAX: Duration = Duration::from_millis(500);
+
+/// Between two looks at a machine that has everything it can take: at first, and, doubled each time that nothing has
+/// changed, at last.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
+const LOOK_LAST: Duration = Duration::from_millis(40);
+
+/// Lines written and not taken for this long are written again: a late copy of an older write may have covered them.
+const REWRITE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a refused line stands before the machine is told that it was seen: the session decides meanwhile whether
+/// the lines behind it may run.
+const REFUSAL_STANDS: Duration = Duration::from_millis(25);
+
+/// Answers with a foreign session in a row that show a restart. Fewer can be answers from before this session.
+const FOREIGN_MAX: u32 = 3;
+
+/// Lines that may wait here. The session's window is smaller; more is a session gone wild.
+const LINES_MAX: usize = 1024;
+
+/// Longest line taken from the session.
+const LINE_BYTES_MAX: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Identify,
+    Opening,
+    Open,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    slots: u64,
+    text_words: u16,
+    watchdog: Duration,
+    read_write: bool,
+}
+
+/// What the machine said last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Status {
+    beat: u16,
+    command_done: u16,
+    state: u16,
+    alarm: u16,
+    position_um: [i32; 3],
+    feed: u32,
+    spindle: u32,
+}
+
+/// Something the machine is asked, and what the session is told when it has done it.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    command: Command,
+    reply: &'static str,
+}
+
+/// The agent's side of a mailbox.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that is due, and any of them can be")]
+pub struct Host {
+    base: u16,
+    may_read_write: bool,
+    stage: Stage,
+    layout: Option<Layout>,
+    session: u16,
+    beat: u16,
+    beat_at: Moment,
+    /// Lines not taken yet; the first is line `taken + 1`.
+    lines: VecDeque<Vec<u8>>,
+    taken: u64,
+    executed: u64,
+    /// The last line that is in its slot for certain, and the last that may be.
+    written: u64,
+    offered: u64,
+    progress_at: Moment,
+    look_at: Moment,
+    look_wait: Duration,
+    writes_since_look: u64,
+    orders: VecDeque<Order>,
+    command: u16,
+    command_number: u16,
+    ordered: bool,
+    error_seen: u16,
+    refused: Option<(u16, Moment)>,
+    block_due: bool,
+    foreign: u32,
+    identify_asked: bool,
+    status_asked: bool,
+    /// The session waits to hear that what was queued is dropped.
+    banner_due: bool,
+    alarmed: bool,
+    status: Status,
+    partial: Vec<u8>,
+    said: Vec<u8>,
+    answered_at: Moment,
+}
+
+impl Host {
+    /// The host of a mailbox that nothing is known of yet, at a base address.
+    pub fn new(base: u16, may_read_write: bool, now: Moment) -> Self {
+        Self {
+            base,
+            may_read_write,
+            stage: Stage::Identify,
+            layout: None,
+            session: 0,
+            beat: 0,
+            beat_at: now,
+            lines: VecDeque::new(),
+            taken: 0,
+            executed: 0,
+            written: 0,
+            offered: 0,
+            progress_at: now,
+            look_at: now,
+            look_wait: LOOK_FIRST,
+            writes_since_look: 0,
+            orders: VecDeque::new(),
+            command: 0,
+            command_number: 0,
+            ordered: false,
+            error_seen: 0,
+            refused: None,
+            block_due: false,
+            foreign: 0,
+            identify_asked: false,
+            status_asked: false,
+            banner_due: false,
+            alarmed: false,
+            status: Status::default(),
+            partial: Vec::new(),
+            said: Vec::new(),
+            answered_at: now,
+        }
+    }
+
+    /// Takes bytes from the session: lines, and the bytes that skip them.
+    pub fn hear(&mut self, now: Moment, bytes: &[u8]) {
+        for byte in bytes {
+            match *byte {
+                0x05 => self.status_asked = true,
+                0x13 => self.order(Command::Hold, ""),
+                0x11 => self.order(Command::Resume, ""),
+                0x03 => self.stop(),
+                0x18 => {
+                    self.banner_due = true;
+                    self.reopen(now);
+                }
+                b'\n' => {
+                    let line = std::mem::take(&mut self.partial);
+                    self.hear_line(now, line);
+                }
+                byte if byte >= 0x20 && self.partial.len() < LINE_BYTES_MAX => self.partial.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn hear_line(&mut self, now: Moment, line: Vec<u8>) {
+        let chars_max = self.layout.map_or(0, |layout| usize::from(layout.text_words) * 2);
+        match line.as_slice() {
+            b"" => {}
+            b"$I" => self.identify_asked = true,
+            b"$X" => {
+                self.reopen(now);
+                self.order(Command::Clear, "ok\n");
+            }
+            b"$H" => self.order(Command::Home, "ok\n"),
+            _ if self.stage == Stage::Identify || self.alarmed || self.lines.len() >= LINES_MAX => {
+                self.say("error:100\n");
+            }
+            _ if line.len() > chars_max => self.say("error:101\n"),
+            _ => {
+                if self.lines.is_empty() {
+                    self.progress_at = now;
+                }
+                self.lines.push_back(line);
+            }
+        }
+        if self.identify_asked && self.stage == Stage::Open {
+            self.introduce();
+        }
+    }
+
+    /// What is to be asked now, if anything.
+    pub fn question(&mut self, now: Moment) -> Option<Question> {
+        match self.stage {
+            Stage::Identify if now < self.look_at => return None,
+            Stage::Identify => return Some(self.read(0, MACHINE_WORDS)),
+            Stage::Opening if self.block_due => return Some(self.host_block(now)),
+            Stage::Opening => {
+                // The machine takes its time to stop; it is looked at until it has.
+                if now < self.look_at {
+                    return None;
+                }
+                self.block_due = true;
+                return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
+            }
+            Stage::Open => {}
+        }
+        self.note_refusal_seen(now);
+        if !self.ordered {
+            if let Some(order) = self.orders.front() {
+                self.command = order.command as u16;
+                self.command_number = self.command_number.wrapping_add(1);
+                self.ordered = true;
+                self.block_due = true;
+            }
+        }
+        if self.block_due || now >= self.beat_at {
+            return Some(self.host_block(now));
+        }
+        if self.unwritten() == 0 && self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
+            self.written = self.taken;
+            self.progress_at = now;
+        }
+        let half = self.layout.map_or(1, |layout| layout.slots / 2).max(1);
+        let urgent = self.status_asked || self.ordered || self.writes_since_look >= half;
+        if !urgent {
+            if let Some(write) = self.write_lines() {
+                return Some(write);
+            }
+        }
+        let outstanding = self.written > self.taken;
+        if self.status_asked || self.writes_since_look > 0 || ((outstanding || self.ordered) && now >= self.look_at) {
+            return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
+        }
+        if urgent { self.write_lines() } else { None }
+    }
+
+    /// When [`Host::question`] may have something to ask although nothing happens.
+    pub fn wakes_at(&self) -> Moment {
+        let refused = self.refused.map(|(_, at)| at);
+        let rewrite = (self.written > self.taken).then(|| self.progress_at + REWRITE_AFTER);
+        let looks = self.stage != Stage::Open || self.ordered || self.written > self.taken;
+        let look = looks.then_some(self.look_at);
+        [Some(self.beat_at), refused, rewrite, look].into_iter().flatten().min().unwrap_or(self.beat_at)
+    }
+
+    /// When the machine last answered.
+    pub fn answered_at(&self) -> Moment {
+        self.answered_at
+    }
+
+    /// Takes the answer to a question of [`Host::question`].
+    ///
+    /// # Errors
+    /// There is no mailbox: a sentence says what is there instead.
+    pub fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String> {
+        self.answered_at = now;
+        match question {
+            Question::Read { count: MACHINE_WORDS, .. } => return self.identified(now, words),
+            Question::Read { .. } => self.hear_status(now, words),
+            Question::Write { address, words: written } => self.wrote(*address, written.len()),
+            Question::ReadWrite { address, words: written, .. } => {
+                self.wrote(*address, written.len());
+                self.hear_status(now, words);
+            }
+            Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Takes that a question had no answer. Whether it was carried out is not known; it is repeated as it was.
+    pub fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
+        if matches!(question, Question::ReadWrite { .. }) && matches!(trouble, Trouble::Exception(1..=3)) {
+            // It cannot do what it said it could.
+            if let Some(layout) = &mut self.layout {
+                layout.read_write = false;
+            }
+        }
+        match question {
+            Question::Write { address, .. } | Question::ReadWrite { address, .. }
+                if *address == self.base + HOST_BLOCK =>
+            {
+                self.block_due = true;
+            }
+            _ => {}
+        }
+        if self.stage != Stage::Open {
+            self.look_at = now + LOOK_LAST;
+        }
+    }
+
+    /// Moves what the session is told to the end of `out`.
+    pub fn take_said(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.said);
+    }
+
+    fn say(&mut self, text: &str) {
+        self.said.extend_from_slice(text.as_bytes());
+    }
+
+    fn order(&mut self, command: Command, reply: &'static str) {
+        self.look_wait = LOOK_FIRST;
+        self.orders.push_back(Order { command, reply });
+    }
+
+    /// Before every order and line that waits.
+    fn stop(&mut self) {
+        self.orders.clear();
+        self.ordered = false;
+        self.lines.clear();
+        self.written = self.taken;
+        self.order(Command::Stop, "");
+    }
+
+    /// A new session: whatever the machine holds of the old one is void.
+    fn reopen(&mut self, now: Moment) {
+        self.lines.clear();
+        self.orders.clear();
+        if std::mem::take(&mut self.ordered) {
+            // An order that may not have arrived is replaced by one that asks for nothing.
+            self.command = 0;
+            self.command_number = self.command_number.wrapping_add(1);
+        }
+        self.refused = None;
+        self.error_seen = 0;
+        (self.taken, self.executed, self.written, self.offered) = (0, 0, 0, 0);
+        self.writes_since_look = 0;
+        self.session = next_session(self.session);
+        self.foreign = 0;
+        self.progress_at = now;
+        if self.stage != Stage::Identify {
+            self.stage = Stage::Opening;
+            self.block_due = true;
+        }
+    }
+
+    fn read(&mut self, from: u16, count: u16) -> Question {
+        self.writes_since_look = 0;
+        Question::Read { table: Table::Holding, address: self.base + from, count }
+    }
+
+    fn host_block(&mut self, now: Moment) -> Question {
+        self.block_due = false;
+        self.beat = self.beat.wrapping_add(1);
+        let watchdog = self.layout.map_or(Duration::ZERO, |layout| layout.watchdog);
+        let every = if watchdog.is_zero() { BEAT_EVERY_MAX } else { (watchdog / 4).min(BEAT_EVERY_MAX) };
+        self.beat_at = now + every;
+        let mut words = vec![0; usize::from(host_block::COMMAND_NUMBER) + 1];
+        words[usize::from(host_block::SESSION)] = self.session;
+        words[usize::from(host_block::BEAT)] = self.beat;
+        words[usize::from(host_block::ERROR_SEEN)] = self.error_seen;
+        words[usize::from(host_block::COMMAND)] = self.command;
+        words[usize::from(host_block::COMMAND_NUMBER)] = self.command_number;
+        self.write(HOST_BLOCK, words)
+    }
+
+    fn write(&mut self, to: u16, words: Vec<u16>) -> Question {
+        let address = self.base + to;
+        if self.stage == Stage::Open && self.layout.is_some_and(|layout| layout.read_write) {
+            let (read, count) = (self.base + machine::SESSION, machine::STATUS_WORDS);
+            return Question::ReadWrite { read, count, address, words };
+        }
+        Question::Write { address, words }
+    }
+
+    fn unwritten(&self) -> u64 {
+        (self.taken + self.lines.len() as u64).saturating_sub(self.written)
+    }
+
+    /// As many of the next lines as have slots that are free, lie side by side and fit one write.
+    fn write_lines(&mut self) -> Option<Question> {
+        let layout = self.layout?;
+        let slot_words = layout.text_words + SLOT_FRAME;
+        let words_max = if layout.read_write { READ_WRITE_REGISTERS_MAX } else { WRITE_REGISTERS_MAX };
+        let place = self.written % layout.slots;
+        let free = (self.taken + layout.slots).saturating_sub(self.written);
+        let count =
+            (words_max as u64 / u64::from(slot_words)).min(layout.slots - place).min(free).min(self.unwritten());
+        if count == 0 || self.refused.is_some() {
+            return None;
+        }
+        let mut words = Vec::with_capacity((count * u64::from(slot_words)) as usize);
+        for number in self.written + 1..=self.written + count {
+            let line = &self.lines[(number - self.taken - 1) as usize];
+            words.push(slot_head(self.session, line.len()));
+            let mut text = vec![0_u16; usize::from(layout.text_words)];
+            for (at, byte) in line.iter().enumerate() {
+                text[at / 2] |= u16::from(*byte) << if at % 2 == 0 { 8 } else { 0 };
+            }
+            words.extend(text);
+            words.push(number as u16);
+        }
+        self.offered = self.offered.max(self.written + count);
+        self.writes_since_look += count;
+        Some(self.write(SLOTS + place as u16 * slot_words, words))
+    }
+
+    fn wrote(&mut self, address: u16, words: usize) {
+        let Some(layout) = self.layout else { return };
+        if address < self.base + SLOTS || self.stage != Stage::Open {
+            return;
+        }
+        let slot_words = layout.text_words + SLOT_FRAME;
+        let place = u64::from((address - self.base - SLOTS) / slot_words);
+        // A stop or a new session in between has voided the write.
+        if place == self.written % layout.slots {
+            self.written = (self.written + words as u64 / u64::from(slot_words)).min(self.offered);
+        }
+    }
+}
+
+/// The next session number: never 0, and its low byte, which marks the slots, never that of a slot nobody wrote.
+fn next_session(session: u16) -> u16 {
+    let next = session.wrapping_add(1);
+    if next.trailing_zeros() >= 8 { next + 1 } else { next }
+}

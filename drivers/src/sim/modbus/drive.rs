@@ -1,0 +1,126 @@
+//! A variable frequency drive: run, direction and frequency in holding registers, and what it does in others.
+//!
+//! ```text
+//! holding 0  command: 0 stop, 1 forward, 2 reverse       holding 10  status: bit 0 runs, 1 reverse, 3 fault
+//! holding 1  frequency, 0.01 Hz                          holding 11  actual frequency, 0.01 Hz
+//! holding 2  communication loss time, ms; 0 never        holding 12  current, 0.1 A
+//!                                                        holding 13  fault code; 7: the host was lost
+//!                                                        holding 14  revolutions per minute
+//! ```
+
+use std::time::Duration;
+
+use super::Device;
+use crate::Moment;
+use crate::modbus::{Question, Table};
+
+/// How fast its frequency changes, in Hz per second.
+const RAMP_HZ_S: f64 = 100.0;
+
+/// Current at full frequency, in amperes, and that frequency in Hz.
+const FULL_A: f64 = 5.0;
+const FULL_HZ: f64 = 400.0;
+
+/// Watts per ampere: a 1.5 kW spindle at full speed draws 1.1 kW cutting.
+const W_PER_A: f64 = 220.0;
+
+/// The fault a drive shows when its host was lost.
+const HOST_LOST: u16 = 7;
+
+/// A drive.
+#[derive(Debug, Default)]
+pub struct Drive {
+    command: u16,
+    frequency: u16,
+    loss_ms: u16,
+    fault: u16,
+    actual_hz: f64,
+    now: Moment,
+    asked_at: Moment,
+    /// It takes a stop and turns on: a welded contactor, or a drive that is run from its panel.
+    pub stuck: bool,
+}
+
+impl Drive {
+    /// Whether the spindle turns.
+    pub fn turns(&self) -> bool {
+        self.actual_hz > 0.0
+    }
+
+    /// What it draws, in watts.
+    pub fn power_w(&self) -> f64 {
+        self.current_a() * W_PER_A
+    }
+
+    fn current_a(&self) -> f64 {
+        FULL_A * self.actual_hz / FULL_HZ
+    }
+
+    fn status(&self) -> u16 {
+        u16::from(self.turns()) | u16::from(self.command == 2) << 1 | u16::from(self.fault != 0) << 3
+    }
+
+    fn read(&self, address: u16) -> Result<u16, u8> {
+        Ok(match address {
+            0 => self.command,
+            1 => self.frequency,
+            2 => self.loss_ms,
+            10 => self.status(),
+            11 => (self.actual_hz * 100.0) as u16,
+            12 => (self.current_a() * 10.0).round() as u16,
+            13 => self.fault,
+            14 => (self.actual_hz * 60.0) as u16,
+            _ => return Err(2),
+        })
+    }
+
+    fn write(&mut self, address: u16, word: u16) -> Result<(), u8> {
+        match (address, word) {
+            (0, 0..=2) if self.fault == 0 || word == 0 => {
+                self.command = word;
+                if word == 0 {
+                    self.fault = 0;
+                }
+            }
+            (0, 0..=2) => return Err(4),
+            (1, 0..=40_000) => self.frequency = word,
+            (2, _) => self.loss_ms = word,
+            (0..=2, _) => return Err(3),
+            _ => return Err(2),
+        }
+        Ok(())
+    }
+}
+
+impl Device for Drive {
+    fn ask(&mut self, now: Moment, question: &Question) -> Result<Vec<u16>, u8> {
+        self.advance(now);
+        self.asked_at = self.now;
+        match question {
+            Question::Read { table: Table::Holding | Table::Input, address, count } => {
+                (0..*count).map(|at| self.read(address.checked_add(at).ok_or(2_u8)?)).collect()
+            }
+            Question::WriteOne { address, word } => self.write(*address, *word).map(|()| Vec::new()),
+            Question::Write { address, words } => {
+                for (at, word) in (*address..).zip(words) {
+                    self.write(at, *word)?;
+                }
+                Ok(Vec::new())
+            }
+            _ => Err(1),
+        }
+    }
+
+    fn advance(&mut self, now: Moment) {
+        let seconds = now.since(self.now).as_secs_f64();
+        self.now = now.max(self.now);
+        let loss = Duration::from_millis(u64::from(self.loss_ms));
+        if self.command != 0 && self.loss_ms != 0 && self.now.since(self.asked_at) >= loss {
+            (self.command, self.fault) = (0, HOST_LOST);
+        }
+        let runs = self.command != 0 || (self.stuck && self.actual_hz > 0.0);
+        let wanted = if runs { f64::from(self.frequency) / 100.0 } else { 0.0 };
+        let step = RAMP_HZ_S * seconds;
+        self.actual_hz += (wanted - self.actual_hz).clamp(-step, step);
+    }
+}

@@ -1,0 +1,203 @@
+//! Simulated Modbus devices on one line, in virtual time: a mailbox machine, a drive and an energy meter.
+//!
+//! Unit 1 is the machine, unit 2 the drive of its spindle, unit 3 the meter. Frames are read and written here by hand,
+//! and not with the library that the agent uses: two sides that share their code would share its mistakes.
+
+mod drive;
+mod frame;
+mod meter;
+mod plc;
+
+use std::time::Duration;
+
+use super::{Random, Report, Setup, Simulated};
+use crate::Moment;
+use crate::modbus::{Question, Trouble};
+
+pub use drive::Drive;
+pub use frame::Framing;
+pub use meter::Meter;
+pub use plc::Plc;
+
+/// Unit of the machine.
+pub const MACHINE: u8 = 1;
+/// Unit of the drive.
+pub const DRIVE: u8 = 2;
+/// Unit of the meter.
+pub const METER: u8 = 3;
+
+/// What becomes of answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerFaults {
+    /// Probability that an answer is lost.
+    pub lost: f64,
+    /// Probability that an answer comes twice.
+    pub doubled: f64,
+    /// Probability that an answer comes late.
+    pub late: f64,
+    /// How late at most.
+    pub late_by: Duration,
+    /// After how many questions nothing is answered any more.
+    pub silent_after: Option<u64>,
+}
+
+impl Default for AnswerFaults {
+    fn default() -> Self {
+        Self { lost: 0.0, doubled: 0.0, late: 0.0, late_by: Duration::from_millis(700), silent_after: None }
+    }
+}
+
+/// A device behind a unit id.
+pub trait Device: Send {
+    /// Carries a question out. The words of the answer, or an exception.
+    ///
+    /// # Errors
+    /// The exception's code.
+    fn ask(&mut self, now: Moment, question: &Question) -> Result<Vec<u16>, u8>;
+    /// Time passes.
+    fn advance(&mut self, now: Moment);
+}
+
+/// Several devices on one line.
+pub struct Bus {
+    framing: Framing,
+    plc: Plc,
+    drive: Drive,
+    meter: Meter,
+    now: Moment,
+    heard: Vec<u8>,
+    heard_at: Moment,
+    out: Vec<u8>,
+    /// Answers on their way, with when they arrive.
+    late: Vec<(Moment, Vec<u8>)>,
+    faults: AnswerFaults,
+    random: Random,
+    bytes: u64,
+    questions: u64,
+}
+
+/// Partial frames older than this are noise: far longer than any gap within a frame, which an adapter may stretch.
+const STALE_FRAME: Duration = Duration::from_millis(100);
+
+/// The bus over TCP.
+pub(super) fn build_tcp(setup: &Setup) -> Box<dyn Simulated> {
+    Box::new(Bus::new(Framing::Tcp, setup))
+}
+
+/// The bus over a serial line.
+pub(super) fn build_rtu(setup: &Setup) -> Box<dyn Simulated> {
+    Box::new(Bus::new(Framing::Rtu, setup))
+}
+
+impl Bus {
+    /// A machine, a drive and a meter.
+    pub fn new(framing: Framing, setup: &Setup) -> Self {
+        Self {
+            framing,
+            plc: Plc::new(setup),
+            drive: Drive::default(),
+            meter: Meter::default(),
+            now: Moment::ZERO,
+            heard: Vec::new(),
+            heard_at: Moment::ZERO,
+            out: Vec::new(),
+            late: Vec::new(),
+            faults: setup.answers,
+            random: Random::new(setup.seed),
+            bytes: 0,
+            questions: 0,
+        }
+    }
+
+    /// The words of an answer, an exception, or nothing where nobody answers.
+    fn ask(&mut self, unit: u8, question: &Question) -> Option<Result<Vec<u16>, u8>> {
+        let device: &mut dyn Device = match unit {
+            MACHINE => &mut self.plc,
+            DRIVE => &mut self.drive,
+            METER => &mut self.meter,
+            // A gateway says that the device behind it is silent; on a serial line nobody does.
+            _ if self.framing == Framing::Tcp => return Some(Err(crate::modbus::question::GATEWAY_SILENT)),
+            _ => return None,
+        };
+        Some(device.ask(self.now, question))
+    }
+
+    fn answer(&mut self, frame: &frame::Asked) {
+        self.questions += 1;
+        let answered = match &frame.question {
+            Ok(question) => self.ask(frame.unit, question),
+            Err(exception) => Some(Err(*exception)),
+        };
+        let Some(answered) = answered else { return };
+        if self.faults.silent_after.is_some_and(|after| self.questions > after) || self.random.chance(self.faults.lost)
+        {
+            return;
+        }
+        let bytes = self.framing.answer(frame, &answered);
+        if self.random.chance(self.faults.doubled) {
+            self.out.extend_from_slice(&bytes);
+        }
+        if self.random.chance(self.faults.late) {
+            let by = Duration::from_micros(self.random.below(self.faults.late_by.as_micros() as u64));
+            self.late.push((self.now + by, bytes));
+        } else {
+            self.out.extend_from_slice(&bytes);
+        }
+    }
+}
+
+impl Simulated for Bus {
+    fn hear(&mut self, now: Moment, bytes: &[u8]) {
+        self.advance(now);
+        if now.since(self.heard_at) > STALE_FRAME {
+            self.heard.clear();
+        }
+        self.heard_at = now;
+        self.bytes += bytes.len() as u64;
+        self.heard.extend_from_slice(bytes);
+        while let Some(asked) = self.framing.take(&mut self.heard) {
+            self.answer(&asked);
+        }
+    }
+
+    fn advance(&mut self, now: Moment) {
+        self.now = now.max(self.now);
+        self.plc.advance(self.now);
+        self.drive.advance(self.now);
+        let spindle_w = self.drive.power_w();
+        self.meter.load(self.now, self.plc.power_w() + spindle_w);
+        self.meter.advance(self.now);
+        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= self.now);
+        self.late = late;
+        let due: Vec<(Moment, Vec<u8>)> = due;
+        for (_, bytes) in due {
+            self.out.extend_from_slice(&bytes);
+        }
+    }
+
+    fn say(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+
+    fn wakes_at(&self) -> Option<Moment> {
+        let late = self.late.iter().map(|(at, _)| *at).min();
+        [late, self.plc.wakes_at()].into_iter().flatten().min()
+    }
+
+    fn reset(&mut self, now: Moment) {
+        self.plc.reset(now);
+    }
+
+    fn report(&self) -> Report {
+        Report { bytes: self.bytes, ..self.plc.report() }
+    }
+}
+
+/// Asks a device directly, without a line between: for tests in virtual time.
+///
+/// # Errors
+/// The device's exception.
+pub fn ask(device: &mut dyn Device, now: Moment, question: &Question) -> Result<Vec<u16>, Trouble> {
+    device.advance(now);
+    device.ask(now, question).map_err(Trouble::Exception)
+}

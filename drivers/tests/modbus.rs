@@ -1,0 +1,167 @@
+//! The mailbox link, the bus and the simulated devices on real ports: TCP, and a serial line on a pseudo-terminal.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+#![cfg(feature = "io")]
+
+mod support;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::machine::{Machine, Setup};
+use drivers::modbus::bus::{Bus, Patience};
+use drivers::modbus::{Modbus, Question, Table, Trouble, address::Address};
+use drivers::profile::Profile;
+use drivers::request::Job;
+use drivers::sim::modbus::AnswerFaults;
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self, Faults, simulated};
+use drivers::snapshot::JobPhase;
+use drivers::{Request, Snapshot, State, shell};
+use support::{commands, program};
+
+/// Real time after which something that should have happened counts as never happening.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn profile(timeout_ms: u64) -> Profile {
+    let mut profile = support::profile("grbl");
+    "mailbox".clone_into(&mut profile.dialect);
+    profile.modbus = Some(Modbus { timeout_ms, ..Modbus::default() });
+    profile
+}
+
+fn setup() -> sim::Setup {
+    sim::Setup { speed: f64::INFINITY, keep_lines: true, ..sim::Setup::default() }
+}
+
+/// The simulated devices on a port, and the address of unit 1 there.
+fn serve(kind: &str, setup: &sim::Setup, between: Between) -> (Port, String) {
+    let machine = simulated(kind, setup).unwrap();
+    if kind == "modbus-tcp" {
+        let port = Port::on_tcp(machine, between, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = port.address().replace("tcp://", "modbus-tcp://");
+        return (port, address);
+    }
+    let port = Port::on_pty(machine, between, None).unwrap();
+    let address = format!("modbus-rtu:{}", port.address());
+    (port, address)
+}
+
+fn machine(address: &str, profile: Profile) -> Machine {
+    let setup =
+        Setup { name: "test".into(), port: address.into(), baud: None, profile: Arc::new(profile), reconnect: true };
+    shell::spawn(setup).unwrap()
+}
+
+async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+    let mut watch = machine.watch();
+    let waited = tokio::time::timeout(PATIENCE, watch.wait_for(|snapshot| done(snapshot))).await;
+    waited.unwrap_or_else(|_| panic!("never happened: {:#?}", machine.snapshot())).unwrap().clone()
+}
+
+/// Runs a program to its end; what it brought.
+async fn run(machine: &Machine, program: &[String]) -> Arc<Snapshot> {
+    until(machine, |snapshot| snapshot.state == State::Idle).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(program.join("\n").as_bytes()).unwrap();
+    let job = Job { id: "job".into(), lines: program.len() as u64, from_line: 1 };
+    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    until(machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await
+}
+
+#[tokio::test]
+async fn a_program_goes_through_the_mailbox_over_tcp_and_over_a_serial_line() {
+    for kind in ["modbus-tcp", "modbus-rtu"] {
+        let (port, address) = serve(kind, &setup(), Between::default());
+        let machine = machine(&format!("{address}?unit=1"), profile(500));
+        let program = program(5_000, 7);
+        let end = run(&machine, &program).await;
+        let job = end.job.as_ref().unwrap();
+        assert_eq!(job.phase, JobPhase::Finished, "{kind}: {:?}", end.notice);
+        assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program), "{kind}");
+        assert_eq!(job.executed, commands(&program).len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn every_line_runs_once_although_answers_are_lost_doubled_late_and_damaged() {
+    let late_by = Duration::from_millis(150);
+    let answers = AnswerFaults { lost: 0.02, doubled: 0.02, late: 0.02, late_by, silent_after: None };
+    for kind in ["modbus-tcp", "modbus-rtu"] {
+        // Only a serial line has a check that finds turned bits.
+        let flip = if kind == "modbus-rtu" { 2e-5 } else { 0.0 };
+        let between = Between { faults: Faults { flip, ..Faults::default() }, seed: 5, ..Between::default() };
+        let (port, address) = serve(kind, &sim::Setup { answers, ..setup() }, between);
+        let machine = machine(&address, profile(60));
+        let program = program(3_000, 9);
+        let end = run(&machine, &program).await;
+        assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{kind}: {:?}", end.notice);
+        assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_falls_silent_fails_the_job_as_a_lost_link() {
+    let answers = AnswerFaults { silent_after: Some(200), ..AnswerFaults::default() };
+    let (_port, address) = serve("modbus-tcp", &sim::Setup { answers, speed: 1.0, ..setup() }, Between::default());
+    let machine = machine(&address, profile(100));
+    let end = run(&machine, &program(5_000, 1)).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Failed);
+    assert_eq!(end.notice.as_ref().unwrap().code, "link.lost");
+}
+
+#[tokio::test]
+async fn an_emergency_stop_reaches_the_machine_at_once() {
+    let (port, address) = serve("modbus-rtu", &sim::Setup { speed: 1.0, ..setup() }, Between::default());
+    let machine = machine(&address, profile(500));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"G1 F100 X400\n").unwrap();
+    let job = Job { id: "job".into(), lines: 1, from_line: 1 };
+    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    until(&machine, |snapshot| snapshot.state == State::Running).await;
+    while !port.report().unwrap().moving {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(machine.ask(Request::Stop).await, Ok(()));
+    let stands = async {
+        while port.report().unwrap().moving {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), stands).await.expect("it still moves");
+    let end = until(&machine, |snapshot| snapshot.state == State::Alarm).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Cancelled);
+}
+
+#[tokio::test]
+async fn what_is_no_mailbox_and_who_does_not_answer_are_named() {
+    let (_port, address) = serve("modbus-tcp", &setup(), Between::default());
+    for (unit, code) in [(2, "modbus.illegal_address"), (3, "modbus.illegal_function"), (9, "modbus.gateway_silent")] {
+        let machine = machine(&format!("{address}?unit={unit}"), profile(200));
+        let snapshot = until(&machine, |snapshot| snapshot.notice.is_some()).await;
+        assert_eq!(snapshot.notice.as_ref().unwrap().code, code, "unit {unit}");
+    }
+}
+
+#[tokio::test]
+async fn devices_on_one_line_are_asked_in_turn_and_their_troubles_have_names() {
+    let (_port, address) = serve("modbus-rtu", &setup(), Between::default());
+    let settings = Modbus { timeout_ms: 100, retries: 0, ..Modbus::default() };
+    let address = Address::parse(&address).unwrap();
+    let bus = Bus::on(&address, &settings).unwrap();
+    let same = Bus::on(&address, &settings).unwrap();
+    let read = |table, address, count| Question::Read { table, address, count };
+    let patience = Patience::of(&settings);
+    let (machine, meter) = tokio::join!(
+        bus.ask(1, read(Table::Holding, 0, 1), patience),
+        same.ask(3, read(Table::Input, 0, 2), patience),
+    );
+    assert_eq!(machine, Ok(vec![0x4642]));
+    assert_eq!(meter, Ok(vec![0x4366, 0]), "230 V");
+    assert_eq!(bus.ask(2, read(Table::Holding, 500, 1), patience).await, Err(Trouble::Exception(2)));
+    assert_eq!(bus.ask(2, Question::WriteOne { address: 0, word: 9 }, patience).await, Err(Trouble::Exception(3)));
+    assert_eq!(bus.ask(99, read(Table::Holding, 0, 1), patience).await, Err(Trouble::Overdue));
+    assert_eq!(bus.ask(2, Question::WriteOne { address: 1, word: 100 }, patience).await, Ok(vec![]));
+    assert_eq!(bus.ask(2, read(Table::Holding, 0, 2), patience).await, Ok(vec![0, 100]));
+}
