@@ -3,6 +3,7 @@
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod modbus;
 mod ports;
 mod run;
 mod send;
@@ -32,6 +33,8 @@ enum Command {
     Ports(ports::Arguments),
     /// A simulated machine on a pseudo-terminal or TCP port
     Simulate(simulate::Arguments),
+    /// Reads, writes and looks for Modbus registers by hand
+    Modbus(modbus::Arguments),
     /// A simulated printer, mill and laser with a real job each, a broker and the page
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Send(arguments) => send::run(arguments).await,
             Command::Ports(arguments) => ports::run(arguments).await,
             Command::Simulate(arguments) => simulate::run(arguments).await,
+            Command::Modbus(arguments) => modbus::run(arguments).await,
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),

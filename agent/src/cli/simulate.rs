@@ -13,7 +13,7 @@ use super::{Failure, asked_to_end, print};
 /// What the machine is like.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// What it speaks: marlin or grbl
+    /// What it speaks: marlin, grbl or modbus (unit 1 a mailbox machine, 2 a drive, 3 a meter)
     dialect: String,
     /// Put it on a pseudo-terminal, with a symbolic link to it here
     #[arg(long, conflicts_with = "tcp")]
@@ -31,7 +31,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Something that goes wrong, such as flip=1e-4, line-lost=0.01, resend-permille=20, silent-after=100,
-    /// refuse-line=20, receive-buffer=64; may be given several times
+    /// refuse-line=20, receive-buffer=64; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
+    /// several times
     #[arg(long = "fault")]
     faults: Vec<String>,
     /// How many times faster than real it moves and heats; 0: motion takes no time
@@ -44,7 +45,13 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (setup, between) = setup(&arguments)?;
-    let machine = sim::simulated(&arguments.dialect, &setup).ok_or_else(|| {
+    let modbus = arguments.dialect == "modbus";
+    let dialect = match (arguments.dialect.as_str(), arguments.tcp) {
+        ("modbus", Some(_)) => "modbus-tcp",
+        ("modbus", None) => "modbus-rtu",
+        (dialect, _) => dialect,
+    };
+    let machine = sim::simulated(dialect, &setup).ok_or_else(|| {
         let known = sim::dialects().collect::<Vec<_>>().join(", ");
         usage(format!("There is no simulated machine that speaks `{}`; known are {known}.", arguments.dialect))
     })?;
@@ -65,6 +72,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         )
     })?;
     let shown = arguments.pty.as_ref().map_or_else(|| port.address().to_owned(), |link| link.display().to_string());
+    let shown = match arguments.tcp {
+        _ if !modbus => shown,
+        Some(_) => shown.replace("tcp://", "modbus-tcp://"),
+        None => format!("modbus-rtu:{shown}"),
+    };
     eprintln!("A simulated {} is on {shown}. Ctrl-C ends it.", arguments.dialect);
     asked_to_end().await;
     let Some(report) = port.report() else { return Ok(()) };
@@ -107,12 +119,20 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
             ("planner-blocks", Ok(count)) => setup.planner_blocks = count.clamp(2, 1024) as usize,
             ("advanced-ok", Ok(count)) => setup.advanced_ok = count > 0,
             ("emergency-parser", Ok(count)) => setup.emergency_parser = count > 0,
+            ("answer-lost", _) => setup.answers.lost = probability(fault, value)?,
+            ("answer-doubled", _) => setup.answers.doubled = probability(fault, value)?,
+            ("answer-late", _) => setup.answers.late = probability(fault, value)?,
             _ => faults.set(fault).map_err(usage)?,
         }
     }
     let latency = Duration::from_secs_f64(arguments.latency_ms / 1000.0);
     let between = Between { speed: LineSpeed { baud: arguments.baud, latency }, faults, seed: arguments.seed };
     Ok((setup, between))
+}
+
+fn probability(fault: &str, value: &str) -> Result<f64, Failure> {
+    let known = value.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    known.ok_or_else(|| usage(format!("`{fault}` needs a probability from 0 to 1.")))
 }
 
 fn usage(happened: String) -> Failure {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine;
+use drivers::modbus::address;
 use drivers::profile::Profile;
 use toml::de::DeTable;
 
@@ -246,11 +247,34 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         let profile = profile.and_then(|(name, span)| {
             load_profile(&name, folder).map_err(|message| section.problem(&span, message)).ok()
         });
+        if let (Some((port, span)), Some(profile)) = (&port, &profile) {
+            if let Err(message) = fits(port, profile) {
+                section.problem(span, message);
+            }
+        }
         if let (Some((name, _)), Some((port, _)), Some(profile)) = (id, port, profile) {
             machines.push(machine::Setup { name, port, baud, profile: Arc::new(profile), reconnect: true });
         }
     }
     machines
+}
+
+/// Whether a machine of that profile can be on that port.
+fn fits(port: &str, profile: &Profile) -> Result<(), String> {
+    let dialect = drivers::dialect::named(&profile.dialect);
+    let registers = dialect.is_some_and(|dialect| dialect.habits().registers);
+    match (address::is_modbus(port), registers) {
+        (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
+        (false, false) => Ok(()),
+        (true, false) => Err(format!(
+            "`{port}` is a Modbus address, and the dialect `{}` is spoken over a line of text.              A machine with a mailbox has the dialect `mailbox`.",
+            profile.dialect
+        )),
+        (false, true) => Err(format!(
+            "The dialect `{}` lives in Modbus registers. Write modbus-tcp://host:502 or modbus-rtu:{port}.",
+            profile.dialect
+        )),
+    }
 }
 
 /// A bundled profile by name, or the profile in a file.
