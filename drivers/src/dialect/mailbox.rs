@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! > $I
-//! < [MAILBOX:1,30,40,2000]                    version, slots, characters a line, watchdog in milliseconds
+//! < [MAILBOX:1,30,60,2000]                    version, slots, characters a line, watchdog in milliseconds
 //! < ok
 //! > G1X10F600
 //! < ok                                        the machine took the line

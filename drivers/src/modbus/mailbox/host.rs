@@ -39,6 +39,10 @@ const REFUSAL_STANDS: Duration = Duration::from_millis(25);
 /// Answers with a foreign session in a row that show a restart. Fewer can be answers from before this session.
 const FOREIGN_MAX: u32 = 3;
 
+/// Our own refusals: the machine is in alarm or not known yet; the line is longer than a slot.
+const REFUSED_UNREADY: u16 = 100;
+const REFUSED_LONG: u16 = 101;
+
 /// Lines that may wait here. The session's window is smaller; more is a session gone wild.
 const LINES_MAX: usize = 1024;
 
@@ -90,6 +94,10 @@ pub struct Host {
     session: u16,
     beat: u16,
     beat_at: Moment,
+    /// What the session said and what is not admitted yet: lines, and refusals of our own that wait for their turn.
+    said_lines: VecDeque<Result<Vec<u8>, u16>>,
+    /// A refusal of our own stands until then.
+    refusing_until: Moment,
     /// Lines not taken yet; the first is line `taken + 1`.
     lines: VecDeque<Vec<u8>>,
     taken: u64,
@@ -131,6 +139,8 @@ impl Host {
             session: 0,
             beat: 0,
             beat_at: now,
+            said_lines: VecDeque::new(),
+            refusing_until: now,
             lines: VecDeque::new(),
             taken: 0,
             executed: 0,
@@ -191,24 +201,42 @@ impl Host {
                 self.order(Command::Clear, "ok\n");
             }
             b"$H" => self.order(Command::Home, "ok\n"),
-            _ if self.stage == Stage::Identify || self.alarmed || self.lines.len() >= LINES_MAX => {
-                self.say("error:100\n");
+            _ if self.stage == Stage::Identify || self.alarmed || self.said_lines.len() >= LINES_MAX => {
+                self.said_lines.push_back(Err(REFUSED_UNREADY));
             }
-            _ if line.len() > chars_max => self.say("error:101\n"),
-            _ => {
-                if self.lines.is_empty() {
-                    self.progress_at = now;
-                }
-                self.lines.push_back(line);
-            }
+            _ if line.len() > chars_max => self.said_lines.push_back(Err(REFUSED_LONG)),
+            _ => self.said_lines.push_back(Ok(line)),
         }
+        self.admit(now);
         if self.identify_asked && self.stage == Stage::Open {
             self.introduce();
         }
     }
 
+    /// Lets lines in, in order. A line that cannot go is answered when all before it are, and those behind it wait for
+    /// what the session decides.
+    fn admit(&mut self, now: Moment) {
+        while now >= self.refusing_until {
+            match self.said_lines.pop_front() {
+                None => return,
+                Some(Err(code)) if self.lines.is_empty() => {
+                    self.refusing_until = now + REFUSAL_STANDS;
+                    self.say(&format!("error:{code}\n"));
+                }
+                Some(Ok(line)) => {
+                    if self.lines.is_empty() {
+                        self.progress_at = now;
+                    }
+                    self.lines.push_back(line);
+                }
+                Some(refusal) => return self.said_lines.push_front(refusal),
+            }
+        }
+    }
+
     /// What is to be asked now, if anything.
     pub fn question(&mut self, now: Moment) -> Option<Question> {
+        self.admit(now);
         match self.stage {
             Stage::Identify if now < self.look_at => return None,
             Stage::Identify => return Some(self.read(0, MACHINE_WORDS)),
@@ -259,7 +287,8 @@ impl Host {
         let rewrite = (self.written > self.taken).then(|| self.progress_at + REWRITE_AFTER);
         let looks = self.stage != Stage::Open || self.ordered || self.written > self.taken;
         let look = looks.then_some(self.look_at);
-        [Some(self.beat_at), refused, rewrite, look].into_iter().flatten().min().unwrap_or(self.beat_at)
+        let refusing = (!self.said_lines.is_empty() && self.lines.is_empty()).then_some(self.refusing_until);
+        [Some(self.beat_at), refused, rewrite, look, refusing].into_iter().flatten().min().unwrap_or(self.beat_at)
     }
 
     /// When the machine last answered.
@@ -326,6 +355,7 @@ impl Host {
         self.orders.clear();
         self.ordered = false;
         self.lines.clear();
+        self.said_lines.clear();
         self.written = self.taken;
         self.order(Command::Stop, "");
     }
@@ -333,6 +363,7 @@ impl Host {
     /// A new session: whatever the machine holds of the old one is void.
     fn reopen(&mut self, now: Moment) {
         self.lines.clear();
+        self.said_lines.clear();
         self.orders.clear();
         if std::mem::take(&mut self.ordered) {
             // An order that may not have arrived is replaced by one that asks for nothing.

@@ -242,6 +242,17 @@ fn a_refused_line_holds_and_nothing_behind_it_runs() {
 }
 
 #[test]
+fn a_line_longer_than_a_slot_is_refused_in_its_turn_and_nothing_behind_it_is_written() {
+    let mut pair = Pair::new(&setup(f64::INFINITY), true, Faults::default(), 1);
+    let mut lines = program(100);
+    lines[49] = format!("G1X1{}", "0".repeat(60));
+    pair.start(lines);
+    assert_eq!(pair.run_job(), JobPhase::Held);
+    assert!(pair.notices().contains("mailbox.error.101") && pair.notices().contains("line 50"), "{}", pair.notices());
+    assert_eq!(pair.executed(), program(49));
+}
+
+#[test]
 fn a_hold_stands_still_and_resume_goes_on_where_it_was() {
     let mut pair = Pair::new(&setup(20.0), true, Faults { answer_lost: 20, ..Faults::default() }, 5);
     pair.start(program(400));

@@ -13,9 +13,9 @@ use crate::modbus::mailbox::{
 };
 use crate::modbus::{Question, Table};
 
-/// Slots, and words of text in each: five slots fill a write.
+/// Slots, and words of text in each: 60 characters, and three slots in a write.
 const SLOT_COUNT: u16 = 30;
-const SLOT_TEXT: u16 = 20;
+const SLOT_TEXT: u16 = 30;
 
 /// How long the host's beat may stand still.
 const WATCHDOG: Duration = Duration::from_secs(2);

@@ -121,6 +121,7 @@ impl Host {
         let alarm = State::of(self.status.state) == Some(State::Alarm);
         if alarm && !self.alarmed {
             self.lines.clear();
+            self.said_lines.clear();
             self.written = self.taken;
             self.say(&format!("ALARM:{}\n", self.status.alarm));
         }
@@ -132,7 +133,7 @@ impl Host {
 
     fn report(&mut self) {
         let waiting = self.taken - self.executed;
-        let busy = !self.lines.is_empty() || waiting > 0 || self.ordered;
+        let busy = !self.lines.is_empty() || !self.said_lines.is_empty() || waiting > 0 || self.ordered;
         let state = match State::of(self.status.state) {
             // Idle is said only when nothing is on its way that could end it.
             Some(State::Idle) if busy => "Run",
