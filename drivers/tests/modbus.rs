@@ -21,7 +21,7 @@ use drivers::{Request, Snapshot, State, shell};
 use support::{commands, program};
 
 /// Real time after which something that should have happened counts as never happening.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn profile(timeout_ms: u64) -> Profile {
     let mut profile = support::profile("grbl");

@@ -263,7 +263,7 @@ impl Host {
         if self.block_due || now >= self.beat_at {
             return Some(self.host_block(now));
         }
-        if self.unwritten() == 0 && self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
+        if self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
             self.written = self.taken;
             self.progress_at = now;
         }
