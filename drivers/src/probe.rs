@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::dialect;
+use crate::dialect::{self, Likeness};
 use crate::link::{self, Address};
 use crate::modbus::address;
 use crate::notice::Notice;
@@ -43,8 +43,8 @@ pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
         let rounds: &[Duration] =
             if opened.may_reset { &[BOOT, ANSWER, ANSWER] } else { &[Duration::ZERO, ANSWER, ANSWER] };
         let mut heard = Vec::new();
-        for listen in rounds {
-            if let Some(found) = hear(&mut wire, &mut heard, *listen, *baud).await {
+        for (round, listen) in rounds.iter().enumerate() {
+            if let Some(found) = hear(&mut wire, &mut heard, *listen, round > 0, *baud).await {
                 return Ok(found);
             }
             // A line end first ends whatever was half-written. Each question is unknown to the other dialects, which
@@ -57,7 +57,7 @@ pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
                 }
             }
         }
-        if let Some(found) = hear(&mut wire, &mut heard, ANSWER, *baud).await {
+        if let Some(found) = hear(&mut wire, &mut heard, ANSWER, true, *baud).await {
             return Ok(found);
         }
     }
@@ -69,8 +69,17 @@ pub async fn probe(port: &str, bauds: &[u32]) -> Result<Found, Notice> {
     ))
 }
 
-async fn hear(wire: &mut Box<dyn link::Wire>, heard: &mut Vec<u8>, time: Duration, baud: u32) -> Option<Found> {
+/// Listens for `time`. What only one firmware says ends it; what its kin say too counts at the end, and only if
+/// everybody was `asked`: the one it really is may not have answered yet.
+async fn hear(
+    wire: &mut Box<dyn link::Wire>,
+    heard: &mut Vec<u8>,
+    time: Duration,
+    asked: bool,
+    baud: u32,
+) -> Option<Found> {
     let until = tokio::time::Instant::now() + time;
+    let mut kin = None;
     let mut buffer = [0_u8; 1024];
     while let Ok(Ok(count)) = tokio::time::timeout_at(until, wire.read(&mut buffer)).await {
         if count == 0 || heard.len() > NOISE_BYTES {
@@ -78,10 +87,13 @@ async fn hear(wire: &mut Box<dyn link::Wire>, heard: &mut Vec<u8>, time: Duratio
         }
         heard.extend_from_slice(&buffer[..count]);
         for line in heard.split(|byte| *byte == b'\n' || *byte == b'\r') {
-            if let Some(dialect) = dialect::of_line(line) {
-                return Some(Found { dialect: dialect.habits().name, baud, said: dialect::printable(line) });
+            let Some((dialect, likeness)) = dialect::of_line(line) else { continue };
+            let found = Found { dialect: dialect.habits().name, baud, said: dialect::printable(line) };
+            if likeness == Likeness::Proof {
+                return Some(found);
             }
+            kin.get_or_insert(found);
         }
     }
-    None
+    kin.filter(|_| asked)
 }

@@ -19,7 +19,7 @@ use drivers::snapshot::JobPhase;
 use drivers::{Denied, Request, State};
 use support::{Pair, Tally, commands, program, usual_line};
 
-/// Lines of faulted program that a run of the tests streams at least, both dialects together.
+/// Lines of faulted program that a run of the tests streams at least, Marlin and Grbl together. The others add theirs.
 const LINES: u64 = 2_000_000;
 
 /// Lines of one program. Short, so that many seeds and many endings are met.
@@ -154,7 +154,8 @@ fn check(dialect: &str, seed: u64, pair: &Pair, program: &[String]) -> Option<(J
     Some((job.phase, damaged))
 }
 
-fn simulate(dialect: &'static str) {
+/// `share`: of the lines wanted, one in so many.
+fn simulate(dialect: &'static str, share: u64) {
     if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         let (pair, program) = run(dialect, seed);
         for event in &pair.events {
@@ -168,7 +169,7 @@ fn simulate(dialect: &'static str) {
     let mut lines = 0;
     let mut seed = 0;
     let mut failing = Vec::new();
-    while lines < wanted_lines() / 2 {
+    while lines < wanted_lines() / share {
         seed += 1;
         let outcome = std::panic::catch_unwind(|| {
             let (pair, program) = run(dialect, seed);
@@ -193,10 +194,16 @@ fn simulate(dialect: &'static str) {
 
 #[test]
 fn marlin_executes_a_prefix_of_the_program_under_every_fault() {
-    simulate("marlin");
+    simulate("marlin", 2);
 }
 
 #[test]
 fn grbl_comes_to_an_end_under_every_fault() {
-    simulate("grbl");
+    simulate("grbl", 2);
+}
+
+#[test]
+fn grbls_kin_come_to_an_end_under_every_fault() {
+    simulate("grblhal", 10);
+    simulate("fluidnc", 10);
 }

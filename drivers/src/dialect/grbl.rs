@@ -18,19 +18,39 @@
 //!
 //! Sources: gnea/grbl 1.1h `grbl/serial.c`, `protocol.c`, `report.c`, `doc/markdown/interface.md` and `doc/csv`.
 
-use super::grbl_codes::{alarm_sentence, error_sentence};
-use super::{Asking, Calm, Condition, Dialect, Habits, MotionEnd, Reply, Spelling, Status, Word, printable};
+use super::grbl_codes::{ALARMS, ERRORS, Sentences, sentence};
+use super::{Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Status, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
 use crate::snapshot::Identity;
 
-/// Grbl 1.1's vocabulary.
+/// The vocabulary of Grbl and its kin: what differs between them is data.
 #[derive(Debug)]
-pub(super) struct Grbl;
+pub(super) struct GrblLike {
+    pub(super) habits: Habits,
+    /// What error numbers mean, the firmware's own table first.
+    pub(super) errors: &'static [Sentences],
+    /// What alarm numbers mean, the firmware's own table first.
+    pub(super) alarms: &'static [Sentences],
+    /// The firmware's name and version, from the first field of `[VER:…]`.
+    pub(super) firmware: fn(&str) -> String,
+    pub(super) likeness: fn(&[u8]) -> Likeness,
+}
 
-static HABITS: Habits = Habits {
-    name: "grbl",
+/// Grbl 1.1's vocabulary.
+pub(super) static GRBL: GrblLike = GrblLike {
+    habits: Habits { name: "grbl", ..HABITS },
+    errors: &[ERRORS],
+    alarms: &[ALARMS],
+    firmware: |version| format!("Grbl {version}"),
+    likeness: |line| if is_kin(line) { Likeness::Kin } else { Likeness::None },
+};
+
+/// What Grbl and its kin have in common.
+pub(super) const HABITS: Habits = Habits {
+    name: "",
+    printer: false,
     numbered: false,
     counter: None,
     registers: false,
@@ -40,6 +60,7 @@ static HABITS: Habits = Habits {
     // LINE_BUFFER_SIZE 80 holds 79 characters and a zero (`protocol.h`); one more is error 11.
     line_max: 79,
     identify: "$I",
+    needs_proof: false,
     banner: true,
     // The interface document asks for at most 5 Hz while streaming.
     asking: Asking::Realtime { every_ms: 200 },
@@ -49,18 +70,25 @@ static HABITS: Habits = Habits {
     keepalive: false,
 };
 
-impl Dialect for Grbl {
-    fn habits(&self) -> &'static Habits {
-        &HABITS
+/// Whether Grbl or one of its kin says this: grblHAL, built to be compatible, says the same of itself. `FluidNC`
+/// always says its own name.
+pub(super) fn is_kin(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    let starts = line.starts_with(b"Grbl 1.") || line.starts_with(b"[VER:") || line.starts_with(b"[OPT:");
+    starts && memchr::memmem::find(line, b"FluidNC").is_none()
+}
+
+impl Dialect for GrblLike {
+    fn habits(&self) -> &Habits {
+        &self.habits
     }
 
     fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
-        heard.push(read(line.trim_ascii()));
+        heard.push(self.read_line(line.trim_ascii()));
     }
 
-    fn recognises(&self, line: &[u8]) -> bool {
-        let line = line.trim_ascii();
-        line.starts_with(b"Grbl 1.") || line.starts_with(b"[VER:") || line.starts_with(b"[OPT:")
+    fn likeness(&self, line: &[u8]) -> Likeness {
+        (self.likeness)(line)
     }
 
     fn spell(&self, command: Cleared<'_>, _number: Option<u64>, out: &mut Vec<u8>) {
@@ -111,53 +139,72 @@ fn steps(percent: u32, reset: u8) -> Vec<u8> {
     bytes
 }
 
-fn read(line: &[u8]) -> Reply {
-    if line == b"ok" {
-        return Reply::Ok { number: None, planner_free: None };
+impl GrblLike {
+    fn read_line(&self, line: &[u8]) -> Reply {
+        if line == b"ok" {
+            return Reply::Ok { number: None, planner_free: None };
+        }
+        if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
+            return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));
+        }
+        let name = self.habits.name;
+        if let Some(number) = line.strip_prefix(b"error:") {
+            let Some(number) = integer(number) else { return Reply::Chatter };
+            let unknown = "The machine refused the line with a number its documentation does not list.";
+            let sentence = sentence(self.errors, number, unknown);
+            return Reply::Refused { code: format!("{name}.error.{number}"), sentence, answers: true };
+        }
+        if let Some(number) = line.strip_prefix(b"ALARM:") {
+            let Some(number) = integer(number) else { return Reply::Chatter };
+            let unknown = "The machine raised an alarm with a number its documentation does not list.";
+            return Reply::Alarm {
+                code: format!("{name}.alarm.{number}"),
+                sentence: sentence(self.alarms, number, unknown),
+            };
+        }
+        if line.starts_with(b"Grbl ") || line.starts_with(b"GrblHAL ") {
+            return Reply::Started;
+        }
+        self.read_bracket(line)
     }
-    if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
-        return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));
-    }
-    if let Some(number) = line.strip_prefix(b"error:") {
-        let Some(number) = integer(number) else { return Reply::Chatter };
-        return Reply::Refused { code: format!("grbl.error.{number}"), sentence: error_sentence(number).to_owned() };
-    }
-    if let Some(number) = line.strip_prefix(b"ALARM:") {
-        let Some(number) = integer(number) else { return Reply::Chatter };
-        return Reply::Alarm { code: format!("grbl.alarm.{number}"), sentence: alarm_sentence(number).to_owned() };
-    }
-    if line.starts_with(b"Grbl ") {
-        return Reply::Started;
-    }
-    read_bracket(line)
-}
 
-/// `[VER:…]`, `[OPT:…]`, `[MSG:…]` and the rest of the bracketed family.
-fn read_bracket(line: &[u8]) -> Reply {
-    let Some(inner) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else { return Reply::Chatter };
-    let Some(colon) = memchr::memchr(b':', inner) else { return Reply::Chatter };
-    let value = &inner[colon + 1..];
-    match &inner[..colon] {
-        b"VER" => {
-            let text = printable(value);
-            let (version, name) = text.split_once(':').unwrap_or((&text, ""));
-            Reply::Identity(Box::new(Identity {
-                firmware: format!("Grbl {version}"),
-                machine: Some(name.to_owned()).filter(|name| !name.is_empty()),
+    /// `[VER:…]`, `[OPT:…]`, `[MSG:…]` and the rest of the bracketed family.
+    fn read_bracket(&self, line: &[u8]) -> Reply {
+        let Some(inner) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
+            return Reply::Chatter;
+        };
+        let Some(colon) = memchr::memchr(b':', inner) else { return Reply::Chatter };
+        let text = printable(&inner[colon + 1..]);
+        match &inner[..colon] {
+            b"VER" => {
+                let (version, name) = text.split_once(':').unwrap_or((&text, ""));
+                Reply::Identity(Box::new(Identity {
+                    firmware: (self.firmware)(version.trim()),
+                    machine: Some(name.to_owned()).filter(|name| !name.is_empty()),
+                    ..Identity::default()
+                }))
+            }
+            b"OPT" => {
+                let mut fields = text.split(',').skip(1);
+                Reply::Identity(Box::new(Identity {
+                    planner_blocks: fields.next().and_then(|blocks| blocks.parse().ok()),
+                    receive_buffer_bytes: fields.next().and_then(|bytes| bytes.parse().ok()),
+                    ..Identity::default()
+                }))
+            }
+            // grblHAL lists what was built in; `RT-` says that `?`, `!` and `~` are plain text to it.
+            b"NEWOPT" => Reply::Identity(Box::new(Identity {
+                capabilities: text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
                 ..Identity::default()
-            }))
+            })),
+            b"MSG" => match text.strip_prefix("Machine: ") {
+                Some(name) => {
+                    Reply::Identity(Box::new(Identity { machine: Some(name.to_owned()), ..Identity::default() }))
+                }
+                None => Reply::Message(text),
+            },
+            _ => Reply::Chatter,
         }
-        b"OPT" => {
-            let text = printable(value);
-            let mut fields = text.split(',').skip(1);
-            Reply::Identity(Box::new(Identity {
-                planner_blocks: fields.next().and_then(|blocks| blocks.parse().ok()),
-                receive_buffer_bytes: fields.next().and_then(|bytes| bytes.parse().ok()),
-                ..Identity::default()
-            }))
-        }
-        b"MSG" => Reply::Message(printable(value)),
-        _ => Reply::Chatter,
     }
 }
 
@@ -204,8 +251,10 @@ fn condition(word: &str) -> Option<Condition> {
     let (word, detail) = word.split_once(':').unwrap_or((word, ""));
     Some(match word {
         "Idle" => Condition::Idle,
-        // Check mode parses and moves nothing; a tool change (grblHAL) waits in its own state.
-        "Run" | "Jog" | "Home" | "Check" | "Tool" => Condition::Run,
+        // Check mode parses and moves nothing.
+        "Run" | "Jog" | "Home" | "Check" => Condition::Run,
+        // grblHAL's tool change by hand: it stands still and waits for a person.
+        "Tool" => Condition::Held,
         "Hold" if detail == "1" => Condition::Holding,
         "Hold" => Condition::Held,
         // Door:0 is closed again and ready to resume; the others are open, retracting or restoring.
@@ -233,6 +282,10 @@ pub(super) fn integer(text: &[u8]) -> Option<u32> {
 mod test {
     use super::*;
 
+    fn read(line: &[u8]) -> Reply {
+        GRBL.read_line(line)
+    }
+
     #[test]
     fn a_full_status_report_is_read_field_by_field() {
         let Reply::Status(status) = read(
@@ -251,7 +304,7 @@ mod test {
 
     #[test]
     fn numbers_become_sentences() {
-        let Reply::Refused { code, sentence } = read(b"error:33") else { panic!() };
+        let Reply::Refused { code, sentence, .. } = read(b"error:33") else { panic!() };
         assert_eq!(code, "grbl.error.33");
         assert!(sentence.len() > 20 && !sentence.contains("33"));
         let Reply::Alarm { code, sentence } = read(b"ALARM:1") else { panic!() };

@@ -1,8 +1,12 @@
 //! What Grbl's error and alarm numbers mean, in sentences for the person at the machine.
 //!
-//! The numbers are those of gnea/grbl 1.1h (`doc/csv/error_codes_en_US.csv`, `alarm_codes_en_US.csv`); the words are ours.
+//! The numbers are those of gnea/grbl 1.1h (`doc/csv/error_codes_en_US.csv`, `alarm_codes_en_US.csv`), which grblHAL and
+//! FluidNC keep up to 38; what those mean by others stands in their own files. The words are ours.
 
-static ERRORS: &[(u32, &str)] = &[
+/// Numbers and their sentences.
+pub(super) type Sentences = &'static [(u32, &'static str)];
+
+pub(super) static ERRORS: Sentences = &[
     (1, "A word in the line has no letter in front of its number."),
     (2, "A number in the line is missing or cannot be read."),
     (3, "The firmware does not know this `$` command."),
@@ -41,7 +45,7 @@ static ERRORS: &[(u32, &str)] = &[
     (38, "The tool number is higher than the machine supports."),
 ];
 
-static ALARMS: &[(u32, &str)] = &[
+pub(super) static ALARMS: Sentences = &[
     (1, "A limit switch was hit; the machine stopped at once and its position is likely lost. Home it again."),
     (2, "A move would have left the machine's soft limits; the position is kept and the lock can be cleared."),
     (3, "The machine was reset while it moved; its position is likely lost. Home it again."),
@@ -56,16 +60,8 @@ static ALARMS: &[(u32, &str)] = &[
     (14, "The spindle did not reach its speed in time."),
 ];
 
-/// The sentence of an error number.
-pub(super) fn error_sentence(number: u32) -> &'static str {
-    sentence(ERRORS, number, "The machine refused the line with a number its documentation does not list.")
-}
-
-/// The sentence of an alarm number.
-pub(super) fn alarm_sentence(number: u32) -> &'static str {
-    sentence(ALARMS, number, "The machine raised an alarm with a number its documentation does not list.")
-}
-
-fn sentence(table: &[(u32, &'static str)], number: u32, unknown: &'static str) -> &'static str {
-    table.iter().find(|(known, _)| *known == number).map_or(unknown, |(_, sentence)| sentence)
+/// The sentence of a number: of the first table that has it.
+pub(super) fn sentence(tables: &[Sentences], number: u32, unknown: &str) -> String {
+    let known = tables.iter().flat_map(|table| table.iter()).find(|(known, _)| *known == number);
+    known.map_or(unknown, |(_, sentence)| sentence).to_owned()
 }

@@ -16,7 +16,7 @@
 //! CAN drops. The registers behind this are in `docs/modbus.md` and `modbus::mailbox`.
 
 use super::grbl::{integer, read_status};
-use super::{Asking, Calm, Dialect, Habits, MotionEnd, Reply, Spelling, Word, printable};
+use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::snapshot::Identity;
@@ -27,6 +27,7 @@ pub(super) struct Mailbox;
 
 static HABITS: Habits = Habits {
     name: "mailbox",
+    printer: false,
     numbered: false,
     counter: None,
     registers: true,
@@ -34,6 +35,7 @@ static HABITS: Habits = Habits {
     window: Limits { lines: 64, bytes: 4096 },
     line_max: 200,
     identify: "$I",
+    needs_proof: true,
     banner: true,
     asking: Asking::Realtime { every_ms: 200 },
     motion_end: MotionEnd::IdleReport,
@@ -43,7 +45,7 @@ static HABITS: Habits = Habits {
 };
 
 impl Dialect for Mailbox {
-    fn habits(&self) -> &'static Habits {
+    fn habits(&self) -> &Habits {
         &HABITS
     }
 
@@ -51,8 +53,8 @@ impl Dialect for Mailbox {
         heard.push(read(line.trim_ascii()));
     }
 
-    fn recognises(&self, line: &[u8]) -> bool {
-        line.starts_with(b"[MAILBOX")
+    fn likeness(&self, line: &[u8]) -> Likeness {
+        if line.starts_with(b"[MAILBOX") { Likeness::Proof } else { Likeness::None }
     }
 
     fn spell(&self, command: Cleared<'_>, _number: Option<u64>, out: &mut Vec<u8>) {
@@ -91,7 +93,11 @@ fn read(line: &[u8]) -> Reply {
         return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));
     }
     if let Some(number) = line.strip_prefix(b"error:").and_then(integer) {
-        return Reply::Refused { code: format!("mailbox.error.{number}"), sentence: error_sentence(number) };
+        return Reply::Refused {
+            code: format!("mailbox.error.{number}"),
+            sentence: error_sentence(number),
+            answers: true,
+        };
     }
     if let Some(number) = line.strip_prefix(b"ALARM:").and_then(integer) {
         return Reply::Alarm { code: format!("mailbox.alarm.{number}"), sentence: alarm_sentence(number) };
@@ -162,7 +168,7 @@ mod test {
         assert_eq!(identity.firmware, "Mailbox 1");
         assert_eq!(identity.capabilities, ["slots:30", "watchdog_ms:2000"]);
         assert_eq!(
-            super::super::of_line(b"[MAILBOX:1,30,40,2000]").map(|dialect| dialect.habits().name),
+            super::super::of_line(b"[MAILBOX:1,30,40,2000]").map(|(dialect, _)| dialect.habits().name),
             Some("mailbox")
         );
         assert_eq!(read(b"[MAILBOX ready]"), Reply::Started);
@@ -170,7 +176,7 @@ mod test {
 
     #[test]
     fn codes_become_sentences() {
-        let Reply::Refused { code, sentence } = read(b"error:4") else { panic!() };
+        let Reply::Refused { code, sentence, .. } = read(b"error:4") else { panic!() };
         assert_eq!(code, "mailbox.error.4");
         assert!(sentence.contains("travel"));
         let Reply::Alarm { sentence, .. } = read(b"ALARM:77") else { panic!() };

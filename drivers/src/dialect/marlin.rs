@@ -20,7 +20,7 @@
 
 use std::io::Write as _;
 
-use super::{Asking, Calm, Counter, Dialect, Habits, MotionEnd, Reply, Spelling, Word, printable};
+use super::{Asking, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
@@ -32,6 +32,7 @@ pub(super) struct Marlin;
 
 static HABITS: Habits = Habits {
     name: "marlin",
+    printer: true,
     numbered: true,
     counter: Some(Counter { reset: "M110 N0", proof: "M105" }),
     registers: false,
@@ -42,6 +43,7 @@ static HABITS: Habits = Habits {
     // MAX_CMD_SIZE is 96 with the terminating zero (`Configuration_adv.h`); number and checksum need up to 15.
     line_max: 80,
     identify: "M115",
+    needs_proof: false,
     banner: true,
     asking: Asking::Commands { every_ms: 2_000, commands: &["M105", "M114"] },
     motion_end: MotionEnd::Commands(&["M400", "M114"]),
@@ -51,7 +53,7 @@ static HABITS: Habits = Habits {
 };
 
 impl Dialect for Marlin {
-    fn habits(&self) -> &'static Habits {
+    fn habits(&self) -> &Habits {
         &HABITS
     }
 
@@ -59,13 +61,13 @@ impl Dialect for Marlin {
         read(line, heard);
     }
 
-    fn recognises(&self, line: &[u8]) -> bool {
+    fn likeness(&self, line: &[u8]) -> Likeness {
         let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
-        if text.starts_with(b"FIRMWARE_NAME:") {
-            let name = &text[14..];
-            return [&b"Marlin"[..], b"Prusa-Firmware", b"Virtual Marlin"].iter().any(|known| name.starts_with(known));
-        }
-        text.starts_with(b"Marlin ") || text.starts_with(b"busy: ")
+        let known = text.strip_prefix(b"FIRMWARE_NAME:").map_or_else(
+            || text.starts_with(b"Marlin ") || text.starts_with(b"busy: "),
+            |name| [&b"Marlin"[..], b"Prusa-Firmware", b"Virtual Marlin"].iter().any(|known| name.starts_with(known)),
+        );
+        if known { Likeness::Proof } else { Likeness::None }
     }
 
     fn spell(&self, command: Cleared<'_>, number: Option<u64>, out: &mut Vec<u8>) {

@@ -9,22 +9,44 @@ use crate::interlock::Cleared;
 use crate::request::{Jog, Override};
 use crate::snapshot::Identity;
 
+mod fluidnc;
 mod grbl;
 mod grbl_codes;
+mod grblhal;
 mod mailbox;
 mod marlin;
 
 /// Every dialect. A new one is a file and a line here.
-pub static ALL: &[&dyn Dialect] = &[&marlin::Marlin, &grbl::Grbl, &mailbox::Mailbox];
+pub static ALL: &[&dyn Dialect] =
+    &[&marlin::Marlin, &grbl::GRBL, &grblhal::GRBLHAL, &fluidnc::FLUIDNC, &mailbox::Mailbox];
+
+/// How surely a line comes from a machine of a dialect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// Nothing says so.
+    #[default]
+    None,
+    /// The dialect's machines say this, and so do those of its kin.
+    Kin,
+    /// Only the dialect's machines say this.
+    Proof,
+}
 
 /// The dialect of that name.
 pub fn named(name: &str) -> Option<&'static dyn Dialect> {
     ALL.iter().copied().find(|dialect| dialect.habits().name == name)
 }
 
-/// The dialect whose machine said this line, if the line proves one.
-pub fn of_line(line: &[u8]) -> Option<&'static dyn Dialect> {
-    ALL.iter().copied().find(|dialect| dialect.recognises(line))
+/// The dialect whose machine said this line, if the line shows one, and how surely.
+pub fn of_line(line: &[u8]) -> Option<(&'static dyn Dialect, Likeness)> {
+    let mut best = None;
+    for dialect in ALL.iter().copied() {
+        let likeness = dialect.likeness(line);
+        if likeness > best.map_or(Likeness::None, |(_, best)| best) {
+            best = Some((dialect, likeness));
+        }
+    }
+    best
 }
 
 /// Words that only ever calm a machine. They alone may skip the queue and the interlock. Resume is not one.
@@ -109,6 +131,9 @@ pub struct Counter {
 pub struct Habits {
     /// Name in configurations and on the command line.
     pub name: &'static str,
+    /// Whether it is a printer's firmware: messages may hold any text, and a dwell's P is milliseconds. To the others
+    /// some characters are commands wherever they stand, and P is seconds.
+    pub printer: bool,
     /// Whether lines of a job carry a number and a checksum and can be asked for again.
     pub numbered: bool,
     /// How the machine's line counter is set before a job, where lines are numbered.
@@ -121,6 +146,9 @@ pub struct Habits {
     pub line_max: usize,
     /// What is said to find out who is there.
     pub identify: &'static str,
+    /// Whether a machine is taken for one of these only when it said what no other firmware says. Without, what its
+    /// kin say is enough: old and re-badged builds name themselves as they like.
+    pub needs_proof: bool,
     /// Whether a machine that was reset says a banner by itself.
     pub banner: bool,
     /// How its condition is asked for.
@@ -197,6 +225,8 @@ pub enum Reply {
         code: String,
         /// What it means, in a sentence.
         sentence: String,
+        /// Whether this is the answer to the line. If not, an `ok` for it follows.
+        answers: bool,
     },
     /// The line of this wire number must be said again, and all after it.
     Resend {
@@ -238,13 +268,13 @@ pub enum Reply {
 /// A vocabulary: what replies mean, how commands are spelled.
 pub trait Dialect: Send + Sync + std::fmt::Debug {
     /// How the firmware converses.
-    fn habits(&self) -> &'static Habits;
+    fn habits(&self) -> &Habits;
 
     /// What a line of the machine says. Never fails: anything means something, if only chatter.
     fn read(&self, line: &[u8], heard: &mut Vec<Reply>);
 
-    /// Whether a line proves that the machine speaks this dialect.
-    fn recognises(&self, line: &[u8]) -> bool;
+    /// How surely the line comes from a machine of this dialect.
+    fn likeness(&self, line: &[u8]) -> Likeness;
 
     /// Puts a cleared command on the wire, with its number where lines are numbered.
     fn spell(&self, command: Cleared<'_>, number: Option<u64>, out: &mut Vec<u8>);
@@ -302,21 +332,26 @@ mod test {
             for dialect in ALL {
                 heard.clear();
                 dialect.read(&line, &mut heard);
-                dialect.recognises(&line);
+                dialect.likeness(&line);
             }
         }
     }
 
     #[test]
     fn a_machine_of_one_dialect_is_never_taken_for_another() {
-        let proofs: [(&[u8], &str); 4] = [
+        let proofs: [(&[u8], &str); 9] = [
             (b"Grbl 1.1h ['$' for help]", "grbl"),
             (b"[VER:1.1h.20190825:]", "grbl"),
+            (b"GrblHAL 1.1f ['$' or '$HELP' for help]", "grblhal"),
+            (b"[OPT:VNMSL,100,1024,3,0]", "grblhal"),
+            (b"[FIRMWARE:grblHAL]", "grblhal"),
+            (b"Grbl 3.9 [FluidNC v3.9.9 (esp32-wifi) '$' for help]", "fluidnc"),
+            (b"[VER:3.9 FluidNC v3.9.9 (esp32-wifi) :]", "fluidnc"),
             (b"FIRMWARE_NAME:Marlin 2.1.2.4 (Jul 1 2024 12:00:00) SOURCE_CODE_URL:x PROTOCOL_VERSION:1.0", "marlin"),
             (b"echo:Marlin 2.1.2", "marlin"),
         ];
         for (line, name) in proofs {
-            assert_eq!(of_line(line).map(|dialect| dialect.habits().name), Some(name));
+            assert_eq!(of_line(line).map(|(dialect, _)| dialect.habits().name), Some(name));
         }
         assert!(of_line(b"ok").is_none());
         assert!(of_line(b"start").is_none());

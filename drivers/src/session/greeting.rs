@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Phase, Session, limits};
-use crate::dialect::{self, Asking};
+use crate::dialect::{self, Asking, Likeness};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
@@ -20,6 +20,14 @@ const GREET_EVERY: Duration = Duration::from_millis(1_500);
 /// Attempts before the silence is told. Then attempts go on, slowly.
 const GREET_TRIES: u32 = 6;
 
+/// Attempts with the configured dialect's own question. Then those of other dialects take turns with it: a machine
+/// that speaks another one is silent only until it is asked in its own words. Each question is unknown to the other
+/// firmwares, which say so and do nothing.
+const OWN_QUESTIONS: u32 = 1;
+
+/// How long the rest of an answer may take that says which one of several kin it is.
+const NAMING: Duration = Duration::from_millis(300);
+
 /// Between attempts once the silence was told.
 const GREET_SLOWLY: Duration = Duration::from_secs(10);
 
@@ -30,6 +38,12 @@ const PROVING_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Greeting {
     identity: Option<Identity>,
+    /// How surely it is the dialect that is configured.
+    likeness: Likeness,
+    /// Whom it is like otherwise.
+    kin: Option<&'static str>,
+    /// It is certain that it is another; which one is still to be heard.
+    is_other: bool,
     tries: u32,
     silence_told: bool,
 }
@@ -72,15 +86,21 @@ impl Session {
     /// Says the word that makes a machine name itself.
     pub(super) fn greet(&mut self) {
         let Phase::Greeting(greeting) = &mut self.phase else { return };
+        if let (true, Some(kin)) = (greeting.is_other, greeting.kin) {
+            return self.wrong_machine(kin);
+        }
         greeting.tries += 1;
         greeting.identity = None;
-        let silent = greeting.tries > GREET_TRIES;
+        let tries = greeting.tries;
+        let silent = tries > GREET_TRIES;
         let tell = silent && !std::mem::replace(&mut greeting.silence_told, silent);
         self.deadlines.greet = Some(self.now + if silent { GREET_SLOWLY } else { GREET_EVERY });
         let habits = self.dialect.habits();
+        let word =
+            if tries > OWN_QUESTIONS && tries % 2 == 0 { other_question(habits, tries) } else { habits.identify };
         // A line end first clears half a line that noise or another program left in the machine.
-        let line_end = if habits.numbered { "\n" } else { "" };
-        let greeting = format!("{line_end}{}\n", habits.identify);
+        let line_end = if habits.printer { "\n" } else { "" };
+        let greeting = format!("{line_end}{word}\n");
         self.wire.extend_from_slice(greeting.as_bytes());
         self.known.link.bytes_out += greeting.len() as u64;
         if tell {
@@ -95,8 +115,29 @@ impl Session {
         }
     }
 
+    /// Whether a line can come from the machine that is configured. If not, the conversation is over.
+    pub(super) fn may_have_said(&mut self, line: &[u8]) -> bool {
+        let Some((other, likeness)) = dialect::of_line(line) else { return true };
+        let own = self.dialect.likeness(line);
+        let name = other.habits().name;
+        if let Phase::Greeting(greeting) = &mut self.phase {
+            greeting.likeness = greeting.likeness.max(own);
+            greeting.kin = greeting.kin.or(Some(name));
+            if likeness > own && likeness == Likeness::Kin {
+                // Somebody else for certain, but of several: the next lines may say which.
+                greeting.is_other = true;
+                self.deadlines.greet = Some(self.now + NAMING);
+                return false;
+            }
+        }
+        if likeness > own {
+            self.wrong_machine(name);
+        }
+        likeness <= own
+    }
+
     /// A machine that proves to be another one than configured is never sent a job.
-    pub(super) fn wrong_machine(&mut self, other: &'static str) {
+    pub(super) fn wrong_machine(&mut self, other: &str) {
         let notice = Notice::new(
             "machine.wrong",
             format!("The machine on this port speaks {other}; {} is configured.", self.dialect.habits().name),
@@ -124,9 +165,19 @@ impl Session {
             }
             Reply::Identity(identity) => merge(greeting.identity.get_or_insert_with(Identity::default), &identity),
             Reply::Ok { .. } => {
-                if let Some(identity) = greeting.identity.take().filter(|identity| !identity.firmware.is_empty()) {
-                    self.identified(identity);
+                let Some(identity) = greeting.identity.take().filter(|identity| !identity.firmware.is_empty()) else {
+                    return;
+                };
+                if greeting.likeness < Likeness::Proof && self.dialect.habits().needs_proof {
+                    let other = greeting.kin.unwrap_or(&identity.firmware).to_owned();
+                    return self.wrong_machine(&other);
                 }
+                self.identified(identity);
+            }
+            // Whoever refuses the question is somebody else: another question follows soon.
+            Reply::Refused { .. } if greeting.tries <= OWN_QUESTIONS => {
+                greeting.tries = OWN_QUESTIONS + 1;
+                self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
             Reply::Halted { text } => self.halted(&text),
@@ -179,6 +230,19 @@ impl Session {
     pub(super) fn answer_due(&self) -> Moment {
         self.now + Duration::from_millis(self.profile.stream.answer_timeout_ms)
     }
+}
+
+/// A question of another dialect, a different one each time.
+fn other_question(own: &dialect::Habits, tries: u32) -> &'static str {
+    let mut others: Vec<&'static str> = Vec::new();
+    for dialect in dialect::ALL {
+        let question = dialect.habits().identify;
+        let reachable = dialect.habits().registers == own.registers;
+        if reachable && question != own.identify && !others.contains(&question) {
+            others.push(question);
+        }
+    }
+    others.get(tries as usize / 2 % others.len().max(1)).copied().unwrap_or(own.identify)
 }
 
 /// Identity comes in several lines; later ones add to it.

@@ -1,7 +1,7 @@
 //! What a machine says, and what it means for the conversation.
 
 use super::{HEARD_LINE_MAX, Phase, Session, Stage};
-use crate::dialect::{self, Condition, Reply, Status};
+use crate::dialect::{Condition, Reply, Status};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
@@ -10,6 +10,9 @@ use crate::profile::OnError;
 use crate::session::run::Run;
 use crate::session::streaming::RETAKEN_LINES;
 use crate::snapshot::{Cause, JobPhase, Reading, Temperature};
+
+/// A receive buffer below this is none: the report was damaged, or the firmware reports no bytes.
+const BUFFER_BYTES_MIN: usize = 64;
 
 /// Heaters kept. No firmware drives more.
 const HEATERS_MAX: usize = 16;
@@ -49,12 +52,8 @@ impl Session {
             return;
         }
         // The answer to almost every line of a job; everything else takes the long way.
-        if line != b"ok" {
-            if let Some(other) = dialect::of_line(line) {
-                if other.habits().name != self.dialect.habits().name {
-                    return self.wrong_machine(other.habits().name);
-                }
-            }
+        if line != b"ok" && !self.may_have_said(line) {
+            return;
         }
         let mut heard = std::mem::take(&mut self.heard);
         self.dialect.read(line, &mut heard);
@@ -71,7 +70,7 @@ impl Session {
     fn hear(&mut self, reply: Reply) {
         match reply {
             Reply::Ok { number, planner_free } => self.hear_ok(number, planner_free),
-            Reply::Refused { code, sentence } => self.hear_refusal(code, sentence),
+            Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
                 self.known.link.checksum_errors += 1;
@@ -210,20 +209,23 @@ impl Session {
         }
     }
 
-    fn hear_refusal(&mut self, code: String, sentence: String) {
-        let frame = self.window.answered();
+    /// `answers`: whether this is the answer to the oldest line. If not, its `ok` follows.
+    fn hear_refusal(&mut self, code: String, sentence: String, answers: bool) {
+        let frame = if answers { self.window.answered() } else { self.window.oldest() };
         self.sign_of_life();
         let line = match (frame, &mut self.run) {
             (Some(Frame::Job(ordinal)), Some(run)) => {
-                run.accepted = run.accepted.max(ordinal);
-                run.alone_until = None;
+                if answers {
+                    run.accepted = run.accepted.max(ordinal);
+                    run.alone_until = None;
+                }
                 run.progress.refused += 1;
                 run.history.command(ordinal).map(|command| {
                     format!("line {} (`{}`)", command.program_line, String::from_utf8_lossy(&command.text))
                 })
             }
             (None, _) => {
-                self.known.link.answers_extra += 1;
+                self.known.link.answers_extra += u64::from(answers);
                 None
             }
             _ => None,
@@ -261,8 +263,22 @@ impl Session {
         }
     }
 
+    /// What a resting machine reports as free is the size of its buffers, where it has not named them itself. While
+    /// anything is in flight the same numbers say nothing that may drive the flow.
+    fn learn_sizes(&mut self, status: &Status) {
+        let rests = status.condition == Some(Condition::Idle) && self.window.is_empty() && self.run.is_none();
+        let (Some(identity), true) = (&mut self.known.identity, rests) else { return };
+        let bytes = status.buffer_free.map(|free| free as usize).filter(|free| *free >= BUFFER_BYTES_MIN);
+        if identity.receive_buffer_bytes.is_none() && bytes.is_some() {
+            identity.receive_buffer_bytes = bytes;
+            self.window.limit(super::limits(self.dialect, &self.profile, bytes));
+        }
+        identity.planner_blocks = identity.planner_blocks.or(status.planner_free.filter(|blocks| *blocks > 1));
+    }
+
     fn hear_status(&mut self, status: &Status) {
         self.note_status(status);
+        self.learn_sizes(status);
         if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {
             // Said before the machine heard that it may go on.
             return self.sign_of_life();

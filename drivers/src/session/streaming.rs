@@ -54,7 +54,7 @@ impl Session {
         }
         let block = Block::new(bytes);
         self.spelled.clear();
-        let alphabet = if habits.numbered { Alphabet::Printer } else { Alphabet::Grbl };
+        let alphabet = if habits.printer { Alphabet::Printer } else { Alphabet::Grbl };
         if wire::compact_for(&block, alphabet, &mut self.spelled) == Compacted::Nothing {
             return;
         }
@@ -490,7 +490,7 @@ pub(super) fn command(program_line: u64, text: &[u8]) -> Command {
 /// Grbl loses received bytes (interface document, "EEPROM issues").
 fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     let Some(first) = text.first() else { return false };
-    if !habits.numbered && *first == b'$' {
+    if !habits.printer && *first == b'$' {
         return true;
     }
     // Most lines of any job are plain moves: look closer only at those that can hold such a word.
@@ -525,7 +525,7 @@ fn dwell(text: &[u8], habits: &Habits) -> Duration {
         return Duration::ZERO;
     }
     let pause = block.value('P').unwrap_or(0.0);
-    let seconds = if habits.numbered { block.value('S').unwrap_or(pause / 1000.0) } else { pause };
+    let seconds = if habits.printer { block.value('S').unwrap_or(pause / 1000.0) } else { pause };
     Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default()
 }
 

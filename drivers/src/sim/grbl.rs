@@ -1,7 +1,8 @@
-//! A simulated Grbl 1.1h: receive ring, line filter, real-time bytes, status reports, planner, alarms.
+//! A simulated Grbl 1.1h, grblHAL or `FluidNC`: receive ring, line filter, real-time bytes, reports, planner, alarms.
 //!
 //! Behaviour after gnea/grbl 1.1h: `grbl/serial.c` (what is picked out of the stream), `protocol.c` (line filter,
-//! state changes), `report.c` (report fields), `system.c` (`$` commands), `gcode.c` (error numbers).
+//! state changes), `report.c` (report fields), `system.c` (`$` commands), `gcode.c` (error numbers). What its kin do
+//! otherwise is in [`Flavour`], after grblHAL/core `report.c` and `system.c` and `FluidNC` `Report.cpp`.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -12,13 +13,67 @@ use super::motion::Motion;
 use super::{Ledger, Report, Setup, Simulated};
 use crate::moment::Moment;
 
-/// Longest line (`LINE_BUFFER_SIZE` 80 with its zero).
-const LINE_MAX: usize = 79;
+/// How a firmware of the family differs from Grbl.
+struct Flavour {
+    dialect: &'static str,
+    banner: &'static [u8],
+    /// Smallest receive buffer it is built with.
+    buffer_min: usize,
+    /// Longest line, without the zero behind it.
+    line_max: usize,
+    /// What it answers to `$I` and `$I+`, without the `ok`. Nothing: it does not know the question.
+    info: fn(&Setup, long: bool) -> Option<String>,
+    /// Whether it reports a third number behind the spindle's: the speed measured.
+    measures_spindle: bool,
+    /// Whether it waits at M6 for a person, in a state of its own.
+    tool_change: bool,
+}
+
+/// `LINE_BUFFER_SIZE` is 80 with its zero.
+static GRBL: Flavour = Flavour {
+    dialect: "grbl",
+    banner: b"\r\nGrbl 1.1h ['$' for help]\r\n",
+    buffer_min: 0,
+    line_max: 79,
+    info: |setup, long| {
+        let options = format!("[OPT:V,{},{}]\r\n", setup.planner_blocks.saturating_sub(1), setup.receive_buffer_bytes);
+        (!long).then(|| format!("[VER:1.1h.20190825:]\r\n{options}"))
+    },
+    measures_spindle: false,
+    tool_change: false,
+};
+
+static GRBLHAL: Flavour = Flavour {
+    dialect: "grblhal",
+    banner: b"\r\nGrblHAL 1.1f ['$' or '$HELP' for help]\r\n",
+    buffer_min: 1024,
+    line_max: 256,
+    info: |setup, _| {
+        let (blocks, bytes) = (setup.planner_blocks, setup.receive_buffer_bytes);
+        Some(format!(
+            "[VER:1.1f.20260817:]\r\n[OPT:VNMSL,{blocks},{bytes},3,0]\r\n[AXS:3:XYZ]\r\n\
+             [NEWOPT:ENUMS,RT+,HOME,TC,SED]\r\n[FIRMWARE:grblHAL]\r\n[DRIVER:Simulator]\r\n"
+        ))
+    },
+    measures_spindle: true,
+    tool_change: true,
+};
+
+static FLUIDNC: Flavour = Flavour {
+    dialect: "fluidnc",
+    banner: b"\r\nGrbl 3.9 [FluidNC v3.9.9 (esp32-wifi) '$' for help]\r\n",
+    buffer_min: 256,
+    line_max: 254,
+    info: |_, long| {
+        let lines = "[VER:3.9 FluidNC v3.9.9 (esp32-wifi) :]\r\n[OPT:PHSEW]\r\n[MSG:Machine: Simulated]\r\n";
+        (!long).then(|| lines.to_owned())
+    },
+    measures_spindle: false,
+    tool_change: false,
+};
 
 /// How long a machine takes to slow down in a hold, at speed 1.
 const HOLD_TAKES: Duration = Duration::from_millis(60);
-
-const BANNER: &[u8] = b"\r\nGrbl 1.1h ['$' for help]\r\n";
 
 /// What the main loop is busy with; no further line is read meanwhile.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +96,7 @@ enum Lock {
 }
 
 struct Grbl {
+    flavour: &'static Flavour,
     setup: Setup,
     now: Moment,
     received: VecDeque<u8>,
@@ -54,7 +110,8 @@ struct Grbl {
     homing: bool,
     /// A hold was asked for at this time.
     held_since: Option<Moment>,
-    paused_by_program: bool,
+    /// The program paused, or asked for a tool: the state it reports meanwhile.
+    paused_by_program: Option<&'static str>,
     reports: u32,
     overrides: [u32; 3],
     out: Vec<u8>,
@@ -63,7 +120,21 @@ struct Grbl {
 }
 
 pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&GRBL, setup)
+}
+
+pub(super) fn build_grblhal(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&GRBLHAL, setup)
+}
+
+pub(super) fn build_fluidnc(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&FLUIDNC, setup)
+}
+
+fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated> {
+    let receive_buffer_bytes = setup.receive_buffer_bytes.max(flavour.buffer_min);
     Box::new(Grbl {
+        flavour,
         now: Moment::ZERO,
         received: VecDeque::new(),
         line: Vec::new(),
@@ -75,13 +146,13 @@ pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
         lock: Lock::No,
         homing: false,
         held_since: None,
-        paused_by_program: false,
+        paused_by_program: None,
         reports: 0,
         overrides: [100; 3],
         out: Vec::new(),
         ledger: Ledger::new(setup.keep_lines),
-        report: Report { dialect: "grbl", ..Report::default() },
-        setup: setup.clone(),
+        report: Report { dialect: flavour.dialect, ..Report::default() },
+        setup: Setup { receive_buffer_bytes, ..setup.clone() },
     })
 }
 
@@ -144,7 +215,7 @@ impl Simulated for Grbl {
         self.busy = Busy::No;
         self.parser = Parser::new(self.setup.rapid_mm_min);
         self.held_since = None;
-        self.paused_by_program = false;
+        self.paused_by_program = None;
         self.overrides = [100; 3];
         if moving {
             self.lock = Lock::Alarm;
@@ -152,7 +223,7 @@ impl Simulated for Grbl {
         } else if self.lock == Lock::Sleep {
             self.lock = Lock::No;
         }
-        self.out.extend_from_slice(BANNER);
+        self.out.extend_from_slice(self.flavour.banner);
         if self.lock == Lock::Alarm {
             self.out.extend_from_slice(b"[MSG:'$H'|'$X' to unlock]\r\n");
         }
@@ -199,7 +270,7 @@ impl Grbl {
                 self.advance(now);
                 self.held_since = None;
                 self.motion.resume(now);
-                if std::mem::take(&mut self.paused_by_program) {
+                if self.paused_by_program.take().is_some() {
                     self.ok();
                     self.busy = Busy::No;
                 }
@@ -233,7 +304,7 @@ impl Grbl {
                 }
             }
             Busy::Sync { pause, then } => {
-                if self.paused_by_program || !self.motion.is_idle() {
+                if self.paused_by_program.is_some() || !self.motion.is_idle() {
                     self.busy = Busy::Sync { pause, then };
                     return false;
                 }
@@ -269,7 +340,7 @@ impl Grbl {
                 _ if self.comment != 0 => {}
                 b'(' | b';' => self.comment = byte,
                 0..=b' ' | b'/' => {}
-                _ if self.line.len() >= LINE_MAX => self.overlong = true,
+                _ if self.line.len() >= self.flavour.line_max => self.overlong = true,
                 _ => self.line.push(byte.to_ascii_uppercase()),
             }
         }
@@ -293,7 +364,9 @@ impl Grbl {
         if self.setup.refuse_line == Some(self.ledger.count + self.report.refused + 1) {
             return self.error(33);
         }
-        match self.parser.understand(line, self.motion.planned()) {
+        let meaning = self.parser.understand(line, self.motion.planned());
+        let changes_tool = meaning == Ok(Meaning::ToolChange);
+        match meaning {
             Err(number) => return self.error(number),
             Ok(Meaning::Modal) => {}
             Ok(Meaning::Move { to, length_mm, feed_mm_min }) => {
@@ -308,9 +381,10 @@ impl Grbl {
                 self.busy = Busy::Sync { pause, then: None };
                 return;
             }
-            Ok(Meaning::Pause) => {
+            Ok(Meaning::ToolChange) if !self.flavour.tool_change => {}
+            Ok(Meaning::Pause | Meaning::ToolChange) => {
                 self.ledger.executed(line);
-                self.paused_by_program = true;
+                self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });
                 self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
                 return;
             }
@@ -327,12 +401,10 @@ impl Grbl {
     fn system(&mut self, line: &[u8]) {
         self.report.own += 1;
         match line {
-            b"$I" => {
-                self.out.extend_from_slice(b"[VER:1.1h.20190825:]\r\n");
-                let blocks = self.setup.planner_blocks.saturating_sub(1);
-                let options = format!("[OPT:V,{blocks},{}]\r\n", self.setup.receive_buffer_bytes);
-                self.out.extend_from_slice(options.as_bytes());
-            }
+            b"$I" | b"$I+" => match (self.flavour.info)(&self.setup, line.len() > 2) {
+                Some(info) => self.out.extend_from_slice(info.as_bytes()),
+                None => return self.error(3),
+            },
             b"$X" => {
                 if self.lock == Lock::Alarm {
                     self.lock = Lock::No;
@@ -382,7 +454,9 @@ impl Grbl {
             (Lock::Sleep, ..) => "Sleep",
             (_, Some(_), true) => "Hold:0",
             (_, Some(_), false) => "Hold:1",
-            _ if self.paused_by_program && self.motion.is_idle() => "Hold:0",
+            _ if self.motion.is_idle() && self.paused_by_program.is_some() => {
+                self.paused_by_program.unwrap_or("Hold:0")
+            }
             _ if self.homing => "Home",
             _ if !self.motion.is_idle() => "Run",
             _ => "Idle",
@@ -395,6 +469,9 @@ impl Grbl {
             self.motion.free(),
             self.parser.spindle
         );
+        if self.flavour.measures_spindle {
+            let _ = write!(report, ",{:.0}", self.parser.spindle);
+        }
         // Work offset and overrides are reported only now and then (REPORT_WCO_REFRESH_IDLE_COUNT, REPORT_OVR_…).
         match self.reports % 10 {
             0 => report.push_str("|WCO:0.000,0.000,0.000"),

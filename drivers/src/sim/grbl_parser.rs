@@ -14,6 +14,8 @@ pub(super) enum Meaning {
     Dwell { seconds: f64 },
     /// Waits for motion, then for a person.
     Pause,
+    /// Asks for another tool; only some wait for it.
+    ToolChange,
     /// Waits for motion.
     Synchronise,
 }
@@ -75,6 +77,7 @@ impl Parser {
                 },
                 b'M' => match value as u32 {
                     0 | 1 => meaning = Meaning::Pause,
+                    6 => meaning = Meaning::ToolChange,
                     2 | 30 => meaning = Meaning::Synchronise,
                     3..=5 | 7..=9 => {}
                     _ => return Err(20),

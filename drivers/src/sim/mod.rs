@@ -25,6 +25,8 @@ pub use wire::{Line, LineSpeed};
 static ALL: &[(&str, Build)] = &[
     ("marlin", marlin::build),
     ("grbl", grbl::build),
+    ("grblhal", grbl::build_grblhal),
+    ("fluidnc", grbl::build_fluidnc),
     ("modbus-tcp", modbus::build_tcp),
     ("modbus-rtu", modbus::build_rtu),
 ];

@@ -275,7 +275,7 @@ impl Plc {
         match self.parser.understand(line, self.motion.planned()) {
             Err(22) => return 9,
             Err(_) => return 1,
-            Ok(Meaning::Modal) => {}
+            Ok(Meaning::Modal | Meaning::ToolChange) => {}
             Ok(Meaning::Move { to, length_mm, feed_mm_min }) => {
                 if length_mm > 0.0 {
                     self.motion.plan(self.now, to, length_mm, feed_mm_min);
