@@ -72,6 +72,12 @@ impl Agent {
     pub async fn stop(self) {
         for machine in self.desk.machines() {
             hold(machine).await;
+            if !machine.stop_drives().await {
+                tracing::error!(
+                    machine = machine.name(),
+                    "a drive beside the machine was told to stop and does not prove that it stands"
+                );
+            }
         }
         let _ = self.stop.send(true);
         for task in self.tasks {

@@ -189,6 +189,7 @@ mod test {
             refused: 0,
             started_at,
             ended_at: None,
+            energy_kwh: None,
         };
         Snapshot { job: Some(job), ..snapshot(State::Running) }
     }

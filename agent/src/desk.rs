@@ -310,6 +310,7 @@ impl Clerk {
             time_s: None,
             heating_s: None,
             progress: Counts::default(),
+            energy_kwh: None,
             findings: Vec::new(),
             idempotency_key: submission.idempotency_key,
             time_line: Vec::new(),
@@ -452,6 +453,7 @@ impl Clerk {
         if let Some(job) = snapshot.job.as_ref().filter(|job| job.job == record.id) {
             record.progress =
                 Counts { sent: job.sent, accepted: job.accepted, executed: job.executed, resends: job.resends };
+            record.energy_kwh = job.energy_kwh;
         }
     }
 

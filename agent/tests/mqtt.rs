@@ -93,6 +93,7 @@ fn printing(executed: u64) -> Progress {
         refused: 0,
         started_at: Moment(5),
         ended_at: None,
+        energy_kwh: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::event::Event;
+use crate::modbus::auxiliary::Drives;
 use crate::moment::Moment;
 use crate::profile::Profile;
 use crate::request::{Answer, Denied, Job, Request};
@@ -50,6 +51,7 @@ pub struct Machine {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) inbox: mpsc::Sender<Order>,
     pub(crate) emergency: mpsc::Sender<oneshot::Sender<Answer>>,
+    pub(crate) drives: Option<Drives>,
 }
 
 impl Machine {
@@ -104,6 +106,14 @@ impl Machine {
             Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Denied::Offline),
             Ok(()) => answered.await.unwrap_or(Err(Denied::Offline)),
+        }
+    }
+
+    /// Makes the drives beside the machine stand, and waits for the proof, within bounds. Whether all stand.
+    pub async fn stop_drives(&self) -> bool {
+        match &self.drives {
+            Some(drives) => drives.stand().await,
+            None => true,
         }
     }
 

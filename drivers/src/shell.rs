@@ -12,15 +12,18 @@ use tokio::io::ReadBuf;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::link::{self, Address, Opened, Wire};
 use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, Setup};
+use crate::modbus::attached::protection;
+use crate::modbus::auxiliary::Auxiliaries;
+use crate::modbus::energy::Energy;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
 use crate::request::{Answer, Denied, Request};
 use crate::session::{Input, Session};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{JobPhase, Snapshot, State};
 use crate::{dialect, state_change};
 
 /// Bytes read from a link at once: more than a fast machine says between two wake-ups.
@@ -61,7 +64,10 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let (emergency, stops) = mpsc::channel(1);
     #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
     let (epoch, started) = (SystemTime::now(), Instant::now());
-    let machine = Machine { setup: setup.clone(), epoch, snapshot, events: events.clone(), inbox, emergency };
+    let devices = &setup.profile.auxiliary;
+    let beside = (!devices.is_empty()).then(|| Auxiliaries::start(devices, &setup.port, started)).transpose()?;
+    let drives = beside.as_ref().and_then(Auxiliaries::drives);
+    let machine = Machine { setup: setup.clone(), epoch, snapshot, events: events.clone(), inbox, emergency, drives };
     let name = setup.name.clone();
     let shell = Shell {
         session: Session::new(dialect, Arc::clone(&setup.profile), Moment::ZERO),
@@ -82,9 +88,20 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
         chunk: Chunk::default(),
         answers: Vec::new(),
         due: None,
+        beside,
+        energy: Energy::default(),
     };
     std::thread::Builder::new().name(name).spawn(move || shell.live())?;
     Ok((machine, heard))
+}
+
+/// Whether an event is one after which nothing beside the machine may turn on.
+fn ends_badly(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Job { phase, .. } => matches!(phase, JobPhase::Failed | JobPhase::Cancelled),
+        EventKind::State { to, .. } => *to == State::Alarm,
+        _ => false,
+    }
 }
 
 /// Bytes that wait to be written.
@@ -152,6 +169,9 @@ struct Shell {
     /// Answers to give once the bytes they stand for are written.
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     due: Option<(Moment, Pin<Box<Sleep>>)>,
+    /// The devices beside the machine, and what they measure for its job.
+    beside: Option<Auxiliaries>,
+    energy: Energy,
 }
 
 impl Shell {
@@ -222,6 +242,7 @@ impl Shell {
         tracing::warn!(machine = %self.setup.name, %notice, "no link");
         self.outbox = Outbox::default();
         self.session.handle(now, Input::LinkDown(notice));
+        self.stop_drives();
         self.tell(now, true);
     }
 
@@ -257,6 +278,7 @@ impl Shell {
             let now = self.now();
             match happening {
                 Happening::Stop(answer) => {
+                    self.stop_drives();
                     let said = self.session.request(now, Request::Stop);
                     self.program = None;
                     self.answers.push((answer, said));
@@ -284,7 +306,12 @@ impl Shell {
 
     /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
     fn tell(&mut self, now: Moment, at_once: bool) {
-        let events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        let mut events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        if events.iter().any(ends_badly) {
+            self.stop_drives();
+        }
+        let noticed = self.beside.as_mut().and_then(Auxiliaries::take_notice);
+        events.extend(noticed.map(|notice| Event { at: now, kind: EventKind::Trouble { notice } }));
         self.publish(now, at_once || events.iter().any(state_change));
         for event in events {
             // Nobody listening is no error.
@@ -297,7 +324,23 @@ impl Shell {
             return;
         }
         self.published_at = now;
-        self.snapshots.send_replace(Arc::new(self.session.snapshot()));
+        let mut snapshot = self.session.snapshot();
+        if let Some(beside) = &self.beside {
+            let known = beside.known();
+            if let Some(job) = &mut snapshot.job {
+                self.energy.note(now, &known, job);
+            }
+            snapshot.auxiliary = known.to_vec();
+            snapshot.protection.extend(self.setup.profile.auxiliary.iter().filter_map(protection));
+        }
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    /// Whatever happened to the machine, nothing beside it turns on.
+    fn stop_drives(&self) {
+        if let Some(beside) = &self.beside {
+            beside.stop();
+        }
     }
 
     fn order(&mut self, now: Moment, order: Order) {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::modbus::{AuxiliaryKind, Meaning, Value};
 use crate::moment::Moment;
 use crate::notice::Notice;
 
@@ -150,6 +151,8 @@ pub struct Progress {
     pub started_at: Moment,
     /// When it ended; absent while it runs.
     pub ended_at: Option<Moment>,
+    /// What a meter beside the machine measured for it, in kilowatt-hours; absent without one.
+    pub energy_kwh: Option<f64>,
 }
 
 /// What a job on a machine is doing.
@@ -264,6 +267,47 @@ pub struct Snapshot {
     pub link: LinkCounters,
     /// What happens if the host dies now, per hazard. Empty: not yet known.
     pub protection: Vec<Protection>,
+    /// The devices beside the machine.
+    pub auxiliary: Vec<Beside>,
+}
+
+/// A device beside a machine: a drive, a meter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Beside {
+    /// Its name in the profile.
+    pub name: String,
+    /// `drive` or `meter`.
+    pub kind: AuxiliaryKind,
+    /// Whether it answers.
+    pub answers: bool,
+    /// Whether it was told to stop and has not proven yet that it stands.
+    pub stopping: bool,
+    /// What a person should know of it (it is silent, it does not stop, it reports a fault).
+    pub notice: Option<Notice>,
+    /// Its points, in the profile's order.
+    pub readings: Vec<PointReading>,
+}
+
+/// A point of a device and what it read last.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PointReading {
+    /// The point's name.
+    pub name: String,
+    /// What it says about the machine, where the profile knows.
+    pub meaning: Option<Meaning>,
+    /// Unit of the value.
+    pub unit: String,
+    /// What it read; absent until it was read. A read that fails makes the last one stale at once.
+    pub reading: Option<Reading<Value>>,
+}
+
+impl Beside {
+    /// The number that a point of this meaning read last, if that is good.
+    pub fn number(&self, meaning: Meaning) -> Option<Reading<f64>> {
+        let point = self.readings.iter().find(|point| point.meaning == Some(meaning))?;
+        let reading = point.reading.as_ref().filter(|reading| reading.quality == Quality::Good)?;
+        Some(Reading { value: reading.value.number()?, at: reading.at, quality: reading.quality })
+    }
 }
 
 impl Snapshot {
@@ -286,6 +330,7 @@ impl Snapshot {
             job: None,
             link: LinkCounters::default(),
             protection: Vec::new(),
+            auxiliary: Vec::new(),
         }
     }
 }

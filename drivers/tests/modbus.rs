@@ -165,3 +165,107 @@ async fn devices_on_one_line_are_asked_in_turn_and_their_troubles_have_names() {
     assert_eq!(bus.ask(2, Question::WriteOne { address: 1, word: 100 }, patience).await, Ok(vec![]));
     assert_eq!(bus.ask(2, read(Table::Holding, 0, 2), patience).await, Ok(vec![0, 100]));
 }
+
+/// A mill on a serial line with a drive and a meter beside it, on a Modbus port of their own.
+fn with_devices(port: &str, checked: &str) -> Profile {
+    let devices = format!(
+        r#"
+        [[auxiliary]]
+        name = "spindle"
+        kind = "drive"
+        port = "{port}?unit=2"
+        [auxiliary.stop]
+        point = "command"
+        value = 0.0
+        proof = "actual"
+        proof_max = 0.5
+        {checked}
+        [[auxiliary.modbus.points]]
+        name = "command"
+        address = 0
+        type = "u16"
+        access = "write"
+        [[auxiliary.modbus.points]]
+        name = "actual"
+        address = 11
+        type = "u16"
+        scale = 0.01
+        poll_ms = 100
+        meaning = "actual_frequency"
+        [[auxiliary]]
+        name = "meter"
+        kind = "meter"
+        port = "{port}?unit=3"
+        [[auxiliary.modbus.points]]
+        name = "power"
+        table = "input"
+        address = 12
+        type = "f32"
+        poll_ms = 100
+        meaning = "power"
+        [[auxiliary.modbus.points]]
+        name = "energy"
+        table = "input"
+        address = 72
+        type = "f32"
+        poll_ms = 100
+        meaning = "energy"
+        "#
+    );
+    let (name, text) = Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap();
+    Profile::parse(&format!("{text}\n{devices}")).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Starts the drive at 50 Hz, which takes it half a second.
+async fn start_drive(bus: &Bus, patience: Patience) {
+    for (address, word) in [(1, 5_000), (0, 1)] {
+        assert_eq!(bus.ask(2, Question::WriteOne { address, word }, patience).await, Ok(vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_drive_beside_a_machine_stands_after_a_stop_and_before_the_agent_goes() {
+    let (_devices, address) = serve("modbus-tcp", &setup(), Between::default());
+    let mill = Port::on_pty(simulated("grbl", &setup()).unwrap(), Between::default(), None).unwrap();
+    let settings = Modbus::default();
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &settings).unwrap();
+    let patience = Patience::of(&settings);
+    let machine = machine(mill.address(), with_devices(&address, ""));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let turns = |snapshot: &Snapshot| {
+        let actual = snapshot.auxiliary[0].readings[1].reading.as_ref().and_then(|reading| reading.value.number());
+        actual.is_some_and(|actual| actual > 0.0)
+    };
+    start_drive(&bus, patience).await;
+    let snapshot = until(&machine, |snapshot| !snapshot.auxiliary.is_empty() && turns(snapshot)).await;
+    let said = snapshot.protection.iter().find(|protection| protection.hazard == "spindle").unwrap();
+    assert!(!said.protected && said.because.contains("unprotected"), "{said:?}");
+    assert_eq!(machine.ask(Request::Stop).await, Ok(()));
+    until(&machine, |snapshot| !turns(snapshot) && !snapshot.auxiliary[0].stopping).await;
+    start_drive(&bus, patience).await;
+    until(&machine, turns).await;
+    assert!(machine.stop_drives().await, "it stands, and that was read back");
+    let read = Question::Read { table: Table::Holding, address: 11, count: 1 };
+    let actual = bus.ask(2, read, patience).await.unwrap();
+    assert!(actual[0] <= 50, "{actual:?}");
+}
+
+#[tokio::test]
+async fn a_job_is_told_what_it_took_from_the_mains() {
+    let (_devices, address) = serve("modbus-tcp", &setup(), Between::default());
+    let slow = sim::Setup { speed: 1.0, ..setup() };
+    let mill = Port::on_pty(simulated("grbl", &slow).unwrap(), Between::default(), None).unwrap();
+    let checked = "[auxiliary.commissioning]\nhardwired_enable = true\ncommunication_loss_ms = 500";
+    let machine = machine(mill.address(), with_devices(&address, checked));
+    let measured =
+        |snapshot: &Snapshot| snapshot.auxiliary.iter().any(|device| device.name == "meter" && device.answers);
+    until(&machine, measured).await;
+    let end = run(&machine, &["G91 F600".to_owned(), "G1 X20".into()]).await;
+    let job = end.job.as_ref().unwrap();
+    // The simulated mailbox machine stands still beside the mill and draws 40 W.
+    let seconds = job.ended_at.unwrap().since(job.started_at).as_secs_f64();
+    let truth = 40.0 * seconds / 3.6e6;
+    let energy = job.energy_kwh.unwrap();
+    assert!((energy / truth - 1.0).abs() < 0.01, "{energy} kWh measured, {truth} kWh taken in {seconds} s");
+    assert!(end.protection.iter().all(|protection| protection.protected), "{:?}", end.protection);
+}

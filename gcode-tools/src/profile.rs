@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod modbus;
 
-pub use modbus::Modbus;
+pub use modbus::{Auxiliary, Modbus};
 
 /// Largest profile file that is read, in bytes. A profile is a page of text; anything larger is a mistake.
 pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
@@ -56,6 +56,9 @@ pub struct Profile {
     pub work: Work,
     /// How its registers are reached and what they hold, on machines that are spoken to over Modbus.
     pub modbus: Option<Modbus>,
+    /// Devices beside it: the drive of its spindle, a meter of what it draws.
+    #[serde(default)]
+    pub auxiliary: Vec<Auxiliary>,
 }
 
 /// What kind of work a machine does.
@@ -332,6 +335,12 @@ impl Profile {
         }
         if let Some(modbus) = &self.modbus {
             problems.extend(modbus.problems().into_iter().map(|problem| format!("modbus: {problem}")));
+        }
+        for (at, auxiliary) in self.auxiliary.iter().enumerate() {
+            problems.extend(auxiliary.problems());
+            if self.auxiliary[..at].iter().any(|earlier| earlier.name == auxiliary.name) {
+                problems.push(format!("auxiliary `{}`: there are two of this name", auxiliary.name));
+            }
         }
         problems
     }

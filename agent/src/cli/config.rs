@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use drivers::Notice;
+use drivers::modbus::plan;
+use drivers::profile::Profile;
 use serde_json::json;
 
 use super::{Failure, print};
@@ -44,6 +46,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(config) => {
             if !json {
                 print(&format!("{}: valid, {} machines.", file.display(), config.machines.len()));
+                for machine in &config.machines {
+                    print_plan(&machine.name, &machine.profile);
+                }
             }
             Ok(())
         }
@@ -54,6 +59,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 }
             }
             Err(Failure::Usage(invalid(file, problems.len())))
+        }
+    }
+}
+
+/// Says which registers of a machine and of the devices beside it are read together, and how often.
+fn print_plan(machine: &str, profile: &Profile) {
+    let own = profile.modbus.iter().map(|modbus| (machine.to_owned(), modbus));
+    let beside = profile.auxiliary.iter().map(|device| (format!("{machine}/{}", device.name), &device.modbus));
+    for (name, modbus) in own.chain(beside) {
+        for read in plan(&modbus.points, modbus.gap_registers) {
+            let points: Vec<_> = read.points.iter().map(|at| modbus.points[*at].name.as_str()).collect();
+            let (table, last) = (read.table.word(), read.address + (read.count - 1));
+            print(&format!(
+                "  {name}: {table} {} to {last} every {} ms: {}",
+                read.address,
+                read.poll_ms,
+                points.join(", ")
+            ));
         }
     }
 }

@@ -138,7 +138,20 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         drop(machine);
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
     }
-    stream(&machine, arguments, &info, outcome).await
+    let streamed = stream(&machine, arguments, &info, outcome).await;
+    if !machine.stop_drives().await {
+        eprintln!("{}", turns_on());
+    }
+    streamed
+}
+
+fn turns_on() -> Notice {
+    Notice::new(
+        "drive.does_not_stop",
+        "A drive beside the machine was told to stop and does not prove that it stands.",
+        "Stop was written again and again.",
+        "Press the emergency stop. Do not reach in before it stands.",
+    )
 }
 
 fn read(file: &Path, profile: Option<&Profile>) -> Result<Info, gcode_tools::sniff::ReadError> {
@@ -337,6 +350,7 @@ fn lost(machine: &Machine) -> Progress {
         refused: 0,
         started_at: drivers::Moment::ZERO,
         ended_at: None,
+        energy_kwh: None,
     });
     progress.phase = JobPhase::Failed;
     progress

@@ -263,6 +263,16 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
 fn fits(port: &str, profile: &Profile) -> Result<(), String> {
     let dialect = drivers::dialect::named(&profile.dialect);
     let registers = dialect.is_some_and(|dialect| dialect.habits().registers);
+    for device in &profile.auxiliary {
+        let place = device.port.as_deref().unwrap_or(port);
+        if !address::is_modbus(place) {
+            let name = &device.name;
+            return Err(format!(
+                "`{name}` beside the machine needs a `port` in the profile: `{place}` is no Modbus address."
+            ));
+        }
+        address::Address::parse(place).map_err(|notice| notice.happened)?;
+    }
     match (address::is_modbus(port), registers) {
         (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
         (false, false) => Ok(()),

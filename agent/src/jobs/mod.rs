@@ -118,6 +118,9 @@ pub struct Record {
     pub heating_s: Option<f64>,
     /// Commands sent, answered and executed, as far as evidence goes.
     pub progress: Counts,
+    /// What a meter beside the machine measured for it, in kilowatt-hours. Absent: there is none, or it was silent.
+    #[serde(default)]
+    pub energy_kwh: Option<f64>,
     /// What was found in the program.
     pub findings: Vec<serde_json::Value>,
     /// The key under which it was submitted, so that a repeat is no second job.

@@ -117,6 +117,7 @@ mod test {
             time_s: Some(100.0),
             heating_s: None,
             progress: Counts::default(),
+            energy_kwh: None,
             findings: Vec::new(),
             idempotency_key: None,
             time_line: vec![(10, 20.0), (20, 70.0), (30, 100.0)],

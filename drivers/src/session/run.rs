@@ -97,6 +97,7 @@ impl Run {
                 refused: 0,
                 started_at: now,
                 ended_at: None,
+                energy_kwh: None,
             },
             history: History::default(),
             stage,
