@@ -15,9 +15,10 @@ use tokio::time::Sleep;
 use crate::event::{Event, EventKind};
 use crate::link::{self, Address, Opened, Wire};
 use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, Setup};
-use crate::modbus::attached::protection;
+use crate::modbus::attached::{own_points, protection};
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
+use crate::modbus::mailbox;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
@@ -64,8 +65,9 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let (emergency, stops) = mpsc::channel(1);
     #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
     let (epoch, started) = (SystemTime::now(), Instant::now());
-    let devices = &setup.profile.auxiliary;
-    let beside = (!devices.is_empty()).then(|| Auxiliaries::start(devices, &setup.port, started)).transpose()?;
+    let mut devices = setup.profile.auxiliary.clone();
+    devices.extend(own_points(&setup.profile, &setup.port));
+    let beside = (!devices.is_empty()).then(|| Auxiliaries::start(&devices, &setup.port, started)).transpose()?;
     let drives = beside.as_ref().and_then(Auxiliaries::drives);
     let machine = Machine { setup: setup.clone(), epoch, snapshot, events: events.clone(), inbox, emergency, drives };
     let name = setup.name.clone();
@@ -325,6 +327,10 @@ impl Shell {
         }
         self.published_at = now;
         let mut snapshot = self.session.snapshot();
+        let registers = dialect::named(&self.setup.profile.dialect).is_some_and(|dialect| dialect.habits().registers);
+        if let Some(identity) = snapshot.identity.as_ref().filter(|_| registers) {
+            snapshot.protection.push(mailbox::protection(identity));
+        }
         if let Some(beside) = &self.beside {
             let known = beside.known();
             if let Some(job) = &mut snapshot.job {

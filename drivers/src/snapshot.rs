@@ -276,7 +276,7 @@ pub struct Snapshot {
 pub struct Beside {
     /// Its name in the profile.
     pub name: String,
-    /// `drive` or `meter`.
+    /// `drive`, `meter` or `readings`.
     pub kind: AuxiliaryKind,
     /// Whether it answers.
     pub answers: bool,

@@ -269,3 +269,23 @@ async fn a_job_is_told_what_it_took_from_the_mains() {
     assert!((energy / truth - 1.0).abs() < 0.01, "{energy} kWh measured, {truth} kWh taken in {seconds} s");
     assert!(end.protection.iter().all(|protection| protection.protected), "{:?}", end.protection);
 }
+
+#[tokio::test]
+async fn a_mailbox_machines_own_points_are_read_in_turn_with_its_program_and_its_watchdog_is_published() {
+    let (_port, address) = serve("modbus-rtu", &setup(), Between::default());
+    let mut profile = profile(500);
+    let points = "[[points]]\nname = \"controller-state\"\naddress = 10\ntype = \"u16\"\npoll_ms = 50\nmeaning = \"state\"\n\
+                  [[points]]\nname = \"slots\"\naddress = 3\ntype = \"u16\"\npoll_ms = 50";
+    profile.modbus = Some(toml::from_str(points).unwrap());
+    let machine = machine(&address, profile);
+    let end = run(&machine, &program(2_000, 3)).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{:?}", end.notice);
+    let read = |snapshot: &Snapshot, at: usize| {
+        let point = snapshot.auxiliary.first().and_then(|device| device.readings[at].reading.clone());
+        point.and_then(|reading| reading.value.number())
+    };
+    let snapshot = until(&machine, |snapshot| read(snapshot, 0) == Some(1.0)).await;
+    assert_eq!(read(&snapshot, 1), Some(30.0));
+    let motion = snapshot.protection.iter().find(|protection| protection.hazard == "motion").unwrap();
+    assert!(motion.protected && motion.because.contains("2000 ms"), "{motion:?}");
+}

@@ -11,8 +11,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Auxiliary, AuxiliaryKind, Meaning, Question, Read, Table, Trouble, plan, value};
+use gcode_tools::profile::modbus::Commissioning;
+
 use crate::Moment;
 use crate::notice::Notice;
+use crate::profile::Profile;
 use crate::snapshot::{Beside, PointReading, Protection, Quality, Reading};
 
 /// Between two looks whether a drive stands, and between two writes of its stop.
@@ -235,7 +238,13 @@ impl Attached {
         let values = &self.auxiliary.modbus.points[place].values;
         let sentence = values.get(&fault.to_string()).cloned().unwrap_or_else(|| format!("fault {fault}"));
         let happened = format!("`{}` reports a fault: {sentence}.", self.auxiliary.name);
-        self.tell(Notice::new("drive.fault", happened, "It is told to stop.", "Look at the drive and its display."));
+        let notice = match self.auxiliary.kind {
+            AuxiliaryKind::Drive => {
+                Notice::new("drive.fault", happened, "It is told to stop.", "Look at the drive and its display.")
+            }
+            _ => Notice::new("auxiliary.alarm", happened, "Nothing was done about it.", "Look at the machine."),
+        };
+        self.tell(notice);
         self.stop(now);
     }
 
@@ -271,6 +280,19 @@ impl Attached {
             readings,
         }
     }
+}
+
+/// The points of a machine's own controller, as a device that is only read; none where it has no points.
+pub fn own_points(profile: &Profile, port: &str) -> Option<Auxiliary> {
+    let modbus = profile.modbus.clone().filter(|modbus| !modbus.points.is_empty())?;
+    Some(Auxiliary {
+        name: "controller".to_owned(),
+        kind: AuxiliaryKind::Readings,
+        port: Some(port.to_owned()),
+        modbus,
+        stop: None,
+        commissioning: Commissioning::default(),
+    })
 }
 
 /// What happens to a drive if the host dies now, by what was checked when it was put into service.

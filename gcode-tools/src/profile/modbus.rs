@@ -377,6 +377,8 @@ pub enum AuxiliaryKind {
     Drive,
     /// Measures energy.
     Meter,
+    /// Is only read: a controller's own points, a thermometer.
+    Readings,
 }
 
 /// How a drive is stopped, and what proves that it has.
@@ -431,6 +433,7 @@ impl Auxiliary {
                     problems.push("stop: within_ms must be from 100 to 120000".to_owned());
                 }
             }
+            (AuxiliaryKind::Readings, _) => {}
             (AuxiliaryKind::Meter, _) => {
                 if !self.modbus.points.iter().any(|point| point.meaning == Some(Meaning::Energy)) {
                     problems.push("a meter needs a point whose meaning is `energy`".to_owned());

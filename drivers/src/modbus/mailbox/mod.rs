@@ -3,6 +3,8 @@
 
 mod host;
 
+use crate::snapshot::{Identity, Protection};
+
 pub use host::Host;
 
 /// First word of a mailbox: `FB`.
@@ -141,6 +143,16 @@ impl State {
             .into_iter()
             .find(|state| *state as u16 == word)
     }
+}
+
+/// What a machine with a mailbox does if its host dies now, by what it said of itself.
+pub fn protection(identity: &Identity) -> Protection {
+    let time_ms = identity.capabilities.iter().find_map(|capability| capability.strip_prefix("watchdog_ms:"));
+    let because = match time_ms {
+        Some(time_ms) => format!("the controller holds by itself {time_ms} ms after its host's last beat"),
+        None => "the machine is unprotected: its controller has no watchdog and runs on with what it has".to_owned(),
+    };
+    Protection { hazard: "motion", protected: time_ms.is_some(), because }
 }
 
 /// The first word of a slot: length in characters, and the low byte of the session above it.
