@@ -188,3 +188,28 @@ fn a_scan_finds_the_devices_and_writes_nothing() {
     assert_eq!(units, [1, 2, 3], "{found}");
     assert_eq!(mbpoll(&port, &["-a", "1", "-t", "4", "-r", "32", "-c", "60", "127.0.0.1"]), before);
 }
+
+#[test]
+fn long_and_floating_numbers_agree_with_mbpoll_in_both_word_orders() {
+    let (served, port) = simulator();
+    // A place in the machine's slots, which are free while no session is open. mbpoll's -B puts the high word first.
+    let cases = [("4:int", "i32", "-1234567"), ("4:float", "f32", "-0.75"), ("4:int", "u32", "1234567")];
+    for (theirs, ours, value) in cases {
+        for (order, high_first) in [("abcd", Some("-B")), ("cdab", None)] {
+            let common = ["-a", "1", "-t", theirs, "-r", "900"];
+            let arguments: Vec<&str> = common.into_iter().chain(high_first).chain(["127.0.0.1"]).collect();
+            let written = mbpoll(&port, &[&arguments[..], &["--", value]].concat());
+            assert!(written.contains("Written 1"), "{theirs} {order}: {written}");
+            let place = ["--unit", "1", "--at", "900", "--type", ours, "--order", order];
+            let read = modbus(&served.address, &[&["read"], &place[..], &["--json"]].concat());
+            let document: Value = serde_json::from_str(&out(&read)).unwrap();
+            let wanted: f64 = value.parse().unwrap();
+            assert_eq!(document["values"][0]["value"], wanted, "{theirs} {order}: {document}");
+            let doubled = (wanted * 2.0).to_string();
+            let wrote = modbus(&served.address, &[&["write"], &place[..], &["--value", &doubled]].concat());
+            assert_eq!(wrote.status.code(), Some(0), "{wrote:?}");
+            let read = mbpoll(&port, &arguments);
+            assert!(read.contains(&doubled), "{ours} {order}: {doubled} written, {read}");
+        }
+    }
+}
