@@ -277,7 +277,7 @@ fn fits(port: &str, profile: &Profile) -> Result<(), String> {
         (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
         (false, false) => Ok(()),
         (true, false) => Err(format!(
-            "`{port}` is a Modbus address, and the dialect `{}` is spoken over a line of text.              A machine with a mailbox has the dialect `mailbox`.",
+            "`{port}` is a Modbus address, and the dialect `{}` is spoken over a line of text. A machine with a mailbox has the dialect `mailbox`.",
             profile.dialect
         )),
         (false, true) => Err(format!(
