@@ -8,9 +8,16 @@ use std::time::Duration;
 use drivers::sim::{Faults, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Request, State};
-use support::{Pair, commands, program, setup, usual_line};
+use support::{Pair, commands, is_printer, program, setup, usual_line};
 
-const DIALECTS: [&str; 4] = ["marlin", "grbl", "grblhal", "fluidnc"];
+const DIALECTS: [&str; 8] =
+    ["marlin", "grbl", "grblhal", "fluidnc", "smoothieware", "reprapfirmware", "repetier", "klipper"];
+
+/// Those whose M0 waits for a person.
+const WAITING: [&str; 4] = ["marlin", "grbl", "grblhal", "fluidnc"];
+
+/// One line at a time, for reasons in its own file.
+const PING_PONG: &str = "reprapfirmware";
 
 fn connected(dialect: &str, setup: &Setup) -> Pair {
     let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
@@ -119,7 +126,7 @@ fn a_cancelled_job_is_made_safe_before_it_is_over() {
         assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
         let executed = pair.executed();
         let safe_end: &[&str] =
-            if dialect == "marlin" { &["M104 S0", "M140 S0", "M107", "M84"] } else { &["M5", "M9"] };
+            if is_printer(dialect) { &["M104 S0", "M140 S0", "M107", "M84"] } else { &["M5", "M9"] };
         assert_eq!(&executed[executed.len() - safe_end.len()..], safe_end, "{dialect}");
         assert!(executed.len() < 100, "{dialect}: it ran on for {} lines", executed.len());
         assert_eq!(pair.ask(Request::Cancel), Err(Denied::NoJob), "{dialect}");
@@ -134,7 +141,8 @@ fn an_emergency_stop_latches_until_a_person_clears_it() {
         pair.run_for(Duration::from_secs(3));
         assert_eq!(pair.ask(Request::Stop), Ok(()));
         assert_eq!(pair.session.state(), State::Alarm, "{dialect}");
-        pair.run_for(Duration::from_millis(100));
+        // RepRapFirmware's M112 waits for the line in front of it.
+        pair.run_for(Duration::from_millis(if dialect == PING_PONG { 60_000 } else { 100 }));
         assert!(!pair.report().moving, "{dialect}");
         assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
         pair.run_for(Duration::from_secs(60));
@@ -172,7 +180,9 @@ fn a_board_that_restarts_fails_the_job_and_says_where() {
         assert_eq!(pair.run_job(), JobPhase::Failed, "{dialect}");
         pair.run_for(Duration::from_secs(60));
         assert!(
-            pair.notices().iter().any(|notice| notice.contains("machine.restarted") || notice.contains(".alarm.3")),
+            pair.notices().iter().any(|notice| ["machine.restarted", ".alarm.3", "machine.halted"]
+                .iter()
+                .any(|code| notice.contains(code))),
             "{:?}",
             pair.notices()
         );
@@ -244,14 +254,21 @@ fn a_machine_that_falls_silent_holds_the_job() {
 
 #[test]
 fn every_line_of_a_resend_storm_runs_once() {
-    for ok_after_resend in [true, false] {
-        for advanced_ok in [true, false] {
+    for (dialect, ok_after_resend, advanced_ok) in [
+        ("marlin", true, true),
+        ("marlin", true, false),
+        ("marlin", false, true),
+        ("marlin", false, false),
+        ("smoothieware", false, false),
+        ("repetier", true, false),
+    ] {
+        {
             let setup = Setup { resend_permille: 50, ok_after_resend, advanced_ok, speed: f64::INFINITY, ..setup() };
-            let mut pair = connected("marlin", &setup);
+            let mut pair = connected(dialect, &setup);
             let program = program(2_000, 11);
             pair.start(program.clone());
-            assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
-            assert_eq!(pair.executed(), commands(&program));
+            assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+            assert_eq!(pair.executed(), commands(&program), "{dialect}");
             assert!(pair.progress().resends > 20);
             assert_eq!(pair.report().violations, Vec::<String>::new());
         }
@@ -260,7 +277,7 @@ fn every_line_of_a_resend_storm_runs_once() {
 
 #[test]
 fn a_program_that_waits_for_a_person_goes_on_when_one_says_so() {
-    for dialect in DIALECTS {
+    for dialect in WAITING {
         let mut pair = connected(dialect, &Setup { speed: 20.0, ..setup() });
         let lines: Vec<String> = ["G1 X5 F600", "M0", "G1 X10"].map(str::to_owned).into();
         pair.start(lines);
@@ -299,7 +316,7 @@ fn a_line_the_interlock_refuses_is_never_sent_nor_skipped() {
 #[test]
 fn the_wire_is_never_idle_while_the_machine_could_take_more() {
     // The bound is bytes over the line's own rate; the machine takes no time at all.
-    for dialect in DIALECTS {
+    for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != PING_PONG) {
         let mut pair = connected(dialect, &Setup { speed: f64::INFINITY, ..setup() });
         let program = program(5_000, 13);
         pair.start(program);

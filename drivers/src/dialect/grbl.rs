@@ -60,6 +60,7 @@ pub(super) const HABITS: Habits = Habits {
     // LINE_BUFFER_SIZE 80 holds 79 characters and a zero (`protocol.h`); one more is error 11.
     line_max: 79,
     identify: "$I",
+    ok_when_taken: false,
     needs_proof: false,
     banner: true,
     // The interface document asks for at most 5 Hz while streaming.
@@ -219,7 +220,8 @@ pub(super) fn read_status(report: &[u8]) -> Option<Status> {
             "MPos" => status.machine_position = triple(value),
             "WPos" => status.work_position = triple(value),
             "WCO" => status.work_offset = triple(value),
-            "F" => status.feed = decimal(value),
+            // Smoothieware adds what was asked for and the override.
+            "F" => status.feed = decimal(value.split(',').next()?),
             "FS" => {
                 let (feed, spindle) = value.split_once(',')?;
                 status.feed = decimal(feed);

@@ -35,6 +35,7 @@ static HABITS: Habits = Habits {
     window: Limits { lines: 64, bytes: 4096 },
     line_max: 200,
     identify: "$I",
+    ok_when_taken: false,
     needs_proof: true,
     banner: true,
     asking: Asking::Realtime { every_ms: 200 },

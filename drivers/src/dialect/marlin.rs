@@ -26,12 +26,60 @@ use crate::interlock::Cleared;
 use crate::request::Override;
 use crate::snapshot::Identity;
 
-/// Marlin's vocabulary.
-#[derive(Debug)]
-pub(super) struct Marlin;
+/// How lines are put on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// With number and checksum where the session numbers them.
+    Numbered,
+    /// Always with a checksum, and a number only because none is taken without.
+    Checked,
+    /// As they are.
+    Bare,
+}
 
-static HABITS: Habits = Habits {
-    name: "marlin",
+/// The vocabulary of Marlin and of firmwares that converse like it: what differs between them is data.
+#[derive(Debug)]
+pub(super) struct MarlinLike {
+    pub(super) habits: Habits,
+    pub(super) likeness: fn(&[u8]) -> Likeness,
+    /// Reads what this firmware says in its own words. False: it says it as Marlin does.
+    pub(super) own: fn(&[u8], &mut Vec<Reply>) -> bool,
+    pub(super) framing: Framing,
+    /// What halts it at once.
+    pub(super) halt: &'static [u8],
+    /// A byte that asks how it is, past all lines.
+    pub(super) query: Option<u8>,
+    /// What ends its wait for a temperature or a person.
+    pub(super) stop_waiting: Option<&'static str>,
+    /// What frees it once it is halted.
+    pub(super) unlock: Option<&'static str>,
+}
+
+/// Marlin's vocabulary.
+pub(super) static MARLIN: MarlinLike = MarlinLike {
+    habits: Habits { name: "marlin", ..HABITS },
+    likeness: |line| {
+        let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
+        let known = text.strip_prefix(b"FIRMWARE_NAME:").map_or_else(
+            || text.starts_with(b"Marlin ") || text.starts_with(b"busy: "),
+            |name| [&b"Marlin"[..], b"Prusa-Firmware", b"Virtual Marlin"].iter().any(|known| name.starts_with(known)),
+        );
+        if known { Likeness::Proof } else { Likeness::None }
+    },
+    own: |_, _| false,
+    framing: Framing::Numbered,
+    // The line end first: the word must stand at the start of a line, whatever was half-written before.
+    halt: b"\nM112\n",
+    query: None,
+    // Answered like any other line.
+    stop_waiting: Some("M108"),
+    // A halted Marlin needs a reset; there is no word for it (M999 exists only with `SOFT_RESET_VIA_SERIAL`).
+    unlock: None,
+};
+
+/// What Marlin and the like have in common.
+pub(super) const HABITS: Habits = Habits {
+    name: "",
     printer: true,
     numbered: true,
     counter: Some(Counter { reset: "M110 N0", proof: "M105" }),
@@ -43,6 +91,7 @@ static HABITS: Habits = Habits {
     // MAX_CMD_SIZE is 96 with the terminating zero (`Configuration_adv.h`); number and checksum need up to 15.
     line_max: 80,
     identify: "M115",
+    ok_when_taken: false,
     needs_proof: false,
     banner: true,
     asking: Asking::Commands { every_ms: 2_000, commands: &["M105", "M114"] },
@@ -52,44 +101,46 @@ static HABITS: Habits = Habits {
     keepalive: true,
 };
 
-impl Dialect for Marlin {
+impl Dialect for MarlinLike {
     fn habits(&self) -> &Habits {
-        &HABITS
+        &self.habits
     }
 
     fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
-        read(line, heard);
+        if !(self.own)(line.trim_ascii(), heard) {
+            read(line, heard);
+        }
     }
 
     fn likeness(&self, line: &[u8]) -> Likeness {
-        let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
-        let known = text.strip_prefix(b"FIRMWARE_NAME:").map_or_else(
-            || text.starts_with(b"Marlin ") || text.starts_with(b"busy: "),
-            |name| [&b"Marlin"[..], b"Prusa-Firmware", b"Virtual Marlin"].iter().any(|known| name.starts_with(known)),
-        );
-        if known { Likeness::Proof } else { Likeness::None }
+        (self.likeness)(line)
     }
 
     fn spell(&self, command: Cleared<'_>, number: Option<u64>, out: &mut Vec<u8>) {
+        let number = match self.framing {
+            Framing::Numbered => number,
+            Framing::Checked => Some(number.unwrap_or(1)),
+            Framing::Bare => None,
+        };
         spell(command.text(), number, out);
     }
 
     fn calm(&self, word: Calm) -> Spelling {
         match word {
-            // The line end first: the word must stand at the start of a line, whatever was half-written before.
-            Calm::Halt => Spelling::Realtime(b"\nM112\n".to_vec()),
-            // Answered like any other line.
-            Calm::StopWaiting => Spelling::Lines(vec!["M108".to_owned()]),
-            // Marlin has no feed hold: what is planned runs on, and nothing more is said.
-            Calm::Hold | Calm::Query | Calm::Drop => Spelling::None,
+            Calm::Halt => Spelling::Realtime(self.halt.to_vec()),
+            Calm::StopWaiting => {
+                self.stop_waiting.map_or(Spelling::None, |word| Spelling::Lines(vec![word.to_owned()]))
+            }
+            Calm::Query => self.query.map_or(Spelling::None, |byte| Spelling::Realtime(vec![byte])),
+            // There is no feed hold that can be relied on: what is planned runs on, and nothing more is said.
+            Calm::Hold | Calm::Drop => Spelling::None,
         }
     }
 
     fn word(&self, word: &Word) -> Spelling {
         match word {
             Word::Home => Spelling::Lines(vec!["G28".to_owned()]),
-            // A halted Marlin needs a reset; there is no word for it (M999 exists only with `SOFT_RESET_VIA_SERIAL`).
-            Word::Unlock => Spelling::None,
+            Word::Unlock => self.unlock.map_or(Spelling::None, |word| Spelling::Lines(vec![word.to_owned()])),
             Word::Jog(jog) => {
                 let [x, y, z] = jog.by_mm;
                 Spelling::Lines(vec![
@@ -226,7 +277,7 @@ fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
 }
 
 /// `FIRMWARE_NAME:Marlin … SOURCE_CODE_URL:… MACHINE_TYPE:… UUID:…` and `Cap:NAME:1`.
-fn read_identity(line: &[u8]) -> Option<Identity> {
+pub(super) fn read_identity(line: &[u8]) -> Option<Identity> {
     if let Some(capability) = line.strip_prefix(b"Cap:") {
         let capability = printable(capability);
         let (name, on) = capability.rsplit_once(':')?;
@@ -251,8 +302,11 @@ fn read_identity(line: &[u8]) -> Option<Identity> {
             .map_or(rest.len(), |(at, _)| at);
         Some(printable(&rest.as_bytes()[..end])).filter(|value| !value.is_empty())
     };
+    let name = field("FIRMWARE_NAME:").unwrap_or_default();
+    let name = name.trim_end_matches(',');
     Some(Identity {
-        firmware: field("FIRMWARE_NAME:").unwrap_or_default(),
+        firmware: field("FIRMWARE_VERSION:")
+            .map_or_else(|| name.to_owned(), |version| format!("{name} {}", version.trim_end_matches(','))),
         machine: field("MACHINE_TYPE:"),
         uuid: field("UUID:"),
         ..Identity::default()
@@ -260,7 +314,7 @@ fn read_identity(line: &[u8]) -> Option<Identity> {
 }
 
 /// `T:20.1 /0.0 B:21.0 /60.0 T0:… @:0 B@:0`; also `T0:`, `C:` (chamber).
-fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+pub(super) fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if !(line.starts_with(b"T:") || line.starts_with(b"T0:") || line.starts_with(b"B:")) {
         return false;
     }
@@ -296,7 +350,7 @@ fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
 }
 
 /// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres.
-fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+pub(super) fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if !line.starts_with(b"X:") {
         return false;
     }
@@ -316,7 +370,7 @@ fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
 }
 
 /// The decimal digits at the start, as a number.
-fn number(text: &[u8]) -> Option<u64> {
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
 }

@@ -13,12 +13,25 @@ mod fluidnc;
 mod grbl;
 mod grbl_codes;
 mod grblhal;
+mod klipper;
 mod mailbox;
 mod marlin;
+mod repetier;
+mod reprapfirmware;
+mod smoothieware;
 
 /// Every dialect. A new one is a file and a line here.
-pub static ALL: &[&dyn Dialect] =
-    &[&marlin::Marlin, &grbl::GRBL, &grblhal::GRBLHAL, &fluidnc::FLUIDNC, &mailbox::Mailbox];
+pub static ALL: &[&dyn Dialect] = &[
+    &marlin::MARLIN,
+    &grbl::GRBL,
+    &grblhal::GRBLHAL,
+    &fluidnc::FLUIDNC,
+    &smoothieware::SMOOTHIEWARE,
+    &reprapfirmware::REPRAPFIRMWARE,
+    &repetier::REPETIER,
+    &klipper::KLIPPER,
+    &mailbox::Mailbox,
+];
 
 /// How surely a line comes from a machine of a dialect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,6 +159,9 @@ pub struct Habits {
     pub line_max: usize,
     /// What is said to find out who is there.
     pub identify: &'static str,
+    /// Whether a line is answered when it is taken and not when it is done. The answer to the next one then shows that
+    /// it is done.
+    pub ok_when_taken: bool,
     /// Whether a machine is taken for one of these only when it said what no other firmware says. Without, what its
     /// kin say is enough: old and re-badged builds name themselves as they like.
     pub needs_proof: bool,
@@ -339,7 +355,12 @@ mod test {
 
     #[test]
     fn a_machine_of_one_dialect_is_never_taken_for_another() {
-        let proofs: [(&[u8], &str); 9] = [
+        let proofs: [(&[u8], &str); 14] = [
+            (b"FIRMWARE_NAME:Smoothieware, FIRMWARE_URL:http%3A//smoothieware.org", "smoothieware"),
+            (b"FIRMWARE_NAME: RepRapFirmware for Duet 3 MB6HC FIRMWARE_VERSION: 3.5.3", "reprapfirmware"),
+            (b"RepRapFirmware for Duet 3 MB6HC is up and running.", "reprapfirmware"),
+            (b"FIRMWARE_NAME:Repetier_1.0.4 COMPILED:Aug  3 2022", "repetier"),
+            (b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0", "klipper"),
             (b"Grbl 1.1h ['$' for help]", "grbl"),
             (b"[VER:1.1h.20190825:]", "grbl"),
             (b"GrblHAL 1.1f ['$' or '$HELP' for help]", "grblhal"),

@@ -114,6 +114,9 @@ impl Session {
     pub(super) fn ask_hold_proof(&mut self) {
         if let crate::dialect::MotionEnd::Commands([wait, ..]) = self.dialect.habits().motion_end {
             self.asides.retain(|(aside, _)| *aside != Aside::HoldProof);
+            if self.dialect.habits().ok_when_taken {
+                self.asides.push_back((Aside::Query, (*wait).to_owned()));
+            }
             self.asides.push_back((Aside::HoldProof, (*wait).to_owned()));
         }
     }

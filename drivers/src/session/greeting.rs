@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Phase, Session, limits};
-use crate::dialect::{self, Asking, Likeness};
+use crate::dialect::{self, Asking, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
@@ -34,6 +34,10 @@ const GREET_SLOWLY: Duration = Duration::from_secs(10);
 /// Between questions while only the end of motion is waited for: nothing else is on the wire then.
 const PROVING_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a firmware may work in silence that neither says that it is busy nor can be asked meanwhile: homing,
+/// levelling and long moves take minutes.
+const SILENT_WORK: Duration = Duration::from_secs(300);
+
 /// What a greeting has heard so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Greeting {
@@ -44,6 +48,8 @@ pub(super) struct Greeting {
     kin: Option<&'static str>,
     /// It is certain that it is another; which one is still to be heard.
     is_other: bool,
+    /// An answer came before any name: some firmwares answer first and do what was asked then.
+    answered: bool,
     tries: u32,
     silence_told: bool,
 }
@@ -79,6 +85,7 @@ impl Session {
         self.wire.clear();
         self.partial.clear();
         self.condition = None;
+        self.answers_named = false;
         self.needs_person = false;
         self.deadlines = super::Deadlines::default();
     }
@@ -89,8 +96,12 @@ impl Session {
         if let (true, Some(kin)) = (greeting.is_other, greeting.kin) {
             return self.wrong_machine(kin);
         }
+        if greeting.answered && greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty()) {
+            return self.name_heard();
+        }
         greeting.tries += 1;
         greeting.identity = None;
+        greeting.answered = false;
         let tries = greeting.tries;
         let silent = tries > GREET_TRIES;
         let tell = silent && !std::mem::replace(&mut greeting.silence_told, silent);
@@ -163,16 +174,15 @@ impl Session {
                 greeting.identity = None;
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
-            Reply::Identity(identity) => merge(greeting.identity.get_or_insert_with(Identity::default), &identity),
-            Reply::Ok { .. } => {
-                let Some(identity) = greeting.identity.take().filter(|identity| !identity.firmware.is_empty()) else {
-                    return;
-                };
-                if greeting.likeness < Likeness::Proof && self.dialect.habits().needs_proof {
-                    let other = greeting.kin.unwrap_or(&identity.firmware).to_owned();
-                    return self.wrong_machine(&other);
+            Reply::Identity(identity) => {
+                merge(greeting.identity.get_or_insert_with(Identity::default), &identity);
+                if greeting.answered {
+                    self.deadlines.greet = Some(now + NAMING);
                 }
-                self.identified(identity);
+            }
+            Reply::Ok { .. } => {
+                greeting.answered = true;
+                self.name_heard();
             }
             // Whoever refuses the question is somebody else: another question follows soon.
             Reply::Refused { .. } if greeting.tries <= OWN_QUESTIONS => {
@@ -183,6 +193,17 @@ impl Session {
             Reply::Halted { text } => self.halted(&text),
             other => self.note_report(&other),
         }
+    }
+
+    /// The machine has answered and, perhaps, said its name.
+    fn name_heard(&mut self) {
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
+        let Some(identity) = greeting.identity.take().filter(|identity| !identity.firmware.is_empty()) else { return };
+        if greeting.likeness < Likeness::Proof && self.dialect.habits().needs_proof {
+            let other = greeting.kin.unwrap_or(&identity.firmware).to_owned();
+            return self.wrong_machine(&other);
+        }
+        self.identified(identity);
     }
 
     fn identified(&mut self, identity: Identity) {
@@ -205,6 +226,9 @@ impl Session {
         }
         let proving = self.run.as_ref().is_some_and(|run| run.stage == super::Stage::Proving);
         self.deadlines.ask = Some(self.now + if proving { PROVING_EVERY } else { self.ask_interval() });
+        if proving {
+            self.ask_proof();
+        }
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
             Asking::Commands { commands, .. } => {
@@ -219,6 +243,17 @@ impl Session {
         }
     }
 
+    /// The report that proves the end of motion was damaged on its way: it is asked for again, where no question does.
+    fn ask_proof(&mut self) {
+        let habits = self.dialect.habits();
+        let MotionEnd::Commands([.., proof]) = habits.motion_end else { return };
+        let asked_anyway = matches!(habits.asking, Asking::Commands { commands, .. } if commands.contains(proof));
+        let asked = self.window.has_query() || self.asides.iter().any(|(aside, _)| *aside == Aside::Query);
+        if !asked_anyway && !asked && self.run.as_ref().is_some_and(super::Run::may_be_asked) {
+            self.asides.push_back((Aside::Query, (*proof).to_owned()));
+        }
+    }
+
     /// Puts off the moment at which an answer is overdue: the machine has just shown that it is alive.
     pub(super) fn sign_of_life(&mut self) {
         self.deadlines.answer = if self.window.is_empty() { None } else { Some(self.answer_due()) };
@@ -228,7 +263,10 @@ impl Session {
     }
 
     pub(super) fn answer_due(&self) -> Moment {
-        self.now + Duration::from_millis(self.profile.stream.answer_timeout_ms)
+        let habits = self.dialect.habits();
+        let patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
+        let tells = habits.keepalive || matches!(habits.asking, Asking::Realtime { .. }) || self.run.is_none();
+        self.now + if tells { patience } else { patience.max(SILENT_WORK) }
     }
 }
 
@@ -238,7 +276,8 @@ fn other_question(own: &dialect::Habits, tries: u32) -> &'static str {
     for dialect in dialect::ALL {
         let question = dialect.habits().identify;
         let reachable = dialect.habits().registers == own.registers;
-        if reachable && question != own.identify && !others.contains(&question) {
+        // A question of two lines holds one that is asked anyway.
+        if reachable && !question.contains('\n') && question != own.identify && !others.contains(&question) {
             others.push(question);
         }
     }

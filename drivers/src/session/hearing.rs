@@ -1,7 +1,7 @@
 //! What a machine says, and what it means for the conversation.
 
 use super::{HEARD_LINE_MAX, Phase, Session, Stage};
-use crate::dialect::{Condition, Reply, Status};
+use crate::dialect::{Calm, Condition, Reply, Spelling, Status};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
@@ -105,6 +105,10 @@ impl Session {
                 self.known.position_mm = Some(Reading::fresh(*position, self.now));
                 self.known.generation += 1;
                 self.position_proof();
+                if self.run.as_ref().is_some_and(|run| run.position_seen) && self.condition == Some(Condition::Run) {
+                    // Proven to be over since the last report.
+                    self.condition = Some(Condition::Idle);
+                }
             }
             Reply::Temperatures(temperatures) => {
                 for (heater, actual, target) in temperatures {
@@ -158,6 +162,12 @@ impl Session {
                 return;
             }
         }
+        if self.answers_named && number.is_none() && matches!(self.window.oldest(), Some(Frame::Job(_))) {
+            // What follows a request to say a line again, or a line that was passed over.
+            self.known.link.answers_extra += 1;
+            return;
+        }
+        self.answers_named |= number.is_some();
         match self.window.answered() {
             None => self.known.link.answers_extra += 1,
             Some(Frame::Job(ordinal)) => self.accepted(ordinal),
@@ -316,6 +326,8 @@ impl Session {
     fn condition_in_run(&mut self, condition: Option<Condition>) {
         let nothing_due = self.window.is_empty();
         let now = self.now;
+        // Without a word for it, a pause between two moves is no hold: lines are still on their way.
+        let can_hold = self.dialect.calm(Calm::Hold) != Spelling::None;
         let Some(run) = &mut self.run else { return };
         if condition == Some(Condition::Idle) {
             run.idle_reports += 1;
@@ -326,6 +338,7 @@ impl Session {
             run.idle_reports = 0;
         }
         match (run.stage, condition) {
+            (Stage::Holding | Stage::Cancelling, _) if !can_hold => {}
             (Stage::Holding, Some(Condition::Held | Condition::Idle | Condition::Door)) => {
                 run.stage = Stage::Held;
                 self.told_job_phase(JobPhase::Held, None);
@@ -365,7 +378,10 @@ impl Session {
             }
         }
         if self.phase == Phase::Alarm {
-            // The latch stays: a restart is no person.
+            // The latch stays: a restart is no person, and no report of a machine at rest is one.
+            if self.dialect.habits().printer {
+                self.phase = Phase::Halted;
+            }
             self.window.clear();
             self.asides.clear();
             return;

@@ -135,6 +135,8 @@ pub struct Session {
     work_offset: [f64; 3],
     /// Until when a report of a hold may have been on its way before the machine heard that it may go on.
     hold_stale_until: Option<Moment>,
+    /// Answers name the line they answer: one without a name then answers no line of a job.
+    answers_named: bool,
     /// A person is needed at the machine (M0, M600, door), as the machine says.
     needs_person: bool,
     /// Bytes of a line from the machine that is not complete yet.
@@ -167,6 +169,7 @@ impl Session {
             condition: None,
             work_offset: [0.0; 3],
             hold_stale_until: None,
+            answers_named: false,
             needs_person: false,
             partial: Vec::new(),
             partial_overlong: false,

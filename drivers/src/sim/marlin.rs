@@ -1,4 +1,4 @@
-//! A simulated Marlin: receive buffer, command queue, line counter, checksums, heaters, planner.
+//! A simulated Marlin, or a printer of another firmware (see `printer`): receive buffer, command queue, line counter, checksums, heaters, planner.
 //!
 //! Behaviour after Marlin `src/gcode/queue.cpp` (counter before checksum, buffer cleared on an error, old repeats
 //! passed over), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp`, `src/feature/e_parser.h`.
@@ -7,15 +7,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::motion::{Motion, length_mm};
+use super::printer::{self, Counting, Flavour};
 use super::words::{axes, value};
 use super::{Ledger, Random, Report, Setup, Simulated};
 use crate::moment::Moment;
-
-/// Commands that wait behind the one being executed, that one included (`BUFSIZE`).
-const QUEUE_COMMANDS: usize = 4;
-
-/// Longest command (`MAX_CMD_SIZE` less the terminating zero).
-const COMMAND_MAX: usize = 95;
 
 /// Between two signs of life while a command takes long (`DEFAULT_KEEPALIVE_INTERVAL`).
 const KEEPALIVE: Duration = Duration::from_secs(2);
@@ -26,9 +21,8 @@ const HEAT_C_S: f64 = 2.0;
 /// What the heaters start at.
 const ROOM_C: f64 = 21.0;
 
-const BANNER: &[u8] =
-    b"start\necho:Marlin 2.1.2.4\n\necho: Last Updated: 2024-07-01 | Author: (fab-agent, simulated)\n\
-echo: Free Memory: 4096  PlannerBufferBytes: 1168\n";
+/// Lines that Repetier passes over behind a line it asked for again, before it asks once more.
+const SKIPPED_MAX: u32 = 14;
 
 /// What the command at the front of the queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +42,7 @@ struct Heater {
 }
 
 struct Marlin {
+    flavour: &'static Flavour,
     setup: Setup,
     now: Moment,
     received: VecDeque<u8>,
@@ -57,6 +52,8 @@ struct Marlin {
     waiting: Waiting,
     busy_at: Moment,
     last_number: u64,
+    /// Lines still passed over in silence behind a line that was asked for again (Repetier).
+    skips: u32,
     motion: Motion,
     heaters: [Heater; 2],
     heated_at: Moment,
@@ -75,8 +72,31 @@ struct Marlin {
 }
 
 pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&printer::MARLIN, setup)
+}
+
+pub(super) fn build_smoothieware(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&printer::SMOOTHIEWARE, setup)
+}
+
+/// M112 on USB waits for its turn.
+pub(super) fn build_reprapfirmware(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&printer::REPRAPFIRMWARE, &Setup { emergency_parser: false, ..setup.clone() })
+}
+
+pub(super) fn build_repetier(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&printer::REPETIER, setup)
+}
+
+pub(super) fn build_klipper(setup: &Setup) -> Box<dyn Simulated> {
+    build_flavour(&printer::KLIPPER, setup)
+}
+
+fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated> {
     let heater = Heater { actual_c: ROOM_C, target_c: 0.0 };
+    let receive_buffer_bytes = setup.receive_buffer_bytes.max(flavour.buffer_min);
     Box::new(Marlin {
+        flavour,
         now: Moment::ZERO,
         received: VecDeque::new(),
         line: Vec::new(),
@@ -85,6 +105,7 @@ pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
         waiting: Waiting::Nothing,
         busy_at: Moment::ZERO,
         last_number: 0,
+        skips: 0,
         motion: Motion::new(setup.planner_blocks, setup.speed),
         heaters: [heater; 2],
         heated_at: Moment::ZERO,
@@ -98,8 +119,8 @@ pub(super) fn build(setup: &Setup) -> Box<dyn Simulated> {
         ledger: Ledger::new(setup.keep_lines),
         tail: Vec::new(),
         random: Random::new(setup.seed),
-        report: Report { dialect: "marlin", ..Report::default() },
-        setup: setup.clone(),
+        report: Report { dialect: flavour.dialect, ..Report::default() },
+        setup: Setup { receive_buffer_bytes, ..setup.clone() },
     })
 }
 
@@ -107,6 +128,9 @@ impl Simulated for Marlin {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         self.report.bytes += bytes.len() as u64;
         for byte in bytes {
+            if self.flavour.counting == Counting::Ask && self.pick_realtime(now, *byte) {
+                continue;
+            }
             // One byte of the ring tells full from empty.
             if self.received.len() + 1 >= self.setup.receive_buffer_bytes {
                 self.advance(now);
@@ -145,10 +169,9 @@ impl Simulated for Marlin {
         }
         if !self.queue.is_empty() && self.waiting != Waiting::Nothing && self.now >= self.busy_at {
             self.busy_at = self.now + KEEPALIVE;
-            self.out.extend_from_slice(match self.waiting {
-                Waiting::Person => b"echo:busy: paused for user\n",
-                _ => b"echo:busy: processing\n",
-            });
+            if let Some([working, person]) = self.flavour.keepalive {
+                self.out.extend_from_slice(if self.waiting == Waiting::Person { person } else { working });
+            }
         }
     }
 
@@ -191,7 +214,8 @@ impl Simulated for Marlin {
         }
         self.report_every = None;
         self.halted = false;
-        self.out.extend_from_slice(BANNER);
+        self.skips = 0;
+        self.out.extend_from_slice(self.flavour.banner);
     }
 
     fn report(&self) -> Report {
@@ -210,6 +234,30 @@ impl Simulated for Marlin {
 }
 
 impl Marlin {
+    /// Smoothieware picks these out of the stream wherever they stand.
+    fn pick_realtime(&mut self, now: Moment, byte: u8) -> bool {
+        match byte {
+            b'?' if self.setup.silent_after.is_some_and(|after| self.ledger.count >= after) => {}
+            b'?' => {
+                self.advance(now);
+                let state = match () {
+                    () if self.halted => "Alarm",
+                    () if self.motion.is_idle() && self.queue.is_empty() => "Idle",
+                    () => "Run",
+                };
+                let ([x, y, z], [tool, bed]) = (self.motion.position(self.now), self.heaters);
+                let position = format!("MPos:{x:.4},{y:.4},{z:.4}|WPos:{x:.4},{y:.4},{z:.4}");
+                let heat =
+                    format!("T:{:.1},{:.1}|B:{:.1},{:.1}", tool.actual_c, tool.target_c, bed.actual_c, bed.target_c);
+                let report = format!("<{state}|{position}|F:{:.1},100.0|{heat}>\n", self.feed);
+                self.out.extend_from_slice(report.as_bytes());
+            }
+            0x18 => self.kill(),
+            _ => return false,
+        }
+        true
+    }
+
     /// The emergency parser sees every byte as it arrives, whatever waits in front of it.
     fn parse_emergency(&mut self, byte: u8) {
         if byte == b'\n' || byte == b'\r' {
@@ -239,13 +287,13 @@ impl Marlin {
             heater.target_c = 0.0;
         }
         self.halted = true;
-        self.out.extend_from_slice(b"Error:Printer halted. kill() called!\n");
+        self.out.extend_from_slice(self.flavour.halted);
     }
 
     /// Reads lines from the receive buffer while the queue has room. True if any was read.
     fn read_lines(&mut self) -> bool {
         let mut any = false;
-        while self.queue.len() < QUEUE_COMMANDS {
+        while self.queue.len() < self.flavour.queue_commands {
             let Some(byte) = self.received.pop_front() else { break };
             any = true;
             match byte {
@@ -257,7 +305,7 @@ impl Marlin {
                     }
                 }
                 b';' => self.in_comment = true,
-                _ if self.in_comment || self.line.len() >= COMMAND_MAX => {}
+                _ if self.in_comment || self.line.len() >= self.flavour.command_max => {}
                 _ => self.line.push(byte),
             }
         }
@@ -266,6 +314,9 @@ impl Marlin {
 
     fn line_done(&mut self, line: &[u8]) {
         let command = line.trim_ascii_start();
+        if self.flavour.counting != Counting::Flush {
+            return self.other_line_done(command);
+        }
         if !command.starts_with(b"N") {
             if !self.setup.emergency_parser && command == b"M112" {
                 return self.kill();
@@ -305,6 +356,64 @@ impl Marlin {
         self.last_number = number;
         let start = command.iter().position(|byte| *byte == b' ').map_or(1, |space| space + 1);
         self.enqueue(command[start..asterisk].trim_ascii(), (!sets_counter).then_some(number));
+    }
+
+    /// A line as the others than Marlin take it.
+    fn other_line_done(&mut self, command: &[u8]) {
+        let number = command.strip_prefix(b"N").map(leading_number);
+        let asterisk = memchr::memrchr(b'*', command).filter(|_| number.is_some());
+        let whole = asterisk.is_none_or(|at| {
+            leading_number(&command[at + 1..]) == u64::from(command[..at].iter().fold(0, |sum, byte| sum ^ byte))
+        });
+        let start = number.and_then(|_| command.iter().position(|byte| *byte == b' ')).map_or(0, |space| space + 1);
+        let text = command[start..asterisk.unwrap_or(command.len()).max(start)].trim_ascii().to_vec();
+        let counting = self.flavour.counting;
+        let Some(number) = number.filter(|_| matches!(counting, Counting::Ask | Counting::Skip)) else {
+            if whole || counting == Counting::Ignore {
+                if counting == Counting::Skip {
+                    self.out.extend_from_slice(format!("ok {}\r\n", self.last_number).as_bytes());
+                }
+                self.enqueue(&text, None);
+            }
+            return;
+        };
+        if text.starts_with(b"M110") {
+            self.last_number = number;
+            self.skips = 0;
+            return self.out.extend_from_slice(b"ok\n");
+        }
+        let tired = self.setup.resend_permille > 0 && self.random.below(1000) < self.setup.resend_permille.into();
+        let next = number == self.last_number + 1;
+        if counting == Counting::Ask {
+            if !whole || !next || tired {
+                self.report.resends += 1;
+                return self.out.extend_from_slice(format!("rs N{}\n", self.last_number + 1).as_bytes());
+            }
+        } else if !whole || asterisk.is_none() || tired {
+            self.report.checksum_errors += 1;
+            return self.ask_again("Error:Wrong checksum\r\n");
+        } else if !next {
+            if self.last_number.wrapping_sub(number) >= 40 && self.skips == 0 {
+                return self.ask_again("");
+            }
+            self.skips = self.skips.saturating_sub(1);
+            return self.out.extend_from_slice(format!("skip {number}\r\nok\r\n").as_bytes());
+        } else {
+            self.skips = 0;
+            self.out.extend_from_slice(format!("ok {number}\r\n").as_bytes());
+        }
+        self.last_number = number;
+        self.enqueue(&text, Some(number));
+    }
+
+    /// Repetier's request: what it has received is thrown away.
+    fn ask_again(&mut self, why: &str) {
+        self.received.clear();
+        self.line.clear();
+        self.report.resends += 1;
+        self.skips = SKIPPED_MAX;
+        let request = format!("{why}\r\nResend:{}\r\nok\r\n", self.last_number + 1);
+        self.out.extend_from_slice(request.as_bytes());
     }
 
     fn enqueue(&mut self, command: &[u8], number: Option<u64>) {
@@ -366,6 +475,13 @@ impl Marlin {
 
     /// Counts a command that was executed: the program's own, or the host's.
     fn count(&mut self, command: &[u8], number: Option<u64>) {
+        let uncounted = matches!(self.flavour.counting, Counting::Drop | Counting::Ignore);
+        if uncounted
+            && !command.starts_with(b"$")
+            && !matches!(command, b"" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
+        {
+            return self.ledger.executed(command);
+        }
         let Some(number) = number else {
             self.report.own += 1;
             return;
@@ -412,7 +528,7 @@ impl Marlin {
                 Waiting::MotionEnd
             }
             (b'M', 400) => Waiting::MotionEnd,
-            (b'M', 0 | 1) => Waiting::Person,
+            (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
             (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
             (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
             _ => Waiting::Nothing,
@@ -469,15 +585,19 @@ impl Marlin {
             }
             (b'M', 114) => {
                 let [x, y, z] = self.motion.position(self.now);
-                let line = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
+                let one_line = self.flavour.counting == Counting::Ask;
+                let before = if one_line { "ok C: " } else { "" };
+                let line = format!("{before}X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
                 self.out.extend_from_slice(line.as_bytes());
+                if one_line {
+                    return;
+                }
+            }
+            (b'M', 115) if self.flavour.identity.is_empty() => {
+                return self.out.extend_from_slice(b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-simulated\n");
             }
             (b'M', 115) => {
-                self.out.extend_from_slice(
-                    b"FIRMWARE_NAME:Marlin 2.1.2.4 (Jul  1 2024 12:00:00) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin \
-                      PROTOCOL_VERSION:1.0 MACHINE_TYPE:Simulated EXTRUDER_COUNT:1 UUID:00000000-0000-4000-8000-000000000001\n\
-                      Cap:SERIAL_XON_XOFF:0\nCap:AUTOREPORT_TEMP:1\nCap:AUTOREPORT_POS:0\n",
-                );
+                self.out.extend_from_slice(self.flavour.identity.as_bytes());
                 let parser = u8::from(self.setup.emergency_parser);
                 self.out.extend_from_slice(format!("Cap:EMERGENCY_PARSER:{parser}\n").as_bytes());
             }
@@ -496,6 +616,9 @@ impl Marlin {
             }
             (b'G' | b'M' | b'T', 0..) => {}
             _ if command.is_empty() => {}
+            _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
+                self.out.extend_from_slice(b"// Klipper state: Ready\n");
+            }
             _ => {
                 let text = String::from_utf8_lossy(command);
                 self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
@@ -505,12 +628,16 @@ impl Marlin {
     }
 
     fn ok(&mut self, number: Option<u64>, more: bool) {
+        // Said when the line was taken.
+        if self.flavour.counting == Counting::Skip {
+            return;
+        }
         self.out.extend_from_slice(b"ok");
         if self.setup.advanced_ok {
             if let Some(number) = number {
                 self.out.extend_from_slice(format!(" N{number}").as_bytes());
             }
-            let queue = QUEUE_COMMANDS - self.queue.len();
+            let queue = self.flavour.queue_commands - self.queue.len();
             self.out.extend_from_slice(format!(" P{} B{queue}", self.motion.free()).as_bytes());
         }
         if !more {

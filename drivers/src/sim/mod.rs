@@ -11,6 +11,7 @@ pub mod modbus;
 mod motion;
 #[cfg(feature = "io")]
 pub mod port;
+mod printer;
 mod wire;
 mod words;
 
@@ -27,6 +28,10 @@ static ALL: &[(&str, Build)] = &[
     ("grbl", grbl::build),
     ("grblhal", grbl::build_grblhal),
     ("fluidnc", grbl::build_fluidnc),
+    ("smoothieware", marlin::build_smoothieware),
+    ("reprapfirmware", marlin::build_reprapfirmware),
+    ("repetier", marlin::build_repetier),
+    ("klipper", marlin::build_klipper),
     ("modbus-tcp", modbus::build_tcp),
     ("modbus-rtu", modbus::build_rtu),
 ];

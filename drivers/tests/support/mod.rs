@@ -38,8 +38,12 @@ pub struct Pair {
     buffer: Vec<u8>,
 }
 
+pub fn is_printer(name: &str) -> bool {
+    dialect::named(name).is_some_and(|dialect| dialect.habits().printer)
+}
+
 pub fn profile(dialect: &str) -> Profile {
-    let name = if dialect == "marlin" { "prusa-mk3s" } else { "grbl-mill-3018" };
+    let name = if is_printer(dialect) { "prusa-mk3s" } else { "grbl-mill-3018" };
     let mut profile = Profile::named(name).unwrap();
     dialect.clone_into(&mut profile.dialect);
     profile

@@ -1,0 +1,121 @@
+//! Klipper's pseudo-terminal: bare lines, an `ok` for each, and errors that come before their `ok`.
+//!
+//! ```text
+//! > STATUS
+//! < // Klipper state: Ready
+//! < ok
+//! > M115
+//! < ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-272-g84104bbb
+//! > G1 X999
+//! < !! Move out of range: 999.000 0.000 0.000 [0.000]
+//! < ok
+//! > M109 S200
+//! < T0:21.3 /200.0 B:20.5 /0.0                once a second until it is hot
+//! < ok
+//! ```
+//!
+//! Numbers and checksums are passed over. Nothing is lost on a pseudo-terminal, so several lines may be in flight;
+//! fewer than 20, because only then is M112 acted on out of its turn. How many moves are on their way is not told:
+//! they are buffered by time. There is no sign of life but temperatures while something is heated.
+//!
+//! Sources: Klipper `klippy/gcode.py`, `klippy/extras/gcode_move.py`, `klippy/extras/heaters.py`, `klippy/toolhead.py`.
+
+use super::marlin::{Framing, HABITS, MarlinLike, read_identity, read_temperatures};
+use super::{Habits, Likeness, Reply, printable};
+use crate::flow::Limits;
+
+/// Klipper's vocabulary.
+pub(super) static KLIPPER: MarlinLike = MarlinLike {
+    habits: Habits {
+        name: "klipper",
+        numbered: false,
+        counter: None,
+        // Fewer than the 20 pending lines up to which M112 is looked for (`gcode.py`), and a read of 4096 bytes.
+        window: Limits { lines: 16, bytes: 4_000 },
+        // There is no limit of its own; a line fits into one read.
+        line_max: 4_000,
+        // A printer that is not ready says so, and is none to be given a job.
+        identify: "STATUS\nM115",
+        needs_proof: true,
+        banner: false,
+        // Moves of up to two seconds are on their way (`BUFFER_TIME_HIGH`), however many those are.
+        planner_blocks: 10_000,
+        keepalive: false,
+        ..HABITS
+    },
+    likeness: |line| {
+        let known = [&b"ok FIRMWARE_NAME:Klipper"[..], b"// FIRMWARE_NAME:Klipper", b"// Klipper state:"];
+        if known.iter().any(|known| line.starts_with(known)) { Likeness::Proof } else { Likeness::None }
+    },
+    own,
+    framing: Framing::Bare,
+    halt: b"\nM112\n",
+    query: None,
+    stop_waiting: None,
+    unlock: None,
+};
+
+fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+    if let Some(identity) = line.strip_prefix(b"ok ").and_then(read_identity) {
+        heard.push(Reply::Identity(Box::new(identity)));
+        heard.push(Reply::Ok { number: None, planner_free: None });
+        return true;
+    }
+    if let Some(state) = line.strip_prefix(b"// Klipper state: ") {
+        heard.push(if state == b"Ready" {
+            Reply::Message(printable(line))
+        } else {
+            Reply::Halted { text: printable(state) }
+        });
+        return true;
+    }
+    if let Some(text) = line.strip_prefix(b"!!") {
+        let text = printable(text);
+        let lower = text.to_ascii_lowercase();
+        let over = ["shutdown", "not ready", "lost communication", "halted"].iter().any(|word| lower.contains(word));
+        heard.push(if over {
+            Reply::Halted { text }
+        } else {
+            Reply::Refused {
+                code: "klipper.error".to_owned(),
+                sentence: format!("The printer says: {}.", text.trim_end_matches('.')),
+                answers: false,
+            }
+        });
+        return true;
+    }
+    // Said unasked while something heats, also from within a macro.
+    if read_temperatures(line, heard) {
+        heard.push(Reply::Busy);
+        return true;
+    }
+    false
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::dialect::Dialect as _;
+
+    fn heard(line: &str) -> Vec<Reply> {
+        let mut heard = Vec::new();
+        KLIPPER.read(line.as_bytes(), &mut heard);
+        heard
+    }
+
+    #[test]
+    fn a_command_that_fails_is_told_from_a_printer_that_is_down() {
+        assert!(matches!(heard("!! Must home axis first: 1.000")[0], Reply::Refused { answers: false, .. }));
+        assert!(matches!(heard("!! Printer is not ready")[0], Reply::Halted { .. }));
+        assert!(matches!(heard("// Klipper state: Shutdown")[0], Reply::Halted { .. }));
+        assert!(matches!(heard("// Klipper state: Ready")[0], Reply::Message(_)));
+    }
+
+    #[test]
+    fn it_names_itself_behind_its_ok() {
+        let replies = heard("ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-272");
+        let Reply::Identity(identity) = &replies[0] else { panic!("{replies:?}") };
+        assert_eq!(identity.firmware, "Klipper v0.12.0-272");
+        assert!(matches!(replies[1], Reply::Ok { .. }));
+    }
+}
