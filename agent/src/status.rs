@@ -1,5 +1,7 @@
 //! What is true of a machine and of a job, as JSON: one form for the page, the API and everybody else.
 
+use std::time::SystemTime;
+
 use drivers::machine::Machine;
 use drivers::snapshot::Snapshot;
 use drivers::{Event, Moment};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, Queue};
 use crate::jobs::{Jobs, Record};
+use crate::sinks::wall;
 
 /// The fields that hold moments: numbers inside the agent, RFC 3339 on the network.
 const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];
@@ -14,16 +17,16 @@ const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];
 /// A machine's live status.
 pub fn machine(machine: &Machine, queue: &Queue, jobs: &Jobs) -> Value {
     let snapshot = machine.snapshot();
-    let wall = |moment: Moment| crate::sinks::wall(machine.wall_time(Moment::ZERO), moment);
-    let mut document = stamped(json!(*snapshot), &wall);
+    let epoch = machine.wall_time(Moment::ZERO);
+    let mut document = stamped(json!(*snapshot), epoch);
     let profile = machine.profile();
     document["id"] = json!(machine.name());
     document["title"] = json!(profile.title);
     document["kind"] = json!(profile.kind);
     document["dialect"] = json!(profile.dialect);
     document["profile"] = json!(profile.name);
-    document["job"] = current_job(&snapshot, jobs, &wall);
-    let capacity = Capacity::of(profile, &snapshot, queue).document(machine.name(), wall);
+    document["job"] = current_job(&snapshot, jobs, epoch);
+    let capacity = Capacity::of(profile, &snapshot, queue).document(machine.name(), |moment| wall(epoch, moment));
     for field in ["accepting_jobs", "reason", "free_at", "queue_length"] {
         document[field] = capacity[field].clone();
     }
@@ -31,9 +34,9 @@ pub fn machine(machine: &Machine, queue: &Queue, jobs: &Jobs) -> Value {
 }
 
 /// The job on a machine, with what the records know of it.
-fn current_job(snapshot: &Snapshot, jobs: &Jobs, wall: &impl Fn(Moment) -> String) -> Value {
+fn current_job(snapshot: &Snapshot, jobs: &Jobs, epoch: SystemTime) -> Value {
     let Some(progress) = &snapshot.job else { return Value::Null };
-    let mut document = stamped(json!(progress), wall);
+    let mut document = stamped(json!(progress), epoch);
     document["id"] = json!(progress.job);
     document["state"] = json!(progress.phase.word());
     if let Some(record) = jobs.get(&progress.job) {
@@ -66,25 +69,30 @@ pub fn job(record: &Record) -> Value {
 
 /// An event of a machine.
 pub fn event(machine: &Machine, event: &Event) -> Value {
-    let wall = |moment: Moment| crate::sinks::wall(machine.wall_time(Moment::ZERO), moment);
-    let mut document = stamped(json!(event), &wall);
+    let mut document = stamped(json!(event), machine.wall_time(Moment::ZERO));
     document["machine"] = json!(machine.name());
     document
 }
 
 /// Turns the moments of a document into RFC 3339 text, wherever they are.
-fn stamped(mut value: Value, wall: &impl Fn(Moment) -> String) -> Value {
-    match &mut value {
+pub(crate) fn stamp(value: &mut Value, epoch: SystemTime) {
+    match value {
         Value::Object(map) => {
             for (name, field) in map {
                 match field.as_u64() {
-                    Some(moment) if MOMENT_FIELDS.contains(&name.as_str()) => *field = json!(wall(Moment(moment))),
-                    _ => *field = stamped(field.take(), wall),
+                    Some(moment) if MOMENT_FIELDS.contains(&name.as_str()) => {
+                        *field = json!(wall(epoch, Moment(moment)));
+                    }
+                    _ => stamp(field, epoch),
                 }
             }
         }
-        Value::Array(fields) => fields.iter_mut().for_each(|field| *field = stamped(field.take(), wall)),
+        Value::Array(fields) => fields.iter_mut().for_each(|field| stamp(field, epoch)),
         _ => {}
     }
+}
+
+fn stamped(mut value: Value, epoch: SystemTime) -> Value {
+    stamp(&mut value, epoch);
     value
 }

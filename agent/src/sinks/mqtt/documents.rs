@@ -8,10 +8,7 @@ use drivers::{Event, EventKind, Snapshot, State};
 use serde_json::{Map, Value, json};
 
 use super::outbox::Weight;
-use crate::sinks::wall;
-
-/// The fields that hold moments: numbers inside the agent, RFC 3339 on the network.
-const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];
+use crate::status::stamp;
 
 /// The snapshot: each reading with its value, when it was taken, and how good it is.
 pub(super) fn state(machine: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
@@ -129,24 +126,6 @@ fn dead_band(name: &str) -> f64 {
 
 fn is_good<T>(reading: &Reading<T>) -> bool {
     reading.quality == Quality::Good
-}
-
-/// Turns the moments of a document into RFC 3339 text, wherever they are.
-fn stamp(value: &mut Value, epoch: SystemTime) {
-    match value {
-        Value::Object(map) => {
-            for (name, field) in map {
-                match field.as_u64() {
-                    Some(moment) if MOMENT_FIELDS.contains(&name.as_str()) => {
-                        *field = json!(wall(epoch, drivers::Moment(moment)));
-                    }
-                    _ => stamp(field, epoch),
-                }
-            }
-        }
-        Value::Array(fields) => fields.iter_mut().for_each(|field| stamp(field, epoch)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]
