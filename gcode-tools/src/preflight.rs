@@ -54,6 +54,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The finding that the file breaks off. Whatever else is wrong with the half of a program, this is what it is.
+    pub fn truncation(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.code == "file.truncated")
+    }
+
     /// The verdict on something that is no readable program.
     pub fn unreadable(error: &ReadError) -> Self {
         let finding = Finding {

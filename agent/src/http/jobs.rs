@@ -15,7 +15,7 @@ use tokio_stream::StreamExt as _;
 
 use super::Shared;
 use super::problem::Problem;
-use crate::desk::{Action, Refusal, Submission, no_such_job, no_such_machine, word};
+use crate::desk::{Action, Refusal, Submission, no_such_job, no_such_machine};
 use crate::status;
 
 /// Jobs on one page of a list, unless asked otherwise, and at most.
@@ -112,7 +112,7 @@ pub(super) async fn list(
         .rev()
         .filter(|job| wanted.cursor.as_ref().is_none_or(|cursor| job.id < *cursor))
         .filter(|job| wanted.machine.as_ref().is_none_or(|machine| job.machine == *machine))
-        .filter(|job| wanted.state.as_ref().is_none_or(|state| word(job.state) == state));
+        .filter(|job| wanted.state.as_ref().is_none_or(|state| job.state.word() == state));
     let page: Vec<_> = matching.by_ref().take(limit).collect();
     let more = matching.next().is_some();
     let cursor = page.last().filter(|_| more).map(|job| job.id.clone());

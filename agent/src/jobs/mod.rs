@@ -46,6 +46,22 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// The word on the network.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Checking => "checking",
+            Self::Refused => "refused",
+            Self::Queued => "queued",
+            Self::Armed => "armed",
+            Self::Running => "running",
+            Self::Held => "held",
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Whether nothing more will become of it.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Refused | Self::Finished | Self::Cancelled | Self::Failed)

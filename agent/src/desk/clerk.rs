@@ -1,7 +1,4 @@
-//! The desk: takes programs in, and takes people's requests to machines. One task owns the job records.
-//!
-//! Submit is not start: a program waits until somebody starts it, a start is used up by starting, and a machine that
-//! is not idle takes none. Nothing here makes a machine wait.
+//! The clerk: the task that owns the job records, and writes them down before anything is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,196 +7,20 @@ use std::time::Duration;
 use drivers::machine::Machine;
 use drivers::request::Job;
 use drivers::snapshot::JobPhase;
-use drivers::{Answer, Denied, Event, EventKind, Notice, Request};
-use gcode_tools::analysis::{Info, analyse};
-use gcode_tools::preflight;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use drivers::{Answer, Event, EventKind, Notice, Request};
+use tokio::sync::{mpsc, watch};
 
+use super::check::{Checked, check, thin};
+use super::refusal::{self, Refusal, denied};
+use super::{Action, Ask, QUEUE_MAX, Reply, Submission};
 use crate::capacity::Queue;
-use crate::config;
-use crate::jobs::{Counts, FINDINGS_MAX, JobState, Jobs, Reason, Record, Spool, Spooled, Store, new_id};
-
-/// Asks that may wait for the desk. More is told "busy".
-const ASKS: usize = 64;
-
-/// Jobs that may wait for one machine.
-pub const QUEUE_MAX: u32 = 100;
-
-/// How long a submission waits for its check before it is answered as `checking`.
-const CHECK_PATIENCE: Duration = Duration::from_secs(5);
+use crate::jobs::{Counts, JobState, Jobs, Record, Spool, Store, new_id};
 
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// How long the event that tells of a job's end may be under way before it counts as missed.
 const MISSED_AFTER: Duration = Duration::from_secs(2);
-
-/// What can be asked of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Start it.
-    Start,
-    /// Hold it.
-    Pause,
-    /// Go on after a hold.
-    Resume,
-    /// End it early, or forget a waiting one.
-    Cancel,
-}
-
-/// Why something was not done: a stable code, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such job or machine.
-    Unknown(Notice),
-    /// It cannot be done now.
-    Conflict(Notice),
-    /// It cannot be done at all.
-    Invalid(Notice),
-    /// Too much is asked at once.
-    Busy,
-}
-
-/// A program that was submitted.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// The machine it is for.
-    pub machine: String,
-    /// Name for people. Hostile text.
-    pub name: String,
-    /// The program in the spool.
-    pub program: Spooled,
-    /// A repeat with the same key is the same job.
-    pub idempotency_key: Option<String>,
-}
-
-/// Where the outcome of a request goes.
-type Reply = oneshot::Sender<Result<Arc<Record>, Refusal>>;
-
-enum Ask {
-    Submit(Submission, Reply),
-    Checked(String, Box<Checked>),
-    Act(String, Action, Reply),
-    Started(String, Answer, Reply),
-    Happened(String, Event),
-}
-
-/// What reading a program found.
-enum Checked {
-    Fit(Box<Info>, Vec<serde_json::Value>),
-    Unfit(Reason, Vec<serde_json::Value>),
-}
-
-/// A handle to the desk. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Desk {
-    asks: mpsc::Sender<Ask>,
-    jobs: watch::Receiver<Arc<Jobs>>,
-    spool: Spool,
-    machines: Arc<[Machine]>,
-    queues: Arc<BTreeMap<String, watch::Receiver<Queue>>>,
-}
-
-impl std::fmt::Debug for Ask {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Ask")
-    }
-}
-
-impl Desk {
-    /// Opens the store and starts the desk.
-    ///
-    /// # Errors
-    /// The store's folder cannot be used.
-    pub fn open(settings: &config::Store, machines: Arc<[Machine]>) -> std::io::Result<Self> {
-        let spool = Spool::open(&settings.dir, settings.program_bytes_max, settings.reserve_bytes)?;
-        let store = Store::open(&settings.dir, settings.history_jobs)?;
-        let (ask, asks) = mpsc::channel(ASKS);
-        let (publish, jobs) = watch::channel(Arc::new(store.jobs().clone()));
-        let (queue_ins, queues) = machines
-            .iter()
-            .map(|machine| {
-                let (send, receive) = watch::channel(Queue::default());
-                ((machine.name().to_owned(), send), (machine.name().to_owned(), receive))
-            })
-            .unzip();
-        for machine in machines.iter() {
-            tokio::spawn(forward(machine.name().to_owned(), machine.events(), ask.clone()));
-        }
-        let desk = Self { asks: ask, jobs, spool: spool.clone(), machines: machines.clone(), queues: Arc::new(queues) };
-        let clerk = Clerk { store, publish, queues: queue_ins, machines, spool, asks: desk.asks.clone() };
-        tokio::spawn(clerk.work(asks));
-        Ok(desk)
-    }
-
-    /// The machines.
-    pub fn machines(&self) -> &[Machine] {
-        &self.machines
-    }
-
-    /// A machine by its name.
-    pub fn machine(&self, name: &str) -> Option<&Machine> {
-        self.machines.iter().find(|machine| machine.name() == name)
-    }
-
-    /// Every job remembered.
-    pub fn jobs(&self) -> Arc<Jobs> {
-        self.jobs.borrow().clone()
-    }
-
-    /// The work that waits for a machine, as it changes.
-    pub fn queue(&self, machine: &str) -> watch::Receiver<Queue> {
-        self.queues.get(machine).cloned().unwrap_or_else(|| watch::channel(Queue::default()).1)
-    }
-
-    /// Where programs go.
-    pub fn spool(&self) -> &Spool {
-        &self.spool
-    }
-
-    /// Takes a program in and waits a moment for its check.
-    ///
-    /// # Errors
-    /// There is no such machine, too many jobs wait, or the desk is busy.
-    pub async fn submit(&self, submission: Submission) -> Result<Arc<Record>, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask::Submit(submission, answer)).map_err(|_| Refusal::Busy)?;
-        let record = answered.await.map_err(|_| Refusal::Busy)??;
-        let mut jobs = self.jobs.clone();
-        let checked = jobs.wait_for(|jobs| {
-            jobs.get(&record.id).is_none_or(|job| !matches!(job.state, JobState::Received | JobState::Checking))
-        });
-        match tokio::time::timeout(CHECK_PATIENCE, checked).await {
-            Ok(Ok(jobs)) => Ok(jobs.get(&record.id).cloned().unwrap_or(record)),
-            _ => Ok(record),
-        }
-    }
-
-    /// Does something to a job.
-    ///
-    /// # Errors
-    /// Why it was not done.
-    pub async fn act(&self, job: &str, action: Action) -> Result<Arc<Record>, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask::Act(job.to_owned(), action, answer)).map_err(|_| Refusal::Busy)?;
-        answered.await.map_err(|_| Refusal::Busy)?
-    }
-}
-
-/// Hands a machine's events to the desk. A desk that is behind misses none of what matters: it reads the snapshot.
-async fn forward(machine: String, mut events: broadcast::Receiver<Event>, desk: mpsc::Sender<Ask>) {
-    loop {
-        match events.recv().await {
-            Ok(event) if matches!(event.kind, EventKind::Job { .. }) => {
-                if desk.send(Ask::Happened(machine.clone(), event)).await.is_err() {
-                    return;
-                }
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
 
 /// What is to be done about a request.
 enum Decision {
@@ -212,17 +33,17 @@ enum Decision {
 }
 
 /// The task that owns the records.
-struct Clerk {
-    store: Store,
-    publish: watch::Sender<Arc<Jobs>>,
-    queues: BTreeMap<String, watch::Sender<Queue>>,
-    machines: Arc<[Machine]>,
-    spool: Spool,
-    asks: mpsc::Sender<Ask>,
+pub(super) struct Clerk {
+    pub(super) store: Store,
+    pub(super) publish: watch::Sender<Arc<Jobs>>,
+    pub(super) queues: BTreeMap<String, watch::Sender<Queue>>,
+    pub(super) machines: Arc<[Machine]>,
+    pub(super) spool: Spool,
+    pub(super) asks: mpsc::Sender<Ask>,
 }
 
 impl Clerk {
-    async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
+    pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut count = tokio::time::interval(COUNT_EVERY);
         self.published();
         loop {
@@ -286,12 +107,12 @@ impl Clerk {
             let known = self.store.jobs().values().find(|job| job.idempotency_key.as_ref() == Some(key));
             if let Some(known) = known {
                 let same = known.sha256 == submission.program.sha256 && known.machine == submission.machine;
-                return if same { Ok(known.clone()) } else { Err(Refusal::Conflict(key_reused())) };
+                return if same { Ok(known.clone()) } else { Err(Refusal::Conflict(refusal::key_reused())) };
             }
         }
         let waiting = self.store.jobs().values().filter(|job| job.machine == machine && !job.state.is_over()).count();
         if waiting as u32 >= QUEUE_MAX {
-            return Err(Refusal::Conflict(queue_full()));
+            return Err(Refusal::Conflict(refusal::queue_full()));
         }
         let now = jiff::Timestamp::now();
         let record = Record {
@@ -373,10 +194,12 @@ impl Clerk {
     }
 
     fn decide(&mut self, id: &str, action: Action) -> Result<Decision, Refusal> {
-        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()))?;
+        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
         let machine = self.machine(&job.machine)?.clone();
         let request = match action {
-            Action::Start if job.state != JobState::Queued => return Err(Refusal::Conflict(not_startable(job.state))),
+            Action::Start if job.state != JobState::Queued => {
+                return Err(Refusal::Conflict(refusal::not_startable(job.state)));
+            }
             Action::Start => {
                 // The state on disk comes first: whatever happens next, this job is not started a second time.
                 let mut record = Record::clone(&job);
@@ -391,7 +214,7 @@ impl Clerk {
                 return Ok(Decision::Done(self.put(record)));
             }
             Action::Cancel if job.state == JobState::Cancelled => return Ok(Decision::Done(job)),
-            _ if !job.state.is_on_machine() => return Err(Refusal::Conflict(not_running(job.state))),
+            _ if !job.state.is_on_machine() => return Err(Refusal::Conflict(refusal::not_running(job.state))),
             Action::Pause => Request::Pause,
             Action::Resume => Request::Resume,
             Action::Cancel => Request::Cancel,
@@ -401,7 +224,7 @@ impl Clerk {
 
     /// The machine has said whether it takes a job.
     fn started(&mut self, id: &str, started: Answer) -> Result<Arc<Record>, Refusal> {
-        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()))?;
+        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
         // What the machine did since then is newer than its answer.
         let record = if job.state == JobState::Armed {
             let mut record = Record::clone(&job);
@@ -482,120 +305,14 @@ impl Clerk {
     }
 
     fn machine(&self, name: &str) -> Result<&Machine, Refusal> {
-        self.machines.iter().find(|machine| machine.name() == name).ok_or_else(|| Refusal::Unknown(no_such_machine()))
+        self.machines
+            .iter()
+            .find(|machine| machine.name() == name)
+            .ok_or_else(|| Refusal::Unknown(refusal::no_such_machine()))
     }
-}
-
-/// Reads a whole program against its machine.
-fn check(path: &std::path::Path, profile: &drivers::profile::Profile) -> Checked {
-    let reason = |code: &str, message: String| Reason { code: code.to_owned(), message };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) => return Checked::Unfit(reason("job.unreadable", format!("{error}.")), Vec::new()),
-    };
-    let info = match analyse(file, Some(profile)) {
-        Ok(info) => info,
-        Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
-    };
-    let verdict = match std::fs::File::open(path) {
-        Ok(file) => preflight::check(file, profile),
-        Err(error) => return Checked::Unfit(reason("job.unreadable", format!("{error}.")), Vec::new()),
-    };
-    let findings = verdict.findings.iter().take(FINDINGS_MAX).map(|finding| serde_json::json!(finding)).collect();
-    if verdict.passes() {
-        return Checked::Fit(Box::new(info), findings);
-    }
-    let mut errors = verdict.findings.iter().filter(|finding| finding.severity == preflight::Severity::Error);
-    // A file that breaks off is told as what it is, whatever else is wrong with the half of it.
-    if let Some(broken) = errors.clone().find(|finding| finding.code == "file.truncated") {
-        return Checked::Unfit(reason(broken.code, format!("{} {}", broken.message, broken.help)), findings);
-    }
-    let what = errors.next().map_or_else(String::new, |finding| match finding.line {
-        0 => format!(" {}", finding.message),
-        line => format!(" Line {line}: {}", finding.message),
-    });
-    let message = format!("The program cannot run on this machine as it is.{what} Its findings say all of it.");
-    Checked::Unfit(reason("job.preflight_failed", message), findings)
-}
-
-/// Points kept of a time line: enough for a progress bar on any screen.
-const TIME_POINTS: usize = 500;
-
-fn thin(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
-    let step = points.len().div_ceil(TIME_POINTS).max(1);
-    points.iter().skip(step - 1).step_by(step).copied().collect()
 }
 
 /// RFC 3339, to the millisecond.
-pub fn stamp(time: jiff::Timestamp) -> String {
+fn stamp(time: jiff::Timestamp) -> String {
     format!("{time:.3}")
-}
-
-fn denied(denied: Denied) -> Refusal {
-    if denied == Denied::Busy {
-        return Refusal::Busy;
-    }
-    Refusal::Conflict(Notice::new(denied.code(), denied.to_string(), "", ""))
-}
-
-/// There is no machine of that name.
-pub fn no_such_machine() -> Notice {
-    Notice::new(
-        "machine.unknown_name",
-        "There is no machine of that name.",
-        "Nothing was done.",
-        "GET /api/v1/machines lists the machines there are.",
-    )
-}
-
-/// There is no such job.
-pub fn no_such_job() -> Notice {
-    Notice::new("job.unknown", "There is no such job, or it was forgotten.", "Nothing was done.", "List the jobs.")
-}
-
-fn not_startable(state: JobState) -> Notice {
-    Notice::new(
-        "job.not_startable",
-        format!("The job is {}, and a job is started once.", word(state)),
-        "Nothing was started.",
-        "Submit the program again to run it again.",
-    )
-}
-
-fn not_running(state: JobState) -> Notice {
-    Notice::new("job.not_running", format!("The job is {}.", word(state)), "Nothing was done.", "")
-}
-
-fn key_reused() -> Notice {
-    Notice::new(
-        "job.key_reused",
-        "The idempotency key belongs to another submission.",
-        "Nothing was kept.",
-        "Use a new key for a new job.",
-    )
-}
-
-fn queue_full() -> Notice {
-    Notice::new(
-        "queue.full",
-        format!("{QUEUE_MAX} jobs wait for the machine already."),
-        "Nothing was kept.",
-        "Wait until some are done, or cancel some.",
-    )
-}
-
-/// The word of a job's state on the network.
-pub fn word(state: JobState) -> &'static str {
-    match state {
-        JobState::Received => "received",
-        JobState::Checking => "checking",
-        JobState::Refused => "refused",
-        JobState::Queued => "queued",
-        JobState::Armed => "armed",
-        JobState::Running => "running",
-        JobState::Held => "held",
-        JobState::Finished => "finished",
-        JobState::Cancelled => "cancelled",
-        JobState::Failed => "failed",
-    }
 }

@@ -1,0 +1,52 @@
+//! Reading a submitted program against its machine.
+
+use std::path::Path;
+
+use drivers::profile::Profile;
+use gcode_tools::analysis::Info;
+use gcode_tools::inspect::inspect;
+use gcode_tools::preflight::{Conditions, Severity};
+
+use crate::jobs::{FINDINGS_MAX, Reason};
+
+/// What reading a program found.
+pub(super) enum Checked {
+    Fit(Box<Info>, Vec<serde_json::Value>),
+    Unfit(Reason, Vec<serde_json::Value>),
+}
+
+/// Reads a whole program against its machine.
+pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
+    let reason = |code: &str, message: String| Reason { code: code.to_owned(), message };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) => return Checked::Unfit(reason("job.unreadable", format!("{error}.")), Vec::new()),
+    };
+    let (info, verdict) = inspect(file, profile, &Conditions::default());
+    let info = match info {
+        Ok(info) => info,
+        Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
+    };
+    let findings = verdict.findings.iter().take(FINDINGS_MAX).map(|finding| serde_json::json!(finding)).collect();
+    if verdict.passes() {
+        return Checked::Fit(Box::new(info), findings);
+    }
+    if let Some(broken) = verdict.truncation() {
+        return Checked::Unfit(reason(broken.code, format!("{} {}", broken.message, broken.help)), findings);
+    }
+    let first = verdict.findings.iter().find(|finding| finding.severity == Severity::Error);
+    let what = first.map_or_else(String::new, |finding| match finding.line {
+        0 => format!(" {}", finding.message),
+        line => format!(" Line {line}: {}", finding.message),
+    });
+    let message = format!("The program cannot run on this machine as it is.{what} Its findings say all of it.");
+    Checked::Unfit(reason("job.preflight_failed", message), findings)
+}
+
+/// Points kept of a time line: enough for a progress bar on any screen.
+const TIME_POINTS: usize = 500;
+
+pub(super) fn thin(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let step = points.len().div_ceil(TIME_POINTS).max(1);
+    points.iter().skip(step - 1).step_by(step).copied().collect()
+}
