@@ -117,6 +117,15 @@ impl Machine {
         }
     }
 
+    /// Lets go of the machine and waits until its thread has let go of the port. A machine with other handles left
+    /// goes on, and this waits for the last of them.
+    pub async fn release(self) {
+        let mut snapshot = self.watch();
+        drop(self);
+        // The thread holds the other end until its link is closed.
+        while snapshot.changed().await.is_ok() {}
+    }
+
     async fn order(&self, request: Request, program: Option<PathBuf>) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.inbox.try_send(Order { request, program, answer }).map_err(|error| match error {

@@ -135,7 +135,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     let (dialect, baud_used) = (setup.profile.dialect.clone(), setup.baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
     if let Err(failure) = connect(&machine).await {
-        drop(machine);
+        machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
     }
     let streamed = stream(&machine, arguments, &info, outcome).await;
@@ -208,7 +208,7 @@ fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Res
         Notice::new("file.unreadable", format!("{}: {error}.", arguments.file.display()), "Nothing was sent.", "")
     })?;
     let verdict = preflight::check(file, profile);
-    let passes = verdict.passes();
+    let (passes, truncation) = (verdict.passes(), verdict.truncation().cloned());
     outcome.findings = verdict.findings;
     if !arguments.json {
         for finding in outcome.findings.iter().filter(|finding| passes || finding.severity == Severity::Error).take(20)
@@ -219,12 +219,11 @@ fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Res
     if passes {
         return Ok(());
     }
-    let errors = outcome.findings.iter().filter(|finding| finding.severity == Severity::Error);
-    // A file that breaks off is told as what it is, whatever else is wrong with the half of it.
-    if let Some(broken) = errors.clone().find(|finding| finding.code == "file.truncated") {
+    if let Some(broken) = truncation {
         let happened = format!("{}: {}", arguments.file.display(), broken.message);
         return Err(Failure::Failed(Notice::new("file.truncated", happened, "Nothing was sent.", broken.help)));
     }
+    let errors = outcome.findings.iter().filter(|finding| finding.severity == Severity::Error);
     let errors = errors.count();
     Err(Failure::Failed(Notice::new(
         "send.preflight",
@@ -248,26 +247,13 @@ async fn connect(machine: &Machine) -> Result<(), Failure> {
     }
 }
 
-/// How often, and how far apart, a port that is still held is tried again: five seconds in all.
-const RELEASE_TRIES: u32 = 50;
-const RELEASE_WAIT: Duration = Duration::from_millis(100);
-
 /// A machine that does not answer in the words it was to know may answer in others: then that is what is wrong.
 async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Failure {
     let Failure::Failed(notice) = failure else { return failure };
     if notice.code != "machine.silent" {
         return Failure::Failed(notice);
     }
-    // The machine's own thread may still be letting go of the port.
-    let mut asked = probe(port, &[baud]).await;
-    for _ in 0..RELEASE_TRIES {
-        if asked.as_ref().map_or_else(|refused| refused.code == "machine.unknown", |_| true) {
-            break;
-        }
-        tokio::time::sleep(RELEASE_WAIT).await;
-        asked = probe(port, &[baud]).await;
-    }
-    match asked {
+    match probe(port, &[baud]).await {
         Ok(found) if found.dialect != dialect => Failure::Failed(Notice::new(
             "machine.wrong",
             format!("The machine on {port} speaks {}, not {dialect}.", found.dialect),
