@@ -2,7 +2,7 @@
 //!
 //! `SEED=n cargo test -p drivers --test simulation` repeats one run and prints what it did;
 //! `FAULTED_LINES=100000000 cargo test --release -p drivers --test simulation -- --nocapture` runs a hundred million
-//! lines.
+//! lines. With `WIRE=1` every byte in both directions is printed with its time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -7,8 +7,8 @@ use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
 use crate::profile::OnError;
+use crate::session::recovery::RETAKEN_LINES;
 use crate::session::run::Run;
-use crate::session::streaming::RETAKEN_LINES;
 use crate::snapshot::{Cause, JobPhase, Reading, Temperature};
 
 /// A receive buffer below this is none: the report was damaged, or the firmware reports no bytes.

@@ -20,9 +20,11 @@
 //!            Holding ─► Held                        Cancelling: hold, drop, then a run of the safe end
 //! ```
 
+mod barrier;
 mod control;
 mod greeting;
 mod hearing;
+mod recovery;
 mod run;
 mod streaming;
 

@@ -3,12 +3,14 @@
 //! Behaviour after Marlin `src/gcode/queue.cpp` (counter before checksum, buffer cleared on an error, old repeats
 //! passed over), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp`, `src/feature/e_parser.h`.
 
+mod commands;
+mod kin;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::motion::{Motion, length_mm};
+use super::motion::Motion;
 use super::printer::{self, Counting, Flavour};
-use super::words::{axes, value};
 use super::{Ledger, Random, Report, Setup, Simulated};
 use crate::moment::Moment;
 
@@ -20,9 +22,6 @@ const HEAT_C_S: f64 = 2.0;
 
 /// What the heaters start at.
 const ROOM_C: f64 = 21.0;
-
-/// Lines that Repetier passes over behind a line it asked for again, before it asks once more.
-const SKIPPED_MAX: u32 = 14;
 
 /// What the command at the front of the queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -234,30 +233,6 @@ impl Simulated for Marlin {
 }
 
 impl Marlin {
-    /// Smoothieware picks these out of the stream wherever they stand.
-    fn pick_realtime(&mut self, now: Moment, byte: u8) -> bool {
-        match byte {
-            b'?' if self.setup.silent_after.is_some_and(|after| self.ledger.count >= after) => {}
-            b'?' => {
-                self.advance(now);
-                let state = match () {
-                    () if self.halted => "Alarm",
-                    () if self.motion.is_idle() && self.queue.is_empty() => "Idle",
-                    () => "Run",
-                };
-                let ([x, y, z], [tool, bed]) = (self.motion.position(self.now), self.heaters);
-                let position = format!("MPos:{x:.4},{y:.4},{z:.4}|WPos:{x:.4},{y:.4},{z:.4}");
-                let heat =
-                    format!("T:{:.1},{:.1}|B:{:.1},{:.1}", tool.actual_c, tool.target_c, bed.actual_c, bed.target_c);
-                let report = format!("<{state}|{position}|F:{:.1},100.0|{heat}>\n", self.feed);
-                self.out.extend_from_slice(report.as_bytes());
-            }
-            0x18 => self.kill(),
-            _ => return false,
-        }
-        true
-    }
-
     /// The emergency parser sees every byte as it arrives, whatever waits in front of it.
     fn parse_emergency(&mut self, byte: u8) {
         if byte == b'\n' || byte == b'\r' {
@@ -358,64 +333,6 @@ impl Marlin {
         self.enqueue(command[start..asterisk].trim_ascii(), (!sets_counter).then_some(number));
     }
 
-    /// A line as the others than Marlin take it.
-    fn other_line_done(&mut self, command: &[u8]) {
-        let number = command.strip_prefix(b"N").map(leading_number);
-        let asterisk = memchr::memrchr(b'*', command).filter(|_| number.is_some());
-        let whole = asterisk.is_none_or(|at| {
-            leading_number(&command[at + 1..]) == u64::from(command[..at].iter().fold(0, |sum, byte| sum ^ byte))
-        });
-        let start = number.and_then(|_| command.iter().position(|byte| *byte == b' ')).map_or(0, |space| space + 1);
-        let text = command[start..asterisk.unwrap_or(command.len()).max(start)].trim_ascii().to_vec();
-        let counting = self.flavour.counting;
-        let Some(number) = number.filter(|_| matches!(counting, Counting::Ask | Counting::Skip)) else {
-            if whole || counting == Counting::Ignore {
-                if counting == Counting::Skip {
-                    self.out.extend_from_slice(format!("ok {}\r\n", self.last_number).as_bytes());
-                }
-                self.enqueue(&text, None);
-            }
-            return;
-        };
-        if text.starts_with(b"M110") {
-            self.last_number = number;
-            self.skips = 0;
-            return self.out.extend_from_slice(b"ok\n");
-        }
-        let tired = self.setup.resend_permille > 0 && self.random.below(1000) < self.setup.resend_permille.into();
-        let next = number == self.last_number + 1;
-        if counting == Counting::Ask {
-            if !whole || !next || tired {
-                self.report.resends += 1;
-                return self.out.extend_from_slice(format!("rs N{}\n", self.last_number + 1).as_bytes());
-            }
-        } else if !whole || asterisk.is_none() || tired {
-            self.report.checksum_errors += 1;
-            return self.ask_again("Error:Wrong checksum\r\n");
-        } else if !next {
-            if self.last_number.wrapping_sub(number) >= 40 && self.skips == 0 {
-                return self.ask_again("");
-            }
-            self.skips = self.skips.saturating_sub(1);
-            return self.out.extend_from_slice(format!("skip {number}\r\nok\r\n").as_bytes());
-        } else {
-            self.skips = 0;
-            self.out.extend_from_slice(format!("ok {number}\r\n").as_bytes());
-        }
-        self.last_number = number;
-        self.enqueue(&text, Some(number));
-    }
-
-    /// Repetier's request: what it has received is thrown away.
-    fn ask_again(&mut self, why: &str) {
-        self.received.clear();
-        self.line.clear();
-        self.report.resends += 1;
-        self.skips = SKIPPED_MAX;
-        let request = format!("{why}\r\nResend:{}\r\nok\r\n", self.last_number + 1);
-        self.out.extend_from_slice(request.as_bytes());
-    }
-
     fn enqueue(&mut self, command: &[u8], number: Option<u64>) {
         self.queue.push_back((command.to_vec(), number));
     }
@@ -506,152 +423,6 @@ impl Marlin {
             return self.tail.push(command.to_vec());
         }
         self.ledger.executed(command);
-    }
-
-    /// Starts a command; says what it waits for.
-    fn begin(&mut self, command: &[u8]) -> Waiting {
-        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
-        let code = value(command, letter).unwrap_or(-1.0);
-        match (letter, code.trunc() as i64) {
-            (b'G', 0..=3) => self.plan(command, code),
-            (b'G', 4) => {
-                let seconds = value(command, b'S').unwrap_or_else(|| value(command, b'P').unwrap_or(0.0) / 1000.0);
-                let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
-                Waiting::Until(self.now + pause)
-            }
-            (b'G', 28) => {
-                if !self.motion.has_room() {
-                    return Waiting::Room;
-                }
-                let length = length_mm(self.motion.planned(), [0.0; 3], None);
-                self.motion.plan(self.now, [0.0; 3], length, 3000.0);
-                Waiting::MotionEnd
-            }
-            (b'M', 400) => Waiting::MotionEnd,
-            (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
-            (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
-            (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
-            _ => Waiting::Nothing,
-        }
-    }
-
-    fn plan(&mut self, command: &[u8], code: f64) -> Waiting {
-        if !self.motion.has_room() {
-            return Waiting::Room;
-        }
-        if let Some(feed) = value(command, b'F') {
-            self.feed = feed;
-        }
-        let from = self.motion.planned();
-        let given = axes(command);
-        let to = std::array::from_fn(|axis| match given[axis] {
-            Some(value) if self.absolute => value,
-            Some(value) => from[axis] + value,
-            None => from[axis],
-        });
-        let arc = (code >= 2.0)
-            .then(|| (value(command, b'I').unwrap_or(0.0), value(command, b'J').unwrap_or(0.0), code < 3.0));
-        let length = length_mm(from, to, arc);
-        if length > 0.0 {
-            self.motion.plan(self.now, to, length, self.feed);
-        }
-        Waiting::Nothing
-    }
-
-    fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
-        let target = value(command, b'S').or_else(|| value(command, b'R')).unwrap_or(0.0);
-        self.heaters[heater].target_c = target;
-        if wait && target > 0.0 { Waiting::Heat { heater } } else { Waiting::Nothing }
-    }
-
-    fn heat(&mut self) {
-        let seconds = self.now.since(self.heated_at).as_secs_f64();
-        self.heated_at = self.now;
-        for heater in &mut self.heaters {
-            let goal = heater.target_c.max(ROOM_C);
-            let step = (HEAT_C_S * seconds * self.setup.speed).min((goal - heater.actual_c).abs());
-            heater.actual_c += step * (goal - heater.actual_c).signum();
-        }
-    }
-
-    /// Ends a command: its own answer, then `ok`.
-    fn finish(&mut self, command: &[u8], number: Option<u64>) {
-        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
-        let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
-        match (letter, code) {
-            (b'M', 105) => {
-                self.ok(number, true);
-                return self.say_temperatures(" ");
-            }
-            (b'M', 114) => {
-                let [x, y, z] = self.motion.position(self.now);
-                let one_line = self.flavour.counting == Counting::Ask;
-                let before = if one_line { "ok C: " } else { "" };
-                let line = format!("{before}X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
-                self.out.extend_from_slice(line.as_bytes());
-                if one_line {
-                    return;
-                }
-            }
-            (b'M', 115) if self.flavour.identity.is_empty() => {
-                return self.out.extend_from_slice(b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-simulated\n");
-            }
-            (b'M', 115) => {
-                self.out.extend_from_slice(self.flavour.identity.as_bytes());
-                let parser = u8::from(self.setup.emergency_parser);
-                self.out.extend_from_slice(format!("Cap:EMERGENCY_PARSER:{parser}\n").as_bytes());
-            }
-            (b'M', 155) => {
-                let seconds = value(command, b'S').unwrap_or(0.0);
-                self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
-                self.report_at = self.now;
-            }
-            (b'M', 112) => return self.kill(),
-            (b'G', 90) => self.absolute = true,
-            (b'G', 91) => self.absolute = false,
-            (b'G', 92) => {
-                let given = axes(command);
-                let planned = self.motion.planned();
-                self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
-            }
-            (b'G' | b'M' | b'T', 0..) => {}
-            _ if command.is_empty() => {}
-            _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
-                self.out.extend_from_slice(b"// Klipper state: Ready\n");
-            }
-            _ => {
-                let text = String::from_utf8_lossy(command);
-                self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
-            }
-        }
-        self.ok(number, false);
-    }
-
-    fn ok(&mut self, number: Option<u64>, more: bool) {
-        // Said when the line was taken.
-        if self.flavour.counting == Counting::Skip {
-            return;
-        }
-        self.out.extend_from_slice(b"ok");
-        if self.setup.advanced_ok {
-            if let Some(number) = number {
-                self.out.extend_from_slice(format!(" N{number}").as_bytes());
-            }
-            let queue = self.flavour.queue_commands - self.queue.len();
-            self.out.extend_from_slice(format!(" P{} B{queue}", self.motion.free()).as_bytes());
-        }
-        if !more {
-            self.out.push(b'\n');
-        }
-    }
-
-    fn say_temperatures(&mut self, before: &str) {
-        let [tool, bed] = self.heaters;
-        let line = format!(
-            "{before}T:{:.2} /{:.2} B:{:.2} /{:.2} @:0 B@:0\n",
-            tool.actual_c, tool.target_c, bed.actual_c, bed.target_c
-        );
-        self.out.extend_from_slice(line.as_bytes());
     }
 }
 

@@ -1,0 +1,69 @@
+//! Lines that nothing may be in flight before or behind.
+
+use std::time::Duration;
+
+use gcode_tools::block::Block;
+
+use crate::dialect::Habits;
+
+/// Words that wait for the machine, for a person or for its memory: nothing may be in flight before or behind them.
+///
+/// M0, M1, M6, M600 wait for a person; G38 and M400 for motion; G4 for time; the others write settings, during which
+/// Grbl loses received bytes (interface document, "EEPROM issues").
+pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
+    let Some(first) = text.first() else { return false };
+    if !habits.printer && *first == b'$' {
+        return true;
+    }
+    // Most lines of any job are plain moves: look closer only at those that can hold such a word.
+    let suspicious = memchr::memchr2(b'M', b'm', text).is_some()
+        || memchr::memchr_iter(b'G', text).any(|at| match (text.get(at + 1), text.get(at + 2)) {
+            (Some(b'4'), _) => true,
+            (Some(b'1' | b'2' | b'3'), second) => {
+                second.is_none_or(|byte| !byte.is_ascii_alphabetic() || *first != b'G')
+            }
+            _ => false,
+        });
+    if !suspicious {
+        return false;
+    }
+    let block = Block::new(text);
+    block.codes().any(|(letter, tenths)| match letter {
+        'M' => matches!(tenths, 0 | 10 | 60 | 6000 | 4000 | 5000..=5020 | 1120 | 2260),
+        'G' => match tenths {
+            40 | 281 | 301 | 382..=385 => true,
+            100 => block.value('L').is_some(),
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+/// How long a dwell takes: Grbl's P is seconds; Marlin's P is milliseconds and its S seconds. Bounded by an hour, so
+/// that nonsense in a file does not become for ever.
+pub(super) fn dwell(text: &[u8], habits: &Habits) -> Duration {
+    let block = Block::new(text);
+    if !block.codes().any(|code| code == ('G', 40)) {
+        return Duration::ZERO;
+    }
+    let pause = block.value('P').unwrap_or(0.0);
+    let seconds = if habits.printer { block.value('S').unwrap_or(pause / 1000.0) } else { pause };
+    Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::dialect;
+
+    #[test]
+    fn words_that_wait_or_write_settings_go_alone_and_moves_do_not() {
+        let grbl = dialect::named("grbl").unwrap().habits();
+        for text in ["M0", "M6T2", "G4P1", "G38.2Z-10F50", "G10L2P1X0", "G28.1", "$32=1", "G90M0", "M400", "G1X1M1"] {
+            assert!(must_go_alone(text.as_bytes(), grbl), "{text}");
+        }
+        for text in ["G1X10Y20", "G2X1Y1I1J0", "G0X1", "M3S1000", "G21", "G43.1Z1", "M104S200", "X1Y1", "G28", "G17"] {
+            assert!(!must_go_alone(text.as_bytes(), grbl), "{text}");
+        }
+    }
+}

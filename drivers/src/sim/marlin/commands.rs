@@ -1,0 +1,156 @@
+//! What each command does in a simulated Marlin, and what it answers.
+
+use std::time::Duration;
+
+use super::{HEAT_C_S, Marlin, ROOM_C, Waiting};
+use crate::sim::motion::length_mm;
+use crate::sim::printer::Counting;
+use crate::sim::words::{axes, value};
+
+impl Marlin {
+    /// Starts a command; says what it waits for.
+    pub(super) fn begin(&mut self, command: &[u8]) -> Waiting {
+        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
+        let code = value(command, letter).unwrap_or(-1.0);
+        match (letter, code.trunc() as i64) {
+            (b'G', 0..=3) => self.plan(command, code),
+            (b'G', 4) => {
+                let seconds = value(command, b'S').unwrap_or_else(|| value(command, b'P').unwrap_or(0.0) / 1000.0);
+                let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
+                Waiting::Until(self.now + pause)
+            }
+            (b'G', 28) => {
+                if !self.motion.has_room() {
+                    return Waiting::Room;
+                }
+                let length = length_mm(self.motion.planned(), [0.0; 3], None);
+                self.motion.plan(self.now, [0.0; 3], length, 3000.0);
+                Waiting::MotionEnd
+            }
+            (b'M', 400) => Waiting::MotionEnd,
+            (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
+            (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
+            (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
+            _ => Waiting::Nothing,
+        }
+    }
+
+    fn plan(&mut self, command: &[u8], code: f64) -> Waiting {
+        if !self.motion.has_room() {
+            return Waiting::Room;
+        }
+        if let Some(feed) = value(command, b'F') {
+            self.feed = feed;
+        }
+        let from = self.motion.planned();
+        let given = axes(command);
+        let to = std::array::from_fn(|axis| match given[axis] {
+            Some(value) if self.absolute => value,
+            Some(value) => from[axis] + value,
+            None => from[axis],
+        });
+        let arc = (code >= 2.0)
+            .then(|| (value(command, b'I').unwrap_or(0.0), value(command, b'J').unwrap_or(0.0), code < 3.0));
+        let length = length_mm(from, to, arc);
+        if length > 0.0 {
+            self.motion.plan(self.now, to, length, self.feed);
+        }
+        Waiting::Nothing
+    }
+
+    fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
+        let target = value(command, b'S').or_else(|| value(command, b'R')).unwrap_or(0.0);
+        self.heaters[heater].target_c = target;
+        if wait && target > 0.0 { Waiting::Heat { heater } } else { Waiting::Nothing }
+    }
+
+    pub(super) fn heat(&mut self) {
+        let seconds = self.now.since(self.heated_at).as_secs_f64();
+        self.heated_at = self.now;
+        for heater in &mut self.heaters {
+            let goal = heater.target_c.max(ROOM_C);
+            let step = (HEAT_C_S * seconds * self.setup.speed).min((goal - heater.actual_c).abs());
+            heater.actual_c += step * (goal - heater.actual_c).signum();
+        }
+    }
+
+    /// Ends a command: its own answer, then `ok`.
+    pub(super) fn finish(&mut self, command: &[u8], number: Option<u64>) {
+        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
+        let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
+        match (letter, code) {
+            (b'M', 105) => {
+                self.ok(number, true);
+                return self.say_temperatures(" ");
+            }
+            (b'M', 114) => {
+                let [x, y, z] = self.motion.position(self.now);
+                let one_line = self.flavour.counting == Counting::Ask;
+                let before = if one_line { "ok C: " } else { "" };
+                let line = format!("{before}X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
+                self.out.extend_from_slice(line.as_bytes());
+                if one_line {
+                    return;
+                }
+            }
+            (b'M', 115) if self.flavour.identity.is_empty() => {
+                return self.out.extend_from_slice(b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-simulated\n");
+            }
+            (b'M', 115) => {
+                self.out.extend_from_slice(self.flavour.identity.as_bytes());
+                let parser = u8::from(self.setup.emergency_parser);
+                self.out.extend_from_slice(format!("Cap:EMERGENCY_PARSER:{parser}\n").as_bytes());
+            }
+            (b'M', 155) => {
+                let seconds = value(command, b'S').unwrap_or(0.0);
+                self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
+                self.report_at = self.now;
+            }
+            (b'M', 112) => return self.kill(),
+            (b'G', 90) => self.absolute = true,
+            (b'G', 91) => self.absolute = false,
+            (b'G', 92) => {
+                let given = axes(command);
+                let planned = self.motion.planned();
+                self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
+            }
+            (b'G' | b'M' | b'T', 0..) => {}
+            _ if command.is_empty() => {}
+            _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
+                self.out.extend_from_slice(b"// Klipper state: Ready\n");
+            }
+            _ => {
+                let text = String::from_utf8_lossy(command);
+                self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
+            }
+        }
+        self.ok(number, false);
+    }
+
+    fn ok(&mut self, number: Option<u64>, more: bool) {
+        // Said when the line was taken.
+        if self.flavour.counting == Counting::Skip {
+            return;
+        }
+        self.out.extend_from_slice(b"ok");
+        if self.setup.advanced_ok {
+            if let Some(number) = number {
+                self.out.extend_from_slice(format!(" N{number}").as_bytes());
+            }
+            let queue = self.flavour.queue_commands - self.queue.len();
+            self.out.extend_from_slice(format!(" P{} B{queue}", self.motion.free()).as_bytes());
+        }
+        if !more {
+            self.out.push(b'\n');
+        }
+    }
+
+    pub(super) fn say_temperatures(&mut self, before: &str) {
+        let [tool, bed] = self.heaters;
+        let line = format!(
+            "{before}T:{:.2} /{:.2} B:{:.2} /{:.2} @:0 B@:0\n",
+            tool.actual_c, tool.target_c, bed.actual_c, bed.target_c
+        );
+        self.out.extend_from_slice(line.as_bytes());
+    }
+}
