@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gcode_tools::formats::{self, Program};
 use gcode_tools::read::Lines;
 use tokio::sync::mpsc;
 
@@ -63,7 +64,7 @@ impl ProgramReader {
     /// The file cannot be opened, or no thread could be started.
     pub(crate) fn start(path: &Path, from_line: u64) -> io::Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "this is where programs are read")]
-        let file = std::fs::File::open(path)?;
+        let file = formats::open(std::fs::File::open(path)?)?;
         let (send, pieces) = mpsc::channel(CHUNKS_AHEAD);
         std::thread::Builder::new().name("program".to_owned()).spawn(move || {
             // The receiver is gone when the job is over: nothing is left to do then.
@@ -93,7 +94,7 @@ pub(crate) fn unreadable(why: &str) -> Notice {
 }
 
 fn read(
-    file: std::fs::File,
+    file: Program<std::fs::File>,
     from_line: u64,
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), mpsc::error::SendError<Piece>> {

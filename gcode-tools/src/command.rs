@@ -1,6 +1,7 @@
 //! The subcommands of `gcode-tools`: files in, text or JSON out.
 
 use gcode_tools::analysis::{Bounds, Info, Setup, analyse_with};
+use gcode_tools::formats;
 use gcode_tools::metadata::Slicer;
 use gcode_tools::preflight::{self, Severity, Verdict};
 use gcode_tools::profile::{PROFILE_BYTES_MAX, Profile};
@@ -13,7 +14,7 @@ use std::io::{Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Bytes at the end of a file that are looked at for a slicer's settings. PrusaSlicer writes some 20 kB.
-const TAIL_BYTES: u64 = 64 * 1024;
+const TAIL_BYTES: usize = 64 * 1024;
 
 /// Findings printed for people; `--json` has them all.
 const FINDINGS_SHOWN: usize = 40;
@@ -59,12 +60,9 @@ fn open(path: &Path) -> Result<File, ReadError> {
 
 /// The limits a slicer has written at the file's end, so that the time is reckoned as the slicer did.
 fn limits_of_tail(file: &mut File) -> Option<Limits> {
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
-    let mut tail = Vec::new();
-    let read = file.take(TAIL_BYTES).read_to_end(&mut tail);
+    let tail = formats::tail(&mut *file, TAIL_BYTES);
     file.seek(SeekFrom::Start(0)).ok()?;
-    read.ok()?;
+    let tail = tail.ok()?;
     let slicer = Slicer::of_tail(&tail);
     if !slicer.machine.is_known() {
         return None;
@@ -82,7 +80,7 @@ pub(crate) fn info(path: &Path, profile_name: Option<&str>, as_json: bool, time_
     };
     let result = open(path).and_then(|mut file| {
         let limits = if profile.is_none() { limits_of_tail(&mut file) } else { None };
-        analyse_with(file, &Setup { profile: profile.as_ref(), limits, ..Setup::default() })
+        analyse_with(formats::open(file)?, &Setup { profile: profile.as_ref(), limits, ..Setup::default() })
     });
     match result {
         Ok(info) => {
@@ -166,8 +164,8 @@ pub(crate) fn check(path: &Path, profile_name: &str, as_json: bool) -> u8 {
         Ok(profile) => profile,
         Err((code, message)) => return refuse(&code, &message, as_json),
     };
-    let verdict = match open(path) {
-        Ok(file) => preflight::check(file, &profile),
+    let verdict = match open(path).and_then(formats::open) {
+        Ok(program) => preflight::check(program, &profile),
         Err(error) => Verdict::unreadable(&error),
     };
     if as_json {

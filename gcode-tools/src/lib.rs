@@ -10,6 +10,7 @@ pub mod arc;
 pub mod block;
 pub mod expression;
 pub mod follow;
+pub mod formats;
 pub mod inspect;
 pub mod interpret;
 pub mod metadata;

@@ -14,7 +14,8 @@ const CONTROL_MIN: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ReadError {
-    /// Stable code: `file.missing`, `file.unreadable`, `file.empty`, `file.binary` or `file.not_gcode`.
+    /// Stable code: `file.missing`, `file.unreadable`, `file.empty`, `file.binary` or `file.not_gcode`; of packed
+    /// programs those of [`crate::formats::Fault`].
     pub code: &'static str,
     /// What it is and what to do, in a sentence or two.
     pub message: String,
@@ -28,6 +29,9 @@ impl ReadError {
 
     /// A failed read, named after what the system says.
     pub fn from_io(error: &std::io::Error) -> Self {
+        if let Some(known) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return known.clone();
+        }
         if error.kind() == std::io::ErrorKind::NotFound {
             return Self::new("file.missing", "There is no such file. Check the path.");
         }
@@ -36,6 +40,12 @@ impl ReadError {
 
     pub(crate) fn empty() -> Self {
         Self::new("file.empty", "The file has no commands: it is empty, or holds nothing but comments.")
+    }
+}
+
+impl From<ReadError> for std::io::Error {
+    fn from(error: ReadError) -> Self {
+        Self::other(error)
     }
 }
 

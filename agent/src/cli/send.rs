@@ -12,7 +12,9 @@ use drivers::request::Job;
 use drivers::snapshot::{JobPhase, Progress};
 use drivers::{Notice, Request, Snapshot, State, shell};
 use gcode_tools::analysis::{Info, analyse};
+use gcode_tools::formats;
 use gcode_tools::preflight::{self, Finding, Severity};
+use gcode_tools::sniff::ReadError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -115,16 +117,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failure> {
     // The program first: a file that cannot run is no reason to touch a machine.
-    let unreadable = |error: gcode_tools::sniff::ReadError| {
-        // What the file is comes with what to do about it.
-        let said = format!("{}: {}", arguments.file.display(), error.message);
-        Failure::Failed(Notice::new(error.code, said, "Nothing was sent.", ""))
-    };
     let named = match &arguments.profile {
         Some(name) => Some(load_profile(name, Path::new(".")).map_err(|message| bad_profile(&message))?),
         None => None,
     };
-    let info = read(&arguments.file, named.as_ref()).map_err(unreadable)?;
+    let info = read(&arguments.file, named.as_ref()).map_err(|error| unreadable(&arguments.file, &error))?;
     (outcome.lines, outcome.commands) = (info.lines, info.commands);
     let (profile, baud) = meet(arguments, named).await?;
     if !arguments.no_preflight {
@@ -154,9 +151,15 @@ fn turns_on() -> Notice {
     )
 }
 
-fn read(file: &Path, profile: Option<&Profile>) -> Result<Info, gcode_tools::sniff::ReadError> {
-    let opened = std::fs::File::open(file).map_err(|error| gcode_tools::sniff::ReadError::from_io(&error))?;
-    analyse(opened, profile)
+fn unreadable(file: &Path, error: &ReadError) -> Failure {
+    // What the file is comes with what to do about it.
+    let said = format!("{}: {}", file.display(), error.message);
+    Failure::Failed(Notice::new(error.code, said, "Nothing was sent.", ""))
+}
+
+fn read(file: &Path, profile: Option<&Profile>) -> Result<Info, ReadError> {
+    let opened = std::fs::File::open(file).map_err(|error| ReadError::from_io(&error))?;
+    analyse(formats::open(opened)?, profile)
 }
 
 /// The profile to use, and the baud rate if it is not the profile's. Asks the machine where the user did not say.
@@ -204,10 +207,9 @@ async fn meet(arguments: &Arguments, named: Option<Profile>) -> Result<(Profile,
 
 /// Checks the whole program against the machine before the machine hears of it.
 fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Result<(), Failure> {
-    let file = std::fs::File::open(&arguments.file).map_err(|error| {
-        Notice::new("file.unreadable", format!("{}: {error}.", arguments.file.display()), "Nothing was sent.", "")
-    })?;
-    let verdict = preflight::check(file, profile);
+    let opened = std::fs::File::open(&arguments.file).map_err(|error| ReadError::from_io(&error));
+    let program = opened.and_then(formats::open).map_err(|error| unreadable(&arguments.file, &error))?;
+    let verdict = preflight::check(program, profile);
     let (passes, truncation) = (verdict.passes(), verdict.truncation().cloned());
     outcome.findings = verdict.findings;
     if !arguments.json {

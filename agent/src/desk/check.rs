@@ -4,8 +4,10 @@ use std::path::Path;
 
 use drivers::profile::Profile;
 use gcode_tools::analysis::Info;
+use gcode_tools::formats;
 use gcode_tools::inspect::inspect;
 use gcode_tools::preflight::{Conditions, Severity};
+use gcode_tools::sniff::ReadError;
 
 use crate::jobs::{FINDINGS_MAX, Reason};
 
@@ -18,11 +20,15 @@ pub(super) enum Checked {
 /// Reads a whole program against its machine.
 pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
     let reason = |code: &str, message: String| Reason { code: code.to_owned(), message };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) => return Checked::Unfit(reason("job.unreadable", format!("{error}.")), Vec::new()),
+    // By content: a packed program is unpacked while it is read.
+    let opened = std::fs::File::open(path)
+        .map_err(|error| ReadError::new("job.unreadable", format!("{error}.")))
+        .and_then(formats::open);
+    let program = match opened {
+        Ok(program) => program,
+        Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
     };
-    let (info, verdict) = inspect(file, profile, &Conditions::default());
+    let (info, verdict) = inspect(program, profile, &Conditions::default());
     let info = match info {
         Ok(info) => info,
         Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
