@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::http;
+use crate::recordings;
 use crate::sinks::{self, Feed, Source};
 
 /// How long a goodbye may take: a sink that cannot say it in time is left.
@@ -46,7 +47,7 @@ impl Agent {
         }
         let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = Vec::new();
+        let mut tasks = recordings::keep(desk.machines(), &config.store.dir, &stopped);
         for kind in sinks::ALL {
             if let Some(sink) = (kind.open)(&config.sinks)? {
                 let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod desk;
 pub mod http;
 pub mod jobs;
+pub mod recordings;
 pub mod sinks;
 pub mod status;
 pub mod supervisor;

@@ -7,8 +7,10 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// How much may be unanswered at once. Both limits hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Frames.
     pub lines: usize,
@@ -17,7 +19,7 @@ pub struct Limits {
 }
 
 /// What a frame in flight is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
     /// A command of the job, by its ordinal (1 is the first).
     Job(u64),
@@ -26,7 +28,7 @@ pub enum Frame {
 }
 
 /// What a command of the agent's own is for, and so what its answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aside {
     /// Asks how the machine is.
     Query,
@@ -39,7 +41,7 @@ pub enum Aside {
 }
 
 /// Frames written and not yet answered, oldest first.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Window {
     limits: Limits,
     in_flight: VecDeque<(Frame, usize)>,

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// Commands kept after they were sent. A machine can only miss what is in flight (at most a few dozen lines), so
 /// this is generous; older ones are read from the file again.
 pub const PAST_COMMANDS: usize = 1024;
@@ -16,16 +18,17 @@ pub const AHEAD_COMMANDS: usize = 512;
 const CHECKPOINTS_MAX: usize = 4096;
 
 /// One command of the program, as it goes to the machine (without line number, checksum and line end).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Its line in the program, 1-based.
     pub program_line: u64,
     /// The bytes to send.
+    #[serde(with = "crate::session::program_bytes")]
     pub text: Box<[u8]>,
 }
 
 /// The commands of one job around the cursor.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct History {
     /// Ordinal of the first command in the ring; ordinals count from 1.
     base: u64,

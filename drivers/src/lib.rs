@@ -12,6 +12,7 @@ pub mod interlock;
 pub mod modbus;
 pub mod moment;
 pub mod notice;
+pub mod recording;
 pub mod request;
 pub mod session;
 pub mod sim;

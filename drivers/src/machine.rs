@@ -19,6 +19,22 @@ pub const INBOX_REQUESTS: usize = 16;
 /// Events kept for slow listeners. A listener further behind is told how many it missed.
 pub const EVENT_RING: usize = 1024;
 
+/// Recordings that may wait to be written down. More trouble than a disk can take is told by events anyway.
+pub(crate) const RECORDINGS_WAITING: usize = 4;
+
+/// The last of what a machine and the agent said to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The machine's name in the configuration.
+    pub machine: String,
+    /// When it was made.
+    pub at: Moment,
+    /// The code of the trouble it was made for; `asked` where somebody asked.
+    pub code: String,
+    /// The recording, see [`crate::recording`]. It holds lines of the program.
+    pub text: String,
+}
+
 /// How to reach a machine and what it should be.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -52,6 +68,8 @@ pub struct Machine {
     pub(crate) inbox: mpsc::Sender<Order>,
     pub(crate) emergency: mpsc::Sender<oneshot::Sender<Answer>>,
     pub(crate) drives: Option<Drives>,
+    pub(crate) recordings: broadcast::Sender<Arc<Recording>>,
+    pub(crate) copy: mpsc::Sender<oneshot::Sender<Recording>>,
 }
 
 impl Machine {
@@ -78,6 +96,18 @@ impl Machine {
     /// What happens from now on. A listener that lags is told how many events it missed.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// Recordings of trouble from now on.
+    pub fn recordings(&self) -> broadcast::Receiver<Arc<Recording>> {
+        self.recordings.subscribe()
+    }
+
+    /// The recording as it is now. Nothing if the machine's thread is busy with another copy or gone.
+    pub async fn recording(&self) -> Option<Recording> {
+        let (give, given) = oneshot::channel();
+        self.copy.try_send(give).ok()?;
+        given.await.ok()
     }
 
     /// Wall-clock time of a moment of this machine.

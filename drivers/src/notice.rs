@@ -1,9 +1,9 @@
 //! What an operator is told: what happened, what was done, what to do, and a code that never changes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A message for a person, with a stable code for programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Stable code, such as `link.lost` or `grbl.alarm.1`. Never renamed.
     pub code: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What the network may ask of a machine. Each gets an answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Run a program that was submitted before.
     Start(Job),
@@ -26,7 +26,7 @@ pub enum Request {
 }
 
 /// A program to run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The job's identifier, as the agent gave it.
     pub id: String,

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use crate::event::{Event, EventKind};
 use crate::link::{self, Address, Opened, Wire};
-use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, Setup};
+use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
 use crate::modbus::attached::{own_points, protection};
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
@@ -22,6 +22,7 @@ use crate::modbus::mailbox;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
+use crate::recording::{Head, Recorder};
 use crate::request::{Answer, Denied, Request};
 use crate::session::{Input, Session};
 use crate::snapshot::{JobPhase, Snapshot, State};
@@ -37,6 +38,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Waits between attempts to open a link: quick for a re-plugged cable, slow for a machine that is switched off.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
 const REOPEN_LAST: Duration = Duration::from_secs(5);
+
+/// Least time between two recordings of one machine: one trouble brings others, and an SD card does not last for ever.
+const RECORD_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts the thread of one machine. It connects, reconnects and serves requests until every handle is dropped.
 ///
@@ -63,16 +67,30 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let (events, heard) = broadcast::channel(EVENT_RING);
     let (inbox, orders) = mpsc::channel(INBOX_REQUESTS);
     let (emergency, stops) = mpsc::channel(1);
+    let (recordings, _) = broadcast::channel(RECORDINGS_WAITING);
+    let (copy, copies) = mpsc::channel(1);
     #[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
     let (epoch, started) = (SystemTime::now(), Instant::now());
     let mut devices = setup.profile.auxiliary.clone();
     devices.extend(own_points(&setup.profile, &setup.port));
     let beside = (!devices.is_empty()).then(|| Auxiliaries::start(&devices, &setup.port, started)).transpose()?;
     let drives = beside.as_ref().and_then(Auxiliaries::drives);
-    let machine = Machine { setup: setup.clone(), epoch, snapshot, events: events.clone(), inbox, emergency, drives };
+    let machine = Machine {
+        setup: setup.clone(),
+        epoch,
+        snapshot,
+        events: events.clone(),
+        inbox,
+        emergency,
+        drives,
+        recordings: recordings.clone(),
+        copy,
+    };
     let name = setup.name.clone();
+    let session = Session::new(dialect, Arc::clone(&setup.profile), Moment::ZERO);
     let shell = Shell {
-        session: Session::new(dialect, Arc::clone(&setup.profile), Moment::ZERO),
+        recorder: Recorder::new(&setup.profile, Moment::ZERO),
+        session,
         address: Address {
             port: setup.port.clone(),
             baud: setup.baud.unwrap_or(setup.profile.serial.baud),
@@ -80,6 +98,11 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
         },
         setup,
         started,
+        zero_us: u64::try_from(epoch.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros())
+            .unwrap_or(0),
+        recordings,
+        recorded_at: None,
+        copies,
         snapshots,
         published_at: Moment::ZERO,
         events,
@@ -103,6 +126,15 @@ fn ends_badly(event: &Event) -> bool {
         EventKind::Job { phase, .. } => matches!(phase, JobPhase::Failed | JobPhase::Cancelled),
         EventKind::State { to, .. } => *to == State::Alarm,
         _ => false,
+    }
+}
+
+/// Why an event is worth a recording, if it is: a job that went wrong or waits, an alarm, a lost link, trouble.
+fn worth_recording(event: &Event) -> Option<&Notice> {
+    match &event.kind {
+        EventKind::Job { phase: JobPhase::Failed | JobPhase::Held, notice, .. } => notice.as_ref(),
+        EventKind::Disconnected { notice } | EventKind::Trouble { notice } => Some(notice),
+        _ => None,
     }
 }
 
@@ -141,6 +173,8 @@ impl Outbox {
 enum Happening {
     Stop(oneshot::Sender<Answer>),
     Order(Order),
+    /// Somebody wants a copy of the recording.
+    Copy(oneshot::Sender<Recording>),
     Heard(usize),
     Piece(Option<Piece>),
     Due,
@@ -160,6 +194,12 @@ struct Shell {
     address: Address,
     session: Session,
     started: Instant,
+    zero_us: u64,
+    recorder: Recorder,
+    recordings: broadcast::Sender<Arc<Recording>>,
+    /// When the last recording was handed over.
+    recorded_at: Option<Moment>,
+    copies: mpsc::Receiver<oneshot::Sender<Recording>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     published_at: Moment,
     events: broadcast::Sender<Event>,
@@ -235,6 +275,39 @@ impl Shell {
         });
     }
 
+    /// Everything that goes into the session is noted first: what a fault in the agent did not survive is in there.
+    fn handle(&mut self, now: Moment, input: Input<'_>) {
+        self.recorder.input(now, &self.session, &input);
+        self.session.handle(now, input);
+    }
+
+    fn request(&mut self, now: Moment, request: Request) -> Answer {
+        self.recorder.request(now, &request);
+        self.session.request(now, request)
+    }
+
+    /// Hands the recording over when something went wrong. Writing it down is somebody else's work.
+    fn record_trouble(&mut self, now: Moment, events: &[Event]) {
+        let recent = self.recorded_at.is_some_and(|at| now.since(at) < RECORD_EVERY);
+        let Some(why) = events.iter().find_map(worth_recording).filter(|_| !recent) else { return };
+        self.recorded_at = Some(now);
+        if self.recordings.receiver_count() > 0 {
+            let _ = self.recordings.send(Arc::new(self.recording(now, Some(why))));
+        }
+    }
+
+    fn recording(&self, at: Moment, why: Option<&Notice>) -> Recording {
+        let head = Head {
+            machine: &self.setup.name,
+            profile: &self.setup.profile.name,
+            port: &self.setup.port,
+            zero_us: self.zero_us,
+            why: &why.map_or_else(|| "asked".to_owned(), |notice| format!("{} {}", notice.code, notice.happened)),
+        };
+        let code = why.map_or("asked", |notice| notice.code.as_str()).to_owned();
+        Recording { machine: self.setup.name.clone(), at, code, text: self.recorder.text(&head) }
+    }
+
     async fn connect(&self) -> Result<Opened, Notice> {
         link::open(&self.address).await
     }
@@ -243,7 +316,7 @@ impl Shell {
         let now = self.now();
         tracing::warn!(machine = %self.setup.name, %notice, "no link");
         self.outbox = Outbox::default();
-        self.session.handle(now, Input::LinkDown(notice));
+        self.handle(now, Input::LinkDown(notice));
         self.stop_drives();
         self.tell(now, true);
     }
@@ -265,6 +338,10 @@ impl Shell {
                     Some(order) => { let _ = order.answer.send(Err(Denied::Offline)); }
                     None => return false,
                 },
+                Some(give) = self.copies.recv() => {
+                    let now = self.now();
+                    let _ = give.send(self.recording(now, None));
+                }
             }
         }
     }
@@ -272,7 +349,7 @@ impl Shell {
     /// One conversation, from an open link to its loss.
     async fn converse(&mut self, mut wire: Box<dyn Wire>, may_reset: bool) -> End {
         let now = self.now();
-        self.session.handle(now, Input::LinkUp { may_reset });
+        self.handle(now, Input::LinkUp { may_reset });
         let mut heard = [0_u8; READ_BYTES];
         loop {
             self.take_outputs();
@@ -281,14 +358,17 @@ impl Shell {
             match happening {
                 Happening::Stop(answer) => {
                     self.stop_drives();
-                    let said = self.session.request(now, Request::Stop);
+                    let said = self.request(now, Request::Stop);
                     self.program = None;
                     self.answers.push((answer, said));
                 }
                 Happening::Order(order) => self.order(now, order),
-                Happening::Heard(count) => self.session.handle(now, Input::Bytes(&heard[..count])),
+                Happening::Heard(count) => self.handle(now, Input::Bytes(&heard[..count])),
                 Happening::Piece(piece) => self.piece(now, piece),
-                Happening::Due => self.session.handle(now, Input::Time),
+                Happening::Copy(give) => {
+                    let _ = give.send(self.recording(now, None));
+                }
+                Happening::Due => self.handle(now, Input::Time),
                 Happening::Lost(error) => return End::Lost(error),
                 Happening::Abandoned => return End::Abandoned,
             }
@@ -298,12 +378,16 @@ impl Shell {
 
     /// Takes what the session wants written and told.
     fn take_outputs(&mut self) {
-        if let Some(urgent) = self.session.take_urgent() {
+        let now = self.now();
+        let urgent = self.session.take_urgent();
+        if let Some(urgent) = &urgent {
             self.outbox.put_first(&urgent.bytes, urgent.discard);
         }
+        let waiting = self.outbox.bytes.len();
         self.session.take_wire(&mut self.outbox.bytes);
-        let now = self.now();
+        self.recorder.output(now, urgent.as_ref(), &self.outbox.bytes[waiting..]);
         self.tell(now, false);
+        self.recorder.turn(now, &self.session);
     }
 
     /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
@@ -315,6 +399,7 @@ impl Shell {
         let noticed = self.beside.as_mut().and_then(Auxiliaries::take_notice);
         events.extend(noticed.map(|notice| Event { at: now, kind: EventKind::Trouble { notice } }));
         self.publish(now, at_once || events.iter().any(state_change));
+        self.record_trouble(now, &events);
         for event in events {
             // Nobody listening is no error.
             let _ = self.events.send(event);
@@ -357,13 +442,13 @@ impl Shell {
                     tracing::error!(%error, path = %path.display(), "a program cannot be opened");
                     Err(Denied::Unreadable)
                 }
-                Ok(reader) => self.session.request(now, request).map(|()| {
+                Ok(reader) => self.request(now, request).map(|()| {
                     self.program = Some(reader);
                     self.chunk = Chunk::default();
                 }),
             },
             (Request::Start(_), None) => Err(Denied::Unreadable),
-            _ => self.session.request(now, request),
+            _ => self.request(now, request),
         };
         self.answers.push((answer, answered));
     }
@@ -372,15 +457,15 @@ impl Shell {
         match piece {
             Some(Piece::Chunk(chunk)) => self.chunk = chunk,
             // The reader is kept: a machine may still ask for a line long past.
-            Some(Piece::End) => self.session.handle(now, Input::ProgramEnd),
+            Some(Piece::End) => self.handle(now, Input::ProgramEnd),
             Some(Piece::Trouble(notice)) => {
                 self.program = None;
-                self.session.handle(now, Input::ProgramTrouble(notice));
+                self.handle(now, Input::ProgramTrouble(notice));
             }
             // The reader ended without saying so: its thread is gone.
             None => {
                 self.program = None;
-                self.session.handle(now, Input::ProgramTrouble(unreadable("its reader stopped")));
+                self.handle(now, Input::ProgramTrouble(unreadable("its reader stopped")));
             }
         }
     }
@@ -393,16 +478,19 @@ impl Shell {
             if let Some(Err(error)) = restarted {
                 self.program = None;
                 let now = self.now();
-                self.session.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
+                self.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
             }
         }
         let now = self.now();
         while self.session.wants_program() && !self.chunk.is_empty() {
             while self.session.wants_program() {
                 let Some((number, bytes)) = self.chunk.next_line() else { break };
-                self.session.handle(now, Input::ProgramLine { number, bytes });
+                let input = Input::ProgramLine { number, bytes };
+                self.recorder.input(now, &self.session, &input);
+                self.session.handle(now, input);
             }
             // Saying them makes room for more.
+            self.recorder.fed(now);
             self.session.program_fed(now);
         }
     }
@@ -430,6 +518,9 @@ impl Shell {
             Poll::Ready(Some(order)) => return Poll::Ready(Happening::Order(order)),
             Poll::Ready(None) => return Poll::Ready(Happening::Abandoned),
             Poll::Pending => {}
+        }
+        if let Poll::Ready(Some(give)) = self.copies.poll_recv(context) {
+            return Poll::Ready(Happening::Copy(give));
         }
         let mut buffer = ReadBuf::new(heard);
         match Pin::new(&mut *wire).poll_read(context, &mut buffer) {

@@ -1,13 +1,15 @@
 //! What is known of a machine at one moment; unknown is a value.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::modbus::{AuxiliaryKind, Meaning, Value};
 use crate::moment::Moment;
 use crate::notice::Notice;
 
 /// A value that came from the machine, with when it was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reading<T> {
     /// What the machine said.
     pub value: T,
@@ -25,7 +27,7 @@ impl<T> Reading<T> {
 }
 
 /// How good a reading is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quality {
     /// The machine said it recently.
@@ -37,7 +39,7 @@ pub enum Quality {
 }
 
 /// What a machine is doing. The words are fixed (they are on the network).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No link.
@@ -81,7 +83,7 @@ impl State {
 }
 
 /// Who caused a change of state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A person or program asked for it.
@@ -95,7 +97,7 @@ pub enum Cause {
 }
 
 /// Who the machine says it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The firmware's own name and version, such as `Marlin 2.1.2.5` or `Grbl 1.1h`.
     pub firmware: String,
@@ -112,7 +114,7 @@ pub struct Identity {
 }
 
 /// One heater.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
     /// `tool0`, `tool1`, …, `bed` or `chamber`.
     pub heater: String,
@@ -123,7 +125,7 @@ pub struct Temperature {
 }
 
 /// What became of a job's lines. Sent, accepted and executed are three numbers and never merged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The job's identifier, as the agent gave it.
     pub job: String,
@@ -156,7 +158,7 @@ pub struct Progress {
 }
 
 /// What a job on a machine is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobPhase {
     /// Lines are being sent or executed.
@@ -190,7 +192,7 @@ impl JobPhase {
 }
 
 /// Overrides in force, in percent of what the program says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
     /// Feed moves.
     pub feed_percent: u32,
@@ -201,7 +203,7 @@ pub struct Overrides {
 }
 
 /// What the wire did since the link was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkCounters {
     /// Bytes written.
     pub bytes_out: u64,
@@ -222,10 +224,10 @@ pub struct LinkCounters {
 }
 
 /// One hazard and what happens to it if the host dies now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protection {
     /// `heaters`, `laser`, `spindle`, `motion` or `door`.
-    pub hazard: &'static str,
+    pub hazard: Cow<'static, str>,
     /// Whether the machine makes it safe by itself.
     pub protected: bool,
     /// The sentence that says why, with the setting or word it rests on.
@@ -233,7 +235,7 @@ pub struct Protection {
 }
 
 /// What is known of a machine at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Goes up by one with each snapshot.
     pub generation: u64,
@@ -268,6 +270,7 @@ pub struct Snapshot {
     /// What happens if the host dies now, per hazard. Empty: not yet known.
     pub protection: Vec<Protection>,
     /// The devices beside the machine.
+    #[serde(skip_deserializing)]
     pub auxiliary: Vec<Beside>,
 }
 

@@ -78,7 +78,7 @@ fn run(dialect: &'static str, seed: u64) -> (Pair, Vec<String>) {
     let speed = if random.below(2) == 0 { usual_line() } else { LineSpeed::default() };
     let mut pair = Pair::new(dialect, &setup, speed, faults, seed);
     pair.connected = true;
-    pair.session.handle(pair.now, drivers::session::Input::LinkUp { may_reset: false });
+    pair.hand(drivers::session::Input::LinkUp { may_reset: false });
     // A question that was damaged into an M1 leaves a machine that waits for a person before it is even known.
     let until = pair.now + GREETING_PATIENCE;
     pair.run_until(|pair| {

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod modbus;
 mod ports;
+mod replay;
 mod run;
 mod send;
 mod simulate;
@@ -38,6 +39,8 @@ enum Command {
     /// A simulated printer, mill and laser with a real job each, a broker and the page
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Runs a recording of trouble again and says where it differs
+    Replay(replay::Arguments),
     /// Checks a configuration, or prints its schema
     Config(config::Arguments),
 }
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
             Command::Modbus(arguments) => modbus::run(arguments).await,
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Replay(arguments) => replay::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }
     });

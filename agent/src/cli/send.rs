@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// Send it without checking it first
     #[arg(long)]
     no_preflight: bool,
+    /// Write what was said and heard to this file, for `fab-agent replay`
+    #[arg(long)]
+    record: Option<PathBuf>,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -132,14 +135,28 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     let (dialect, baud_used) = (setup.profile.dialect.clone(), setup.baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
     if let Err(failure) = connect(&machine).await {
+        record(&machine, arguments).await;
         machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
     }
     let streamed = stream(&machine, arguments, &info, outcome).await;
+    record(&machine, arguments).await;
     if !machine.stop_drives().await {
         eprintln!("{}", turns_on());
     }
     streamed
+}
+
+/// Writes the recording down, if one is wanted. Whatever becomes of it, the job is what counts.
+async fn record(machine: &Machine, arguments: &Arguments) {
+    let Some(path) = &arguments.record else { return };
+    let written = match machine.recording().await {
+        Some(recording) => std::fs::write(path, recording.text).map_err(|error| error.to_string()),
+        None => Err("the machine's thread is gone".to_owned()),
+    };
+    if let Err(why) = written {
+        eprintln!("The recording {} was not written: {why}. [recording.unwritten]", path.display());
+    }
 }
 
 fn turns_on() -> Notice {

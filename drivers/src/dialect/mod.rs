@@ -4,6 +4,8 @@
 //! firmwares in *conversation* (numbered lines, buffer sizes, how the end of motion is proven) is data in
 //! [`Habits`], so that the session contains no firmware's name.
 
+use serde::{Deserialize, Serialize};
+
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::{Jog, Override};
@@ -34,7 +36,7 @@ pub static ALL: &[&dyn Dialect] = &[
 ];
 
 /// How surely a line comes from a machine of a dialect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Likeness {
     /// Nothing says so.
     #[default]
@@ -178,7 +180,7 @@ pub struct Habits {
 }
 
 /// What a machine's condition is in its own report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// Nothing moves and nothing is queued.
     Idle,

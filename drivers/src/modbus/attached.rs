@@ -318,7 +318,7 @@ pub fn protection(auxiliary: &Auxiliary) -> Option<Protection> {
             format!("`{name}` is unprotected: it holds its last command for ever, and no wire takes its enable away"),
         ),
     };
-    Some(Protection { hazard: "spindle", protected, because })
+    Some(Protection { hazard: "spindle".into(), protected, because })
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Phase, Session, limits};
 use crate::dialect::{self, Asking, Likeness, MotionEnd};
 use crate::event::EventKind;
@@ -39,12 +41,13 @@ const PROVING_EVERY: Duration = Duration::from_millis(100);
 const SILENT_WORK: Duration = Duration::from_secs(300);
 
 /// What a greeting has heard so far.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Greeting {
     identity: Option<Identity>,
     /// How surely it is the dialect that is configured.
     likeness: Likeness,
     /// Whom it is like otherwise.
+    #[serde(skip)]
     kin: Option<&'static str>,
     /// It is certain that it is another; which one is still to be heard.
     is_other: bool,

@@ -22,6 +22,7 @@
 
 mod barrier;
 mod control;
+mod frozen;
 mod greeting;
 mod hearing;
 mod recovery;
@@ -32,6 +33,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dialect::{Condition, Dialect, Reply, Status};
 use crate::event::{Event, EventKind};
 use crate::flow::{Aside, Limits, Window};
@@ -40,6 +43,7 @@ use crate::notice::Notice;
 use crate::profile::Profile;
 use crate::snapshot::{Cause, Quality, Reading, Snapshot, State};
 
+pub(crate) use frozen::program_bytes;
 pub use run::Ending;
 use run::{Run, Stage};
 
@@ -93,7 +97,7 @@ pub struct Urgent {
 }
 
 /// Where the conversation stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Phase {
     Offline,
     Greeting(greeting::Greeting),
@@ -104,7 +108,7 @@ enum Phase {
 }
 
 /// When the session wants to be called again, by reason.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Deadlines {
     /// The next attempt to find out who is there.
     greet: Option<Moment>,
@@ -119,9 +123,11 @@ struct Deadlines {
 }
 
 /// One conversation with one machine.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Session {
+    #[serde(with = "frozen::dialect_name")]
     dialect: &'static dyn Dialect,
+    #[serde(with = "frozen::shared_profile")]
     profile: Arc<Profile>,
     now: Moment,
     phase: Phase,
@@ -144,11 +150,16 @@ pub struct Session {
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
+    #[serde(skip)]
     heard: Vec<Reply>,
+    #[serde(skip)]
     wire: Vec<u8>,
+    #[serde(skip)]
     spelled: Vec<u8>,
+    #[serde(skip)]
     urgent: Option<Urgent>,
     reread: Option<u64>,
+    #[serde(skip)]
     events: VecDeque<Event>,
     events_dropped: u64,
     known: Snapshot,

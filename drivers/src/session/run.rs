@@ -1,12 +1,14 @@
 //! A run: the commands of a job, or the few lines that end one safely, and how far they got.
 
+use serde::{Deserialize, Serialize};
+
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::snapshot::{Cause, JobPhase, Progress};
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// The machine's line counter is being set to zero.
     Counter,
@@ -23,7 +25,7 @@ pub(super) enum Stage {
 }
 
 /// How a job ends once the machine has been made safe.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
     /// `Cancelled` or `Failed`.
     pub phase: JobPhase,
@@ -32,14 +34,14 @@ pub struct Ending {
 }
 
 /// A machine's request to say a line again, while its late answers are still coming in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Resync {
     /// Ordinal the machine wants.
     pub(super) ordinal: u64,
 }
 
 /// One run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) progress: Progress,
     pub(super) history: History,

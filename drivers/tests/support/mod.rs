@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::profile::Profile;
+use drivers::recording::{Head, Recorder};
 use drivers::request::Job;
 use drivers::session::Input;
 use drivers::sim::{Faults, Line, LineSpeed, Report, Setup, Simulated, simulated};
@@ -28,6 +29,7 @@ pub const STEPS_MAX: u32 = 20_000_000;
 pub struct Pair {
     pub now: Moment,
     pub session: Session,
+    pub profile: Arc<Profile>,
     pub machine: Box<dyn Simulated>,
     pub to_machine: Line,
     pub to_host: Line,
@@ -35,6 +37,7 @@ pub struct Pair {
     pub next_line: usize,
     pub events: Vec<Event>,
     pub connected: bool,
+    pub recorder: Option<Recorder>,
     buffer: Vec<u8>,
 }
 
@@ -58,23 +61,45 @@ impl Pair {
         let dialect = dialect::named(&profile.dialect).unwrap();
         // Whole lines are lost and doubled on the machine's side only: those are its answers.
         let outward = Faults { line_lost: 0.0, line_doubled: 0.0, ..faults };
+        let profile = Arc::new(profile);
         Self {
             now: Moment::ZERO,
+            profile: profile.clone(),
             machine: simulated(&profile.dialect, setup).unwrap(),
-            session: Session::new(dialect, Arc::new(profile), Moment::ZERO),
+            session: Session::new(dialect, profile, Moment::ZERO),
             to_machine: Line::new(speed, outward, seed),
             to_host: Line::new(speed, faults, seed.wrapping_add(77)),
             program: Vec::new(),
             next_line: 0,
             events: Vec::new(),
             connected: false,
+            recorder: None,
             buffer: Vec::new(),
         }
     }
 
+    /// From now on, what the session takes in and says is recorded, in halves of so many bytes.
+    pub fn record(&mut self, half_bytes: usize) {
+        self.recorder = Some(Recorder::with_half(&self.profile, self.now, half_bytes));
+    }
+
+    /// The recording so far.
+    pub fn recording(&self) -> String {
+        let head = Head { machine: "simulated", profile: "test", port: "none", zero_us: 0, why: "asked" };
+        self.recorder.as_ref().expect("a recorder").text(&head)
+    }
+
+    /// Hands something to the session.
+    pub fn hand(&mut self, input: Input<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(self.now, &self.session, &input);
+        }
+        self.session.handle(self.now, input);
+    }
+
     pub fn connect(&mut self) {
         self.connected = true;
-        self.session.handle(self.now, Input::LinkUp { may_reset: false });
+        self.hand(Input::LinkUp { may_reset: false });
         self.run_until(|pair| pair.session.state() == State::Idle);
     }
 
@@ -86,7 +111,7 @@ impl Pair {
         self.program = program;
         self.next_line = 0;
         let job = Job { id: "job".into(), lines: self.program.len() as u64, from_line: 1 };
-        self.session.request(self.now, Request::Start(job))
+        self.ask(Request::Start(job))
     }
 
     /// Moves everything forward to the next thing that happens. False when nothing ever will.
@@ -112,9 +137,13 @@ impl Pair {
             println!("{:?} < {}", self.now, self.buffer.escape_ascii());
         }
         if self.connected && !self.buffer.is_empty() {
-            self.session.handle(self.now, Input::Bytes(&self.buffer));
+            let heard = std::mem::take(&mut self.buffer);
+            self.hand(Input::Bytes(&heard));
+            self.buffer = heard;
+            self.take_said();
         }
-        self.session.handle(self.now, Input::Time);
+        self.hand(Input::Time);
+        self.take_said();
         true
     }
 
@@ -127,28 +156,46 @@ impl Pair {
             match self.program.get(self.next_line) {
                 Some(line) => {
                     self.next_line += 1;
-                    let input = Input::ProgramLine { number: self.next_line as u64, bytes: line.as_bytes() };
-                    self.session.handle(self.now, input);
+                    let line = line.clone();
+                    self.hand(Input::ProgramLine { number: self.next_line as u64, bytes: line.as_bytes() });
                     fed = true;
                 }
-                None => self.session.handle(self.now, Input::ProgramEnd),
+                None => self.hand(Input::ProgramEnd),
             }
         }
         if fed {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.fed(self.now);
+            }
             self.session.program_fed(self.now);
         }
-        self.buffer.clear();
-        if let Some(urgent) = self.session.take_urgent() {
-            self.buffer.extend_from_slice(&urgent.bytes);
-        }
-        self.session.take_wire(&mut self.buffer);
-        self.to_machine.send(self.now, &self.buffer);
+        self.take_said();
         self.buffer.clear();
         self.machine.say(&mut self.buffer);
         self.to_host.send(self.now, &self.buffer);
         while let Some(event) = self.session.poll_event() {
             self.events.push(event);
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.turn(self.now, &self.session);
+        }
+    }
+
+    /// Puts what the session said on the line.
+    fn take_said(&mut self) {
+        self.buffer.clear();
+        let urgent = self.session.take_urgent();
+        let mut wire = Vec::new();
+        self.session.take_wire(&mut wire);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.output(self.now, urgent.as_ref(), &wire);
+        }
+        if let Some(urgent) = urgent {
+            self.buffer.extend_from_slice(&urgent.bytes);
+        }
+        self.buffer.append(&mut wire);
+        self.to_machine.send(self.now, &self.buffer);
+        self.buffer.clear();
     }
 
     pub fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
@@ -189,6 +236,9 @@ impl Pair {
     }
 
     pub fn ask(&mut self, request: Request) -> drivers::Answer {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.request(self.now, &request);
+        }
         self.session.request(self.now, request)
     }
 

@@ -152,7 +152,7 @@ pub fn protection(identity: &Identity) -> Protection {
         Some(time_ms) => format!("the controller holds by itself {time_ms} ms after its host's last beat"),
         None => "the machine is unprotected: its controller has no watchdog and runs on with what it has".to_owned(),
     };
-    Protection { hazard: "motion", protected: time_ms.is_some(), because }
+    Protection { hazard: "motion".into(), protected: time_ms.is_some(), because }
 }
 
 /// The first word of a slot: length in characters, and the low byte of the session above it.
