@@ -116,7 +116,7 @@ fn what_cannot_run_is_refused_with_the_line() {
         (b"; nothing but a comment\n", "file.empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "file.not_gcode"),
         (b"\0\x01\x02\x03\xff\xfe\0\0\0\0\0\0\0\0", "file.binary"),
-        (b"PK\x03\x04zip", "file.not_gcode"),
+        (b"PK\x03\x04zip", "file.damaged"),
         (b"G21 G90\nM3 S9000\nG1 X99999 F500\nM2\n", "job.preflight_failed"),
     ] {
         let job = agent.submit("mill", program);

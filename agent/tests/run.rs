@@ -57,10 +57,12 @@ fn a_configuration_that_is_not_there_or_names_no_machine_starts_nothing() {
         if let Some(content) = content {
             std::fs::write(&config, content).unwrap();
         }
-        let output = fab_agent(&["run", "--config", path]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(code) && said.contains(path), "{said}");
+        for arguments in [&["run", "--config", path][..], &["config", "check", path]] {
+            let output = fab_agent(arguments);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(code) && said.contains(path), "{said}");
+        }
     }
 }
 

@@ -38,11 +38,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     };
     let checked = Config::load(file);
+    let idle = checked.as_ref().is_ok_and(|config| config.machines.is_empty());
     if *json {
         let problems = checked.as_ref().err().cloned().unwrap_or_default();
-        print(&json!({ "file": file, "valid": checked.is_ok(), "problems": problems }).to_string());
+        print(&json!({ "file": file, "valid": checked.is_ok() && !idle, "machines": checked.as_ref().map_or(0, |config| config.machines.len()), "problems": problems }).to_string());
     }
     match checked {
+        Ok(_) if idle => Err(Failure::Usage(no_machines(file))),
         Ok(config) => {
             if !json {
                 print(&format!("{}: valid, {} machines.", file.display(), config.machines.len()));
@@ -79,6 +81,16 @@ fn print_plan(machine: &str, profile: &Profile) {
             ));
         }
     }
+}
+
+/// The notice for a configuration without mistakes that names nothing to serve.
+pub(super) fn no_machines(file: &Path) -> Notice {
+    Notice::new(
+        "config.no_machines",
+        format!("The configuration {} names no machine.", file.display()),
+        "Nothing was started.",
+        "Add a [[machine]] section; `fab-agent ports` lists the ports.",
+    )
 }
 
 /// The notice that sums a wrong configuration up.

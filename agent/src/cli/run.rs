@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use drivers::Notice;
-
 use super::{Failure, asked_to_end};
 use crate::config::{self, Config};
 use crate::{Agent, supervisor};
@@ -26,12 +24,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     let machines = config.machines.len();
     if machines == 0 {
-        return Err(Failure::Usage(Notice::new(
-            "config.no_machines",
-            format!("The configuration {} names no machine.", arguments.config.display()),
-            "The agent did not start.",
-            "Add a [[machine]] section; `fab-agent ports` lists the ports.",
-        )));
+        return Err(Failure::Usage(super::config::no_machines(&arguments.config)));
     }
     let agent = Agent::start(config).await?;
     let serving = format!("serving {machines} machines, page on http://{}", agent.address());
