@@ -38,6 +38,10 @@ pub enum Aside {
     HoldProof,
     /// A word a person asked for: home, jog, unlock, an override.
     Word,
+    /// Asks for the machine's settings; a refusal means that it has none.
+    Settings,
+    /// Arms the firmware's own timer.
+    Arm,
 }
 
 /// Frames written and not yet answered, oldest first.

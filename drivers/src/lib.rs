@@ -5,6 +5,7 @@
 //! moves bytes and time between the world and a session, and decides nothing.
 
 pub mod dialect;
+pub mod doctor;
 pub mod event;
 pub mod flow;
 pub mod history;
@@ -12,6 +13,7 @@ pub mod interlock;
 pub mod modbus;
 pub mod moment;
 pub mod notice;
+pub mod protection;
 pub mod recording;
 pub mod request;
 pub mod session;

@@ -266,6 +266,9 @@ pub struct Safety {
     /// Whether the machine's firmware acts on stop words the moment they arrive (Marlin `EMERGENCY_PARSER`).
     /// Absent: asked at connect.
     pub emergency_parser: Option<bool>,
+    /// Arms the firmware's own timer at connect (Marlin's `M85`): it halts, everything off, when nothing has moved for
+    /// so many seconds. It must outlast the longest heating. Absent: not armed.
+    pub inactivity_s: Option<u32>,
 }
 
 /// What the shop can make on the machine.

@@ -68,6 +68,8 @@ pub(super) const HABITS: Habits = Habits {
     motion_end: MotionEnd::IdleReport,
     // BLOCK_BUFFER_SIZE 16 (`planner.h`), one of which stays free.
     planner_blocks: 15,
+    settings: Some("$$"),
+    inactivity: None,
     keepalive: false,
 };
 
@@ -162,6 +164,9 @@ impl GrblLike {
                 code: format!("{name}.alarm.{number}"),
                 sentence: sentence(self.alarms, number, unknown),
             };
+        }
+        if let Some((key, value)) = setting(line) {
+            return Reply::Setting(key, value);
         }
         if line.starts_with(b"Grbl ") || line.starts_with(b"GrblHAL ") {
             return Reply::Started;
@@ -265,6 +270,16 @@ fn condition(word: &str) -> Option<Condition> {
         "Sleep" => Condition::Sleep,
         _ => return None,
     })
+}
+
+/// `$32=1`, one line of the answer to `$$`; behind the value old builds put a description in brackets.
+fn setting(line: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let (key, value) = text.split_once('=')?;
+    let number = key.strip_prefix('$')?;
+    let is_number = !number.is_empty() && number.len() <= 4 && number.bytes().all(|digit| digit.is_ascii_digit());
+    let value = value.split('(').next().unwrap_or_default().trim();
+    is_number.then(|| (key.to_owned(), printable(value.as_bytes())))
 }
 
 fn triple(value: &str) -> Option<[f64; 3]> {

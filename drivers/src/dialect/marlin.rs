@@ -57,7 +57,8 @@ pub(super) struct MarlinLike {
 
 /// Marlin's vocabulary.
 pub(super) static MARLIN: MarlinLike = MarlinLike {
-    habits: Habits { name: "marlin", ..HABITS },
+    // Without parameters M86 reports; a firmware without it answers `Unknown command`, Prusa's does nothing.
+    habits: Habits { name: "marlin", settings: Some("M86"), inactivity: Some("M85 S"), ..HABITS },
     likeness: |line| {
         let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
         let known = text.strip_prefix(b"FIRMWARE_NAME:").map_or_else(
@@ -98,6 +99,8 @@ pub(super) const HABITS: Habits = Habits {
     motion_end: MotionEnd::Commands(&["M400", "M114"]),
     // BLOCK_BUFFER_SIZE (`Configuration_adv.h`): 16 on 8-bit boards, up to 32 on others: the profile says.
     planner_blocks: 16,
+    settings: None,
+    inactivity: None,
     keepalive: true,
 };
 
@@ -244,11 +247,10 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
 fn read_error(text: &[u8]) -> Reply {
     let lower = text.to_ascii_lowercase();
     let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
-    if has("checksum mismatch")
-        || has("line number is not last")
-        || has("no checksum with line")
-        || has("no line number")
-    {
+    if has("line number is not last") {
+        return Reply::Gap;
+    }
+    if has("checksum mismatch") || has("no checksum with line") || has("no line number") {
         return Reply::ChecksumError;
     }
     if has("halted")
@@ -272,6 +274,9 @@ fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
     if text.starts_with(b"Unknown command") {
         // The line was answered with `ok` like any other: it did nothing.
         return heard.push(Reply::Message(printable(text)));
+    }
+    if let Some(value) = text.trim_ascii_start().strip_prefix(b"M86 ") {
+        return heard.push(Reply::Setting("M86".to_owned(), printable(value)));
     }
     heard.push(Reply::Message(printable(text)));
 }
@@ -435,6 +440,9 @@ mod test {
     fn a_halted_machine_is_not_a_resend() {
         assert!(matches!(heard("Error:Printer halted. kill() called!")[0], Reply::Halted { .. }));
         assert_eq!(heard("Error:checksum mismatch, Last Line: 5"), [Reply::ChecksumError]);
+        assert_eq!(heard("Error:Line Number is not Last Line Number+1, Last Line: 5"), [Reply::Gap]);
+        let timeout = Reply::Setting("M86".into(), "B0 E0 S300 T180".into());
+        assert_eq!(heard("echo:  M86 B0 E0 S300 T180"), [timeout]);
     }
 
     #[test]

@@ -175,6 +175,10 @@ pub struct Habits {
     pub motion_end: MotionEnd,
     /// Blocks in the planner when neither profile nor machine says: lines accepted and perhaps not yet executed.
     pub planner_blocks: u32,
+    /// What asks for its settings that matter to protection, where it has such a question.
+    pub settings: Option<&'static str>,
+    /// What arms its own timer for a silent host, in front of the seconds, where it has one.
+    pub inactivity: Option<&'static str>,
     /// Whether it says by itself, while a long command runs, that it is busy.
     pub keepalive: bool,
 }
@@ -253,6 +257,10 @@ pub enum Reply {
     },
     /// A line arrived damaged; a resend follows.
     ChecksumError,
+    /// A line did not arrive: the next one came in its place; a resend follows.
+    Gap,
+    /// A setting of the machine, as key and value.
+    Setting(String, String),
     /// Alive, working on a long command.
     Busy,
     /// Waiting for a person.

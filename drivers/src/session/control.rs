@@ -9,6 +9,7 @@ use crate::flow::Aside;
 use crate::interlock;
 use crate::notice::Notice;
 use crate::request::{Answer, Denied, Job, Jog, Override, Request};
+use crate::session::greeting::is_swap;
 use crate::session::run::{Ending, Run};
 use crate::snapshot::{Cause, JobPhase};
 
@@ -58,6 +59,9 @@ impl Session {
         self.needs_person = false;
         self.known.notice = None;
         self.run = Some(Run::job(job.id, job.lines, job.from_line, self.dialect.habits().numbered, self.now));
+        if let Some(run) = &mut self.run {
+            run.link_before = self.known.link;
+        }
         self.reset_counter();
         self.told_job_phase(JobPhase::Running, None);
         Ok(())
@@ -270,6 +274,12 @@ impl Session {
         match self.phase {
             Phase::Offline => Err(Denied::Offline),
             Phase::Greeting(_) => Err(Denied::NotReady),
+            // A person says that another machine stands there on purpose.
+            Phase::Wrong if self.first_identity.is_some() && self.known.notice.as_ref().is_some_and(is_swap) => {
+                self.first_identity = None;
+                self.link_up(false);
+                Ok(())
+            }
             Phase::Wrong => Err(Denied::WrongMachine),
             Phase::Ready => {
                 self.known.notice = None;

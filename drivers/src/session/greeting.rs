@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Session, limits};
-use crate::dialect::{self, Asking, Likeness, MotionEnd};
+use super::{Phase, Session, Settings, limits};
+use crate::dialect::{self, Asking, Condition, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
 use crate::moment::Moment;
 use crate::notice::Notice;
+use crate::protection;
 use crate::snapshot::{Identity, JobPhase};
 
 /// How long a board that was reset by opening its port may take to say its banner. Bootloaders wait 1 to 2 s.
@@ -62,6 +63,8 @@ impl Session {
         self.forget_conversation();
         self.known.link.opened += 1;
         self.known.notice = None;
+        self.known.protection.clear();
+        self.settings = super::Settings::default();
         self.phase = Phase::Greeting(Greeting::default());
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
     }
@@ -77,6 +80,7 @@ impl Session {
         self.forget_conversation();
         self.phase = Phase::Offline;
         self.known.identity = None;
+        self.known.protection.clear();
         self.known.notice = Some(notice.clone());
         self.tell(EventKind::Disconnected { notice });
     }
@@ -209,7 +213,77 @@ impl Session {
         self.identified(identity);
     }
 
+    /// Two machines of one kind whose cables were swapped: the second is not sent what is meant for the first.
+    fn is_somebody_else(&self, identity: &Identity) -> bool {
+        let Some(first) = &self.first_identity else { return false };
+        let differs = |first: &Option<String>, now: &Option<String>| first.is_some() && now.is_some() && first != now;
+        differs(&first.uuid, &identity.uuid) || differs(&first.machine, &identity.machine)
+    }
+
+    fn swapped(&mut self, identity: &Identity) {
+        let name = |identity: &Identity| {
+            let names = [identity.machine.as_deref(), identity.uuid.as_deref()];
+            names.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        };
+        let notice = Notice::new(
+            SWAPPED,
+            format!(
+                "Another machine answers on this port: it says that it is {}; before, it was {}.",
+                name(identity),
+                self.first_identity.as_ref().map(name).unwrap_or_default()
+            ),
+            "No job was sent and none will be.",
+            "Check that the cables lead to the right machines. If this one is meant to be here, clear it.",
+        );
+        self.forget_conversation();
+        self.phase = Phase::Wrong;
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    /// Asks once for the settings that say how well the machine is protected, and arms what the profile wants armed.
+    fn ask_settings(&mut self) {
+        let habits = self.dialect.habits();
+        let reports = matches!(habits.asking, Asking::Realtime { .. });
+        let rests = if reports { self.condition == Some(Condition::Idle) } else { self.condition.is_none() };
+        if self.phase != Phase::Ready
+            || self.run.is_some()
+            || !rests
+            || std::mem::replace(&mut self.settings.asked, true)
+        {
+            return;
+        }
+        // A hotend's timer is of no use where nothing heats.
+        if let Some(question) = habits.settings.filter(|_| reports || self.profile.heat.is_some()) {
+            self.asides.push_back((Aside::Settings, question.to_owned()));
+        }
+        if let (Some(word), Some(seconds)) = (habits.inactivity, self.profile.safety.inactivity_s) {
+            self.asides.push_back((Aside::Arm, format!("{word}{seconds}")));
+        }
+    }
+
+    pub(super) fn note_setting(&mut self, key: &str, value: &str) {
+        let known = &mut self.settings.known;
+        known.retain(|(name, _)| name != key);
+        if known.len() < SETTINGS_MAX {
+            known.push((key.to_owned(), value.to_owned()));
+        }
+        self.known_protection();
+    }
+
+    /// Says anew what happens if the host dies now.
+    pub(super) fn known_protection(&mut self) {
+        let Some(identity) = &self.known.identity else { return };
+        let Settings { known, armed_s, .. } = &self.settings;
+        self.known.protection = protection::of(self.dialect.habits(), &self.profile, identity, known, *armed_s);
+        self.known.generation += 1;
+    }
+
     fn identified(&mut self, identity: Identity) {
+        if self.is_somebody_else(&identity) {
+            return self.swapped(&identity);
+        }
+        self.first_identity.get_or_insert_with(|| identity.clone());
         self.phase = Phase::Ready;
         self.deadlines.greet = None;
         let buffer = identity.receive_buffer_bytes;
@@ -219,6 +293,7 @@ impl Session {
         self.known.generation += 1;
         self.tell(EventKind::Connected { firmware: identity.firmware.clone() });
         self.known.identity = Some(identity);
+        self.known_protection();
         self.deadlines.ask = Some(self.now);
     }
 
@@ -232,6 +307,7 @@ impl Session {
         if proving {
             self.ask_proof();
         }
+        self.ask_settings();
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
             Asking::Commands { commands, .. } => {
@@ -301,6 +377,17 @@ fn merge(identity: &mut Identity, more: &Identity) {
             identity.capabilities.push(capability.clone());
         }
     }
+}
+
+/// Settings kept. Grbl lists 34, grblHAL some 200.
+const SETTINGS_MAX: usize = 512;
+
+/// The code of the notice that somebody else is on the port.
+const SWAPPED: &str = "machine.swapped";
+
+/// Whether a notice says that somebody else is on the port.
+pub(super) fn is_swap(notice: &Notice) -> bool {
+    notice.code == SWAPPED
 }
 
 /// Capabilities kept. Marlin lists about 40.

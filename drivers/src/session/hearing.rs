@@ -21,6 +21,7 @@ impl Session {
     /// Cuts what arrives into lines. Any bytes mean something, if only chatter.
     pub(super) fn hear_bytes(&mut self, bytes: &[u8]) {
         self.known.link.bytes_in += bytes.len() as u64;
+        self.note_garbage(bytes);
         let mut rest = bytes;
         while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
             let (line, after) = rest.split_at(end);
@@ -55,6 +56,10 @@ impl Session {
         if line != b"ok" && !self.may_have_said(line) {
             return;
         }
+        if !line.is_ascii() && !matches!(self.phase, Phase::Greeting(_)) {
+            self.known.link.damaged_heard += 1;
+            self.wire_trouble("what the machine said arrived damaged");
+        }
         let mut heard = std::mem::take(&mut self.heard);
         self.dialect.read(line, &mut heard);
         for reply in heard.drain(..) {
@@ -74,6 +79,14 @@ impl Session {
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
                 self.known.link.checksum_errors += 1;
+                self.damage_told = true;
+                self.wire_trouble("a line arrived damaged");
+                self.sign_of_life();
+            }
+            Reply::Gap => {
+                self.known.link.gaps += 1;
+                self.damage_told = true;
+                self.wire_trouble("a line did not arrive");
                 self.sign_of_life();
             }
             Reply::Busy => {
@@ -120,6 +133,7 @@ impl Session {
                 }
             }
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
+            Reply::Setting(key, value) => self.note_setting(key, value),
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
@@ -194,6 +208,10 @@ impl Session {
     }
 
     fn aside_answered(&mut self, aside: Aside) {
+        if aside == Aside::Arm {
+            self.settings.armed_s = self.profile.safety.inactivity_s;
+            self.known_protection();
+        }
         let Some(run) = &mut self.run else { return };
         match (aside, run.stage) {
             (Aside::CounterReset, Stage::Counter) => run.stage = Stage::Streaming,
@@ -206,13 +224,14 @@ impl Session {
         }
     }
 
-    fn planner_blocks(&self) -> u32 {
+    pub(super) fn planner_blocks(&self) -> u32 {
         let reported = self.known.identity.as_ref().and_then(|identity| identity.planner_blocks);
         reported.unwrap_or(self.profile.motion.planner_blocks.max(self.dialect.habits().planner_blocks))
     }
 
     /// Free planner blocks bound what is accepted but not executed yet.
     fn planner_evidence(&mut self, free: u32) {
+        self.note_planner(free);
         let waiting = u64::from(self.planner_blocks().saturating_sub(free));
         if let Some(run) = &mut self.run {
             run.executed_at_least(run.accepted.saturating_sub(waiting));
@@ -240,6 +259,10 @@ impl Session {
             }
             _ => None,
         };
+        if matches!(frame, Some(Frame::Aside(Aside::Settings | Aside::Arm))) {
+            // It has no such word: then nothing is known, and nothing armed.
+            return;
+        }
         let Some(line) = line else {
             let notice = Notice::new(code, sentence, "The command had no effect.", "Check the command.");
             return self.tell(EventKind::Trouble { notice });

@@ -24,6 +24,7 @@ mod barrier;
 mod control;
 mod frozen;
 mod greeting;
+mod health;
 mod hearing;
 mod recovery;
 mod run;
@@ -41,7 +42,7 @@ use crate::flow::{Aside, Limits, Window};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::profile::Profile;
-use crate::snapshot::{Cause, Quality, Reading, Snapshot, State};
+use crate::snapshot::{Cause, Identity, Quality, Reading, Snapshot, State};
 
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
@@ -122,6 +123,14 @@ struct Deadlines {
     drop: Option<Moment>,
 }
 
+/// The machine's settings that matter to protection.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Settings {
+    asked: bool,
+    known: Vec<crate::protection::Setting>,
+    armed_s: Option<u32>,
+}
+
 /// One conversation with one machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Session {
@@ -147,6 +156,12 @@ pub struct Session {
     answers_named: bool,
     /// A person is needed at the machine (M0, M600, door), as the machine says.
     needs_person: bool,
+    /// What the machine said of its settings, and what was armed, since it said who it is.
+    settings: Settings,
+    /// Who it was when it first said so: somebody else on the same port is not taken for it.
+    first_identity: Option<Identity>,
+    /// A line was told to be damaged, and is not asked for yet.
+    damage_told: bool,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -184,6 +199,9 @@ impl Session {
             hold_stale_until: None,
             answers_named: false,
             needs_person: false,
+            settings: Settings::default(),
+            first_identity: None,
+            damage_told: false,
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),
@@ -260,6 +278,9 @@ impl Session {
         let mut snapshot = self.known.clone();
         snapshot.at = self.now;
         snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);
+        if let Some(run) = &self.run {
+            snapshot.job_link = self.known.link.since(&run.link_before);
+        }
         let offline = matches!(self.phase, Phase::Offline);
         let stale_after = self.ask_interval() * STALE_AFTER_INTERVALS;
         let now = self.now;
@@ -313,6 +334,7 @@ impl Session {
     }
 
     fn pass_deadlines(&mut self) {
+        self.note_lateness();
         let due = |deadline: &mut Option<Moment>, now: Moment| deadline.take_if(|at| *at <= now).is_some();
         if due(&mut self.deadlines.greet, self.now) {
             self.greet();

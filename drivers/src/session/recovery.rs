@@ -44,6 +44,9 @@ impl Session {
     /// when those answers are in.
     pub(super) fn hear_resend(&mut self, number: u64) {
         self.known.link.resends += 1;
+        if !std::mem::take(&mut self.damage_told) {
+            self.wire_trouble("a line was asked for again");
+        }
         let backoff = self.run.as_ref().map_or(0, |run| run.rewinds.min(4));
         let Some(run) = &mut self.run else {
             self.window.clear();
@@ -159,7 +162,10 @@ impl Session {
         };
         self.known.link.answers_lost += 1;
         run.probes += 1;
-        if run.probes > PROBES_MAX {
+        let hopeless = run.probes > PROBES_MAX;
+        self.wire_trouble("an answer is overdue");
+        let Some(run) = &self.run else { return };
+        if hopeless {
             let notice = Notice::new(
                 "machine.silent",
                 format!(
@@ -226,6 +232,7 @@ impl Session {
             return;
         }
         self.known.link.answers_lost += self.window.len() as u64;
+        self.wire_trouble("an answer was lost");
         let notice = Notice::new(
             "link.answer_lost",
             format!(

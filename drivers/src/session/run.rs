@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
-use crate::snapshot::{Cause, JobPhase, Progress};
+use crate::snapshot::{Cause, JobPhase, LinkCounters, Progress};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,10 @@ pub(super) struct Run {
     pub(super) probes: u32,
     /// Stage to return to on resume.
     pub(super) held_from: Stage,
+    /// What the wire had done before.
+    pub(super) link_before: LinkCounters,
+    /// Since when the machine could take more and the program was not there.
+    pub(super) starved_since: Option<Moment>,
     /// The first program line to run; earlier ones are skipped.
     pub(super) from_line: u64,
 }
@@ -120,6 +124,8 @@ impl Run {
             position_seen: false,
             probes: 0,
             held_from: stage,
+            link_before: LinkCounters::default(),
+            starved_since: None,
             from_line,
         }
     }
@@ -130,6 +136,7 @@ impl Run {
         run.progress = of.progress();
         run.from_file = false;
         run.ending = Some(ending);
+        run.link_before = of.link_before;
         run
     }
 

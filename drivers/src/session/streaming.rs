@@ -39,6 +39,8 @@ impl Session {
         let raw = bytes.trim_ascii();
         let text = if send_comments && block.line_number().is_none() { raw } else { &self.spelled };
         run.history.push(command(number, text));
+        let waited = run.starved_since.take().map_or(0, |since| self.now.since(since).as_millis());
+        self.known.link.starved_ms += u64::try_from(waited).unwrap_or(0);
     }
 
     /// The program has no more lines: what proves the end of motion follows.
@@ -111,7 +113,7 @@ impl Session {
         }
         match aside {
             Aside::CounterReset | Aside::HoldProof => self.window.is_empty(),
-            Aside::Query | Aside::Word => true,
+            Aside::Query | Aside::Word | Aside::Settings | Aside::Arm => true,
         }
     }
 
@@ -124,7 +126,12 @@ impl Session {
                 return;
             }
             let ordinal = run.history.cursor();
-            let Some(next) = run.history.next() else { break };
+            let Some(next) = run.history.next() else {
+                if run.from_file && !run.history.is_complete() && run.accepted > run.lead && self.window.has_room(1) {
+                    run.starved_since.get_or_insert(self.now);
+                }
+                break;
+            };
             let alone = ordinal <= run.lead || must_go_alone(&next.text, habits);
             if alone && !self.window.is_empty() {
                 return;
@@ -160,7 +167,9 @@ impl Session {
     }
 
     pub(super) fn write_spelled(&mut self) {
-        self.known.link.bytes_out += self.spelled.len() as u64;
+        let bytes = self.spelled.len() as u64;
+        self.known.link.bytes_out += bytes;
+        self.note_line_out(bytes);
         self.wire.extend_from_slice(&self.spelled);
     }
 
@@ -219,6 +228,7 @@ impl Session {
         progress.phase = phase;
         progress.ended_at = Some(self.now);
         self.known.job = Some(progress);
+        self.known.job_link = self.known.link.since(&run.link_before);
         self.deadlines.settle = None;
         self.deadlines.drop = None;
         self.reread = None;

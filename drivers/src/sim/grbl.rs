@@ -425,6 +425,9 @@ impl Grbl {
                 let laser = u8::from(self.setup.laser_mode);
                 let settings = format!("$10=3\r\n$13=0\r\n$30=1000\r\n$32={laser}\r\n");
                 self.out.extend_from_slice(settings.as_bytes());
+                if self.flavour.dialect == "grblhal" {
+                    self.out.extend_from_slice(b"$62=0\r\n");
+                }
             }
             _ if line.starts_with(b"$J=") => {
                 let planned = self.motion.planned();

@@ -1,0 +1,154 @@
+//! The link doctor: what the wire's counters mean, in one sentence that names the likely cause.
+
+use crate::notice::Notice;
+use crate::snapshot::LinkCounters;
+
+/// Fewer damaged lines than this say nothing about their cause.
+const DAMAGE_MIN: u64 = 3;
+
+/// How many times more often a line must be damaged with the spindle on than off before the spindle is blamed.
+const SPINDLE_FACTOR: u64 = 4;
+
+/// Bytes that must have been said in each condition before they are compared.
+const EXPOSED_BYTES_MIN: u64 = 500;
+
+/// Bytes heard before noise from a wrong baud rate is told from the first bytes of an opening port.
+const HEARD_BYTES_MIN: u64 = 32;
+
+/// What is known of the computer itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whether its supply voltage is too low now, where it can say so.
+    pub undervoltage: Option<bool>,
+    /// Whether it was too low since it started.
+    pub undervoltage_since_start: Option<bool>,
+}
+
+/// The likely cause of what the wire's counters show; nothing if they show nothing.
+pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> Option<Notice> {
+    let damaged = link.damaged();
+    let troubled = damaged > 0 || link.answers_lost > 0 || link.late_host > 0;
+    if !identified && link.bytes_in >= HEARD_BYTES_MIN && link.garbage_bytes * 4 > link.bytes_in {
+        return Some(Notice::new(
+            "link.wrong_baud",
+            format!("{} of {} bytes heard are no text: the baud rate is wrong.", link.garbage_bytes, link.bytes_in),
+            "No job was sent.",
+            "Set the machine's baud rate (115200 and 250000 are usual); `fab-agent ports --probe` finds it.",
+        ));
+    }
+    let low = around.undervoltage == Some(true) || (around.undervoltage_since_start == Some(true) && troubled);
+    if low && troubled {
+        return Some(Notice::new(
+            "link.undervoltage",
+            "The computer's supply voltage is too low, and its USB ports suffer first.",
+            "What was lost was said again where the machine could ask for it.",
+            "Use a supply with enough current and a short thick cable; power the machine's board by itself.",
+        ));
+    }
+    if damaged >= DAMAGE_MIN {
+        return Some(damage(link, damaged));
+    }
+    if link.late_host > 0 && (link.underruns > 0 || link.late_host >= DAMAGE_MIN || link.starved_ms > 1_000) {
+        return Some(Notice::new(
+            "link.late_host",
+            format!(
+                "The computer was late {} times, by up to {} ms, and the machine waited for it.",
+                link.late_host, link.late_host_max_ms
+            ),
+            "The job went on each time.",
+            "Give the agent's computer less other work (cameras, updates), or a faster one.",
+        ));
+    }
+    if link.starved_ms > 1_000 {
+        return Some(Notice::new(
+            "link.late_host",
+            format!("The machine waited {} ms for its program to be read.", link.starved_ms),
+            "The job went on each time.",
+            "Check the disk or SD card the programs are kept on: it is slow or worn.",
+        ));
+    }
+    if link.underruns >= DAMAGE_MIN {
+        return Some(Notice::new(
+            "link.too_slow",
+            format!("The machine ran out of moves {} times while the line was busy.", link.underruns),
+            "The job went on each time.",
+            "The program has more short moves than the line carries: raise the baud rate or the program's resolution.",
+        ));
+    }
+    None
+}
+
+/// What damaged the lines: the machine's own buffer, the spindle, or noise of any kind.
+fn damage(link: &LinkCounters, damaged: u64) -> Notice {
+    let said_again = "They were said again where the machine could ask for them.";
+    // Noise spoils both directions and any line; a buffer that is too small spoils what is said when it is full.
+    let heard_well = link.chatter == 0 && link.garbage_bytes == 0 && link.answers_lost * 4 <= damaged;
+    if heard_well && link.damaged_when_full * 10 >= damaged * 9 && damaged * 50 >= link.lines_out {
+        return Notice::new(
+            "link.buffer_overflow",
+            format!(
+                "{damaged} lines arrived damaged, each while much was on its way, and nothing that was heard was: the \
+                 machine's receive buffer is smaller than the profile says."
+            ),
+            said_again,
+            "Set a smaller `stream.receive_buffer_bytes` or `stream.window_lines` in the machine's profile.",
+        );
+    }
+    let off = (damaged - link.damaged_spindle_on.min(damaged), link.bytes_out.saturating_sub(link.bytes_spindle_on));
+    let on = (link.damaged_spindle_on, link.bytes_spindle_on);
+    let exposed = on.1 >= EXPOSED_BYTES_MIN && off.1 >= EXPOSED_BYTES_MIN;
+    // Compared without division: damaged on / bytes on against damaged off / bytes off.
+    if exposed && on.0 >= DAMAGE_MIN && on.0.saturating_mul(off.1) >= SPINDLE_FACTOR * off.0.max(1).saturating_mul(on.1)
+    {
+        return Notice::new(
+            "link.noise_spindle",
+            format!("{} of {damaged} damaged lines were damaged while the spindle ran: it disturbs the line.", on.0),
+            said_again,
+            "Lead the USB cable away from the spindle and its drive, use a short shielded one, and ground the frame.",
+        );
+    }
+    Notice::new(
+        "link.noise",
+        format!("{damaged} of {} lines arrived damaged: there is noise on the line.", link.lines_out.max(damaged)),
+        said_again,
+        "Use a shorter shielded cable without a hub, and lead it away from motors and mains.",
+    )
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn cause(link: LinkCounters, identified: bool) -> Option<String> {
+        diagnose(&link, identified, Surroundings::default()).map(|notice| notice.code)
+    }
+
+    #[test]
+    fn a_clean_line_has_no_cause_and_two_damaged_lines_have_none_either() {
+        let clean =
+            LinkCounters { bytes_out: 1_000_000, bytes_in: 100_000, lines_out: 30_000, ..LinkCounters::default() };
+        assert_eq!(cause(clean, true), None);
+        assert_eq!(cause(LinkCounters { checksum_errors: 2, resends: 2, ..clean }, true), None);
+    }
+
+    #[test]
+    fn undervoltage_explains_trouble_and_nothing_else() {
+        let link = LinkCounters { checksum_errors: 5, lines_out: 500, ..LinkCounters::default() };
+        let low = Surroundings { undervoltage: Some(true), undervoltage_since_start: Some(true) };
+        assert_eq!(diagnose(&link, true, low).map(|notice| notice.code).as_deref(), Some("link.undervoltage"));
+        assert_eq!(diagnose(&LinkCounters::default(), true, low), None);
+    }
+
+    #[test]
+    fn a_late_computer_is_told_from_a_slow_disk_and_a_slow_line() {
+        let late = LinkCounters { late_host: 4, late_host_max_ms: 900, underruns: 3, ..LinkCounters::default() };
+        assert_eq!(cause(late, true).as_deref(), Some("link.late_host"));
+        let disk =
+            diagnose(&LinkCounters { starved_ms: 4_000, ..LinkCounters::default() }, true, Surroundings::default());
+        assert!(disk.unwrap().to_do.contains("disk"));
+        assert_eq!(
+            cause(LinkCounters { underruns: 30, ..LinkCounters::default() }, true).as_deref(),
+            Some("link.too_slow")
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! What the agent says of a machine is true: the link's cause of trouble, the protection level, who is on the port, age.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use drivers::doctor::{Surroundings, diagnose};
+use drivers::profile::Profile;
+use drivers::session::Input;
+use drivers::sim::{Faults, Line, LineSpeed, Setup};
+use drivers::snapshot::{JobPhase, Protection, Quality};
+use drivers::{Denied, Moment, Notice, Request, State};
+use support::{Pair, program, setup, usual_line};
+
+fn pair(dialect: &str, setup: &Setup, faults: Faults) -> Pair {
+    let mut pair = Pair::new(dialect, setup, usual_line(), faults, 7);
+    pair.connect();
+    pair
+}
+
+fn cause(pair: &Pair) -> Option<Notice> {
+    let snapshot = pair.session.snapshot();
+    diagnose(&snapshot.job_link, snapshot.identity.is_some(), Surroundings::default())
+}
+
+fn code(pair: &Pair) -> String {
+    cause(pair).map_or_else(|| format!("none: {:?}", pair.session.snapshot().job_link), |notice| notice.code)
+}
+
+#[test]
+fn a_clean_job_has_no_cause_of_trouble() {
+    for dialect in ["marlin", "grbl"] {
+        let mut pair = pair(dialect, &setup(), Faults::default());
+        pair.start(program(600, 1));
+        assert_eq!(pair.run_job(), JobPhase::Finished);
+        assert_eq!(cause(&pair), None, "{dialect}");
+        assert!(pair.session.snapshot().link_trouble.is_none(), "{dialect}");
+    }
+}
+
+#[test]
+fn noise_is_named_and_says_what_went_on_at_the_time() {
+    let mut pair = pair("marlin", &setup(), Faults::default());
+    let faults = Faults { flip: 6e-4, ..Faults::default() };
+    pair.to_machine = Line::new(usual_line(), faults, 3);
+    pair.to_host = Line::new(usual_line(), faults, 4);
+    pair.start(program(1_000, 1));
+    pair.run_job();
+    assert_eq!(code(&pair), "link.noise");
+    let trouble = pair.session.snapshot().link_trouble.unwrap();
+    assert!(trouble.program_line.is_some() && !trouble.temperatures_c.is_empty(), "{trouble:?}");
+}
+
+#[test]
+fn noise_that_comes_with_the_spindle_blames_the_spindle() {
+    let mut pair = pair("grbl", &setup(), Faults::default());
+    let mut lines = program(400, 1);
+    lines.push("M3 S900".to_owned());
+    let with_spindle = lines.len() as u64;
+    lines.extend(program(1_500, 2));
+    pair.start(lines);
+    pair.run_until(|pair| pair.progress().executed_line > with_spindle);
+    pair.to_host = Line::new(usual_line(), Faults { flip: 3e-3, ..Faults::default() }, 5);
+    pair.run_until(|pair| {
+        pair.session.snapshot().job_link.damaged_heard > 8 || pair.progress().phase != JobPhase::Running
+    });
+    assert_eq!(code(&pair), "link.noise_spindle");
+    assert!(pair.session.snapshot().link_trouble.unwrap().spindle.unwrap() > 0.0);
+}
+
+#[test]
+fn a_receive_buffer_smaller_than_the_profile_says_is_named() {
+    let small = Setup { receive_buffer_bytes: 48, ..setup() };
+    let mut profile = support::profile("marlin");
+    (profile.stream.window_lines, profile.stream.receive_buffer_bytes) = (Some(16), Some(400));
+    let mut pair = Pair::with_profile(profile, &small, usual_line(), Faults::default(), 7);
+    pair.connect();
+    pair.start(program(600, 1));
+    pair.run_job();
+    assert!(pair.report().overflow > 0);
+    assert_eq!(code(&pair), "link.buffer_overflow");
+}
+
+#[test]
+fn a_computer_that_is_late_is_named() {
+    let mut pair = pair("grbl", &setup(), Faults::default());
+    pair.start(program(2_000, 1));
+    for _ in 0..5 {
+        pair.run_for(Duration::from_millis(700));
+        pair.now = pair.now + Duration::from_millis(900);
+        pair.step();
+    }
+    assert_eq!(code(&pair), "link.late_host");
+    assert!(pair.session.snapshot().job_link.late_host_max_ms >= 500);
+}
+
+#[test]
+fn a_wrong_baud_rate_is_named() {
+    let mut pair = Pair::new("grbl", &setup(), LineSpeed::default(), Faults::default(), 1);
+    pair.session.handle(pair.now, Input::LinkUp { may_reset: false });
+    pair.session.handle(pair.now, Input::Bytes(&[0xf8, 0x80, b'x', 0xfe, 0x00].repeat(20)));
+    let snapshot = pair.session.snapshot();
+    let notice = diagnose(&snapshot.link, snapshot.identity.is_some(), Surroundings::default());
+    assert_eq!(notice.map(|notice| notice.code).as_deref(), Some("link.wrong_baud"));
+}
+
+fn hazard(pair: &Pair, hazard: &str) -> Protection {
+    let protection = pair.session.snapshot().protection;
+    protection.iter().find(|known| known.hazard == hazard).unwrap_or_else(|| panic!("{hazard}: {protection:?}")).clone()
+}
+
+#[test]
+fn the_machine_is_asked_at_connect_what_protects_it() {
+    for (laser_mode, protected) in [(true, true), (false, false)] {
+        let profile = Profile::named("grbl-laser-400").unwrap();
+        let setup = Setup { laser_mode, ..setup() };
+        let mut pair = Pair::with_profile(profile, &setup, usual_line(), Faults::default(), 1);
+        pair.connect();
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(hazard(&pair, "laser").protected, protected);
+        assert!(hazard(&pair, "laser").because.contains("$32"));
+        assert!(hazard(&pair, "motion").protected);
+        pair.session.handle(pair.now, Input::LinkDown(Notice::new("link.lost", "", "", "")));
+        assert!(pair.session.snapshot().protection.is_empty(), "nothing is known of a machine that is not there");
+    }
+}
+
+#[test]
+fn the_firmwares_timer_is_armed_only_where_the_profile_asks_for_it() {
+    for (inactivity_s, protected) in [(None, false), (Some(1800), true)] {
+        let mut profile = Profile::named("ender3").unwrap();
+        profile.safety.inactivity_s = inactivity_s;
+        let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+        pair.record(1 << 20);
+        pair.connect();
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(hazard(&pair, "heaters").protected, protected);
+        assert_eq!(pair.recording().contains("say M85 S1800"), protected);
+        assert_eq!(pair.notices(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_second_machine_of_the_same_kind_on_the_port_is_sent_nothing_until_a_person_says_so() {
+    let mut pair = Pair::new("marlin", &setup(), LineSpeed::default(), Faults::default(), 1);
+    let mut now = Moment::ZERO;
+    let mut meet = |pair: &mut Pair, name: &str| {
+        now = now + Duration::from_secs(10);
+        pair.session.handle(now, Input::LinkUp { may_reset: false });
+        let said =
+            format!("FIRMWARE_NAME:Marlin 2.1.2 SOURCE_CODE_URL:x PROTOCOL_VERSION:1.0 MACHINE_TYPE:{name}\nok\n");
+        pair.session.handle(now, Input::Bytes(said.as_bytes()));
+        let said = format!(
+            "FIRMWARE_NAME:Marlin 2.1.2 SOURCE_CODE_URL:x PROTOCOL_VERSION:1.0 MACHINE_TYPE:{name}\nok\nok\nok\n"
+        );
+        pair.session.handle(now + Duration::from_secs(1), Input::Bytes(said.as_bytes()));
+        pair.now = now + Duration::from_secs(1);
+    };
+    meet(&mut pair, "Left");
+    assert!(pair.session.is_ready());
+    pair.session.handle(pair.now, Input::LinkDown(Notice::new("link.lost", "", "", "")));
+    meet(&mut pair, "Left");
+    assert!(pair.session.is_ready(), "the same machine is welcome back");
+    pair.session.handle(pair.now, Input::LinkDown(Notice::new("link.lost", "", "", "")));
+    meet(&mut pair, "Right");
+    let snapshot = pair.session.snapshot();
+    assert_eq!((snapshot.state, snapshot.notice.unwrap().code.as_str()), (State::Attention, "machine.swapped"));
+    assert_eq!(pair.try_start(program(10, 1)), Err(Denied::WrongMachine));
+    assert_eq!(pair.ask(Request::Clear), Ok(()), "a person says that it is meant to be here");
+    meet(&mut pair, "Right");
+    assert!(pair.session.is_ready());
+}
+
+#[test]
+fn nothing_is_known_before_the_machine_has_said_it_and_what_is_known_grows_old() {
+    let mut pair = Pair::new("grbl", &setup(), usual_line(), Faults::default(), 1);
+    let unknown = pair.session.snapshot();
+    assert!(unknown.position_mm.is_none() && unknown.identity.is_none() && unknown.protection.is_empty());
+    pair.connect();
+    let fresh = pair.session.snapshot();
+    assert_eq!(fresh.position_mm.unwrap().quality, Quality::Good);
+    // The machine falls silent: nothing that it said is good for ever.
+    pair.session.handle(pair.now + Duration::from_secs(30), Input::Time);
+    assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Stale);
+    pair.session.handle(pair.now + Duration::from_secs(31), Input::LinkDown(Notice::new("link.lost", "", "", "")));
+    assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Uncertain);
+}
