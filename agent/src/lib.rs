@@ -15,6 +15,7 @@ pub mod recordings;
 pub mod sinks;
 pub mod status;
 pub mod supervisor;
+pub mod surroundings;
 pub mod topics;
 
 pub use agent::Agent;

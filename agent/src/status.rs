@@ -2,14 +2,16 @@
 
 use std::time::SystemTime;
 
+use drivers::doctor::{self, Surroundings};
 use drivers::machine::Machine;
 use drivers::snapshot::Snapshot;
-use drivers::{Event, Moment};
+use drivers::{Event, Moment, Notice};
 use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, Queue};
 use crate::jobs::{Jobs, Record};
 use crate::sinks::wall;
+use crate::surroundings;
 
 /// The fields that hold moments: numbers inside the agent, RFC 3339 on the network.
 const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];
@@ -26,11 +28,18 @@ pub fn machine(machine: &Machine, queue: &Queue, jobs: &Jobs) -> Value {
     document["dialect"] = json!(profile.dialect);
     document["profile"] = json!(profile.name);
     document["job"] = current_job(&snapshot, jobs, epoch);
+    document["link"]["likely_cause"] = json!(likely_cause(&snapshot, surroundings::read()));
     let capacity = Capacity::of(profile, &snapshot, queue).document(machine.name(), |moment| wall(epoch, moment));
     for field in ["accepting_jobs", "reason", "free_at", "queue_length"] {
         document[field] = capacity[field].clone();
     }
     document
+}
+
+/// What is likely wrong with the link: of the job, where there is one, and otherwise since the link was opened.
+pub(crate) fn likely_cause(snapshot: &Snapshot, around: Surroundings) -> Option<Notice> {
+    let counters = if snapshot.job.is_some() { &snapshot.job_link } else { &snapshot.link };
+    doctor::diagnose(counters, snapshot.identity.is_some(), around)
 }
 
 /// The job on a machine, with what the records know of it.

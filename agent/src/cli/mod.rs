@@ -3,6 +3,7 @@
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod modbus;
 mod ports;
 mod replay;
@@ -39,6 +40,8 @@ enum Command {
     /// A simulated printer, mill and laser with a real job each, a broker and the page
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Says why it might not work: ports, machines, supply, clock, disk, broker
+    Doctor(doctor::Arguments),
     /// Runs a recording of trouble again and says where it differs
     Replay(replay::Arguments),
     /// Checks a configuration, or prints its schema
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
             Command::Modbus(arguments) => modbus::run(arguments).await,
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }

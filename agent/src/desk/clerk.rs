@@ -15,6 +15,8 @@ use super::refusal::{self, Refusal, denied};
 use super::{Action, Ask, QUEUE_MAX, Reply, Submission};
 use crate::capacity::Queue;
 use crate::jobs::{Counts, JobState, Jobs, Record, Spool, Store, new_id};
+use crate::status::likely_cause;
+use crate::surroundings;
 
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
@@ -132,6 +134,8 @@ impl Clerk {
             heating_s: None,
             progress: Counts::default(),
             energy_kwh: None,
+            link: None,
+            link_cause: None,
             findings: Vec::new(),
             idempotency_key: submission.idempotency_key,
             time_line: Vec::new(),
@@ -277,6 +281,8 @@ impl Clerk {
             record.progress =
                 Counts { sent: job.sent, accepted: job.accepted, executed: job.executed, resends: job.resends };
             record.energy_kwh = job.energy_kwh;
+            record.link = Some(snapshot.job_link);
+            record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);
         }
     }
 

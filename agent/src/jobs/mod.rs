@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drivers::Notice;
-use drivers::snapshot::JobPhase;
+use drivers::snapshot::{JobPhase, LinkCounters};
 use serde::{Deserialize, Serialize};
 
 pub use spool::{Spool, Spooled};
@@ -137,6 +137,12 @@ pub struct Record {
     /// What a meter beside the machine measured for it, in kilowatt-hours. Absent: there is none, or it was silent.
     #[serde(default)]
     pub energy_kwh: Option<f64>,
+    /// What the wire did during it. Absent in records of older agents.
+    #[serde(default)]
+    pub link: Option<LinkCounters>,
+    /// What was likely wrong with the link, if anything was.
+    #[serde(default)]
+    pub link_cause: Option<Reason>,
     /// What was found in the program.
     pub findings: Vec<serde_json::Value>,
     /// The key under which it was submitted, so that a repeat is no second job.

@@ -118,6 +118,8 @@ mod test {
             heating_s: None,
             progress: Counts::default(),
             energy_kwh: None,
+            link: None,
+            link_cause: None,
             findings: Vec::new(),
             idempotency_key: None,
             time_line: vec![(10, 20.0), (20, 70.0), (30, 100.0)],

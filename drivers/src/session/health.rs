@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Phase, Session, Stage};
 use crate::snapshot::LinkTrouble;
 
 /// Later than this, a deadline was missed by the computer: well above what a loaded system's timers are late by.
 const LATE: Duration = Duration::from_millis(100);
+
+/// What was told of the wire and is not over yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Health {
+    /// A line was said to be damaged, and is not asked for yet: both are one trouble.
+    pub(super) damage_told: bool,
+}
 
 impl Session {
     /// Something was lost or damaged on the wire: notes what was going on.

@@ -79,13 +79,13 @@ impl Session {
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
                 self.known.link.checksum_errors += 1;
-                self.damage_told = true;
+                self.health.damage_told = true;
                 self.wire_trouble("a line arrived damaged");
                 self.sign_of_life();
             }
             Reply::Gap => {
                 self.known.link.gaps += 1;
-                self.damage_told = true;
+                self.health.damage_told = true;
                 self.wire_trouble("a line did not arrive");
                 self.sign_of_life();
             }

@@ -160,8 +160,7 @@ pub struct Session {
     settings: Settings,
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
-    /// A line was told to be damaged, and is not asked for yet.
-    damage_told: bool,
+    health: health::Health,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -201,7 +200,7 @@ impl Session {
             needs_person: false,
             settings: Settings::default(),
             first_identity: None,
-            damage_told: false,
+            health: health::Health::default(),
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),

@@ -44,7 +44,7 @@ impl Session {
     /// when those answers are in.
     pub(super) fn hear_resend(&mut self, number: u64) {
         self.known.link.resends += 1;
-        if !std::mem::take(&mut self.damage_told) {
+        if !std::mem::take(&mut self.health.damage_told) {
             self.wire_trouble("a line was asked for again");
         }
         let backoff = self.run.as_ref().map_or(0, |run| run.rewinds.min(4));

@@ -187,6 +187,9 @@ function show(machine) {
   const notice = part(".notice");
   notice.hidden = !machine.notice;
   if (machine.notice) setText(notice, [machine.notice.happened, machine.notice.done, machine.notice.to_do].filter(Boolean).join(" "));
+  const cause = part(".link-cause");
+  cause.hidden = !machine.link.likely_cause;
+  if (machine.link.likely_cause) setText(cause, `${machine.link.likely_cause.happened} ${machine.link.likely_cause.to_do}`);
   showJob(part, made, machine.job);
   part(".readings").replaceChildren(...readings(machine));
   part(".if-host-dies").hidden = machine.protection.length === 0;

@@ -67,6 +67,14 @@ impl Settings {
             interval: Duration::from_secs(1),
         }
     }
+
+    /// Reads every file the settings name, and connects to nobody.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, and what to do.
+    pub fn prove(&self) -> Result<(), Notice> {
+        Ready::from(self, String::new()).map(|_| ())
+    }
 }
 
 /// Settings with their files read: they can still meet a broker that is away, but not a file that is.
