@@ -85,9 +85,20 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
     let mill = agent.desk().machine("mill").unwrap().clone();
     let idle = async |state| mill.watch().wait_for(|snapshot| snapshot.state == state).await.map(|_| ());
     tokio::time::timeout(PATIENCE, idle(State::Idle)).await.unwrap().unwrap();
-    let job = client.post("/api/v1/machines/mill/jobs?name=plate.nc", "text/x.gcode", PLATE).await.unwrap();
+    let mut part = "G21 G90 G17\nM3 S12000\nG1 X1 Y1 F3000\n".to_owned();
+    for move_number in 0..300 {
+        part += &format!("X{}\n", 1 + 5 * (move_number % 2));
+    }
+    part += "M5\nM2\n";
+    let job = client.post("/api/v1/machines/mill/jobs?name=part.nc", "text/x.gcode", part).await.unwrap();
     client.post(&format!("/api/v1/jobs/{}/start", job["id"].as_str().unwrap()), "application/json", "").await.unwrap();
-    tokio::time::timeout(PATIENCE, idle(State::Running)).await.unwrap().unwrap();
+    let moved = async {
+        let mut watch = mill.watch();
+        let executed =
+            |snapshot: &Arc<drivers::Snapshot>| snapshot.job.as_ref().is_some_and(|job| job.executed_line > 3);
+        watch.wait_for(executed).await.map(|_| ())
+    };
+    tokio::time::timeout(PATIENCE, moved).await.unwrap().unwrap();
     drop(port);
     let recordings = recordings::folder(folder.path());
     let written = async {
@@ -104,5 +115,31 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
     let (document, code) = replayed(&path);
     assert_eq!((&document["same"], code), (&true.into(), 0), "{document:#}");
     assert_eq!(document["end"]["job"]["phase"], "failed");
+    goes_on(&client, job["id"].as_str().unwrap()).await;
     agent.stop().await;
+}
+
+/// A person asks for the rest of the failed job: it waits as a job of its own, and nothing moves.
+async fn goes_on(client: &Client, failed: &str) {
+    let path = format!("/api/v1/jobs/{failed}/resume-after-failure");
+    let ended = async {
+        while client.get(&format!("/api/v1/jobs/{failed}")).await.unwrap()["state"] != "failed" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let asked = client.post(&path, "application/json", "").await;
+    let known = client.get(&format!("/api/v1/jobs/{failed}")).await.unwrap();
+    let executed = known["progress"]["executed_line"].as_u64().unwrap();
+    assert!(executed > 3, "{known:#}");
+    let rest = asked.unwrap();
+    assert_eq!(
+        (&rest["state"], rest["resumes"]["from_line"].as_u64()),
+        (&"queued".into(), Some(executed + 1)),
+        "{rest:#}"
+    );
+    assert_eq!(rest["resumes"]["lead_in"][0], "$H");
+    let again =
+        client.post(&format!("/api/v1/jobs/{}/resume-after-failure", rest["id"].as_str().unwrap()), "", "").await;
+    assert_eq!(again.unwrap_err().code, "resume.not_failed");
 }

@@ -19,6 +19,7 @@ pub mod number;
 pub mod preflight;
 pub mod profile;
 pub mod read;
+pub mod resume;
 pub mod sniff;
 pub mod statement;
 pub mod time;

@@ -278,8 +278,13 @@ impl Clerk {
         let Ok(machine) = self.machine(&record.machine) else { return };
         let snapshot = machine.snapshot();
         if let Some(job) = snapshot.job.as_ref().filter(|job| job.job == record.id) {
-            record.progress =
-                Counts { sent: job.sent, accepted: job.accepted, executed: job.executed, resends: job.resends };
+            record.progress = Counts {
+                sent: job.sent,
+                accepted: job.accepted,
+                executed: job.executed,
+                resends: job.resends,
+                executed_line: job.executed_line,
+            };
             record.energy_kwh = job.energy_kwh;
             record.link = Some(snapshot.job_link);
             record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);

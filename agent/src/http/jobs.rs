@@ -165,7 +165,7 @@ async fn act(State(shared): State<Shared>, Path(id): Path<String>, action: Actio
     Ok(Json(status::job(&job)))
 }
 
-fn found(shared: &Shared, id: &str) -> Result<std::sync::Arc<crate::jobs::Record>, Problem> {
+pub(super) fn found(shared: &Shared, id: &str) -> Result<std::sync::Arc<crate::jobs::Record>, Problem> {
     shared.desk.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()).into())
 }
 
@@ -176,7 +176,7 @@ fn bad(happened: &str) -> Problem {
     )
 }
 
-fn refused(notice: &Notice) -> Problem {
+pub(super) fn refused(notice: &Notice) -> Problem {
     let status = match notice.code.as_str() {
         "job.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "store.full" => StatusCode::INSUFFICIENT_STORAGE,

@@ -7,6 +7,7 @@ mod machines;
 mod openapi;
 mod page;
 mod problem;
+mod resume;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -110,6 +111,7 @@ fn router(shared: Shared) -> Router {
         .route("/jobs/{job}/pause", post(jobs::pause))
         .route("/jobs/{job}/resume", post(jobs::resume))
         .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/resume-after-failure", post(resume::after_failure))
         .route("/events", get(events::stream))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method);

@@ -17,6 +17,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/jobs/{job}/program", "The program as it was submitted"),
     ("get", "/api/v1/jobs/{job}/findings", "What was found in the program"),
     ("post", "/api/v1/jobs/{job}/start", "Start it, once"),
+    ("post", "/api/v1/jobs/{job}/resume-after-failure", "Make a job of the rest of a failed one, or say why not"),
     ("post", "/api/v1/jobs/{job}/pause", "Hold it"),
     ("post", "/api/v1/jobs/{job}/resume", "Go on after a hold"),
     ("post", "/api/v1/jobs/{job}/cancel", "End it early and make the machine safe"),

@@ -162,6 +162,9 @@ pub struct Counts {
     pub executed: u64,
     /// Sent again because the machine asked.
     pub resends: u64,
+    /// The program line (1-based) that `executed` has reached; zero where no line is known to be executed.
+    #[serde(default)]
+    pub executed_line: u64,
 }
 
 impl Record {
