@@ -86,10 +86,8 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
     let idle = async |state| mill.watch().wait_for(|snapshot| snapshot.state == state).await.map(|_| ());
     tokio::time::timeout(PATIENCE, idle(State::Idle)).await.unwrap().unwrap();
     let mut part = "G21 G90 G17\nM3 S12000\nG1 X1 Y1 F3000\n".to_owned();
-    for move_number in 0..300 {
-        part += &format!("X{}\n", 1 + 5 * (move_number % 2));
-    }
-    part += "M5\nM2\n";
+    part.push_str(&"X6\nX1\n".repeat(150));
+    part.push_str("M5\nM2\n");
     let job = client.post("/api/v1/machines/mill/jobs?name=part.nc", "text/x.gcode", part).await.unwrap();
     client.post(&format!("/api/v1/jobs/{}/start", job["id"].as_str().unwrap()), "application/json", "").await.unwrap();
     let moved = async {

@@ -25,6 +25,8 @@ pub mod link;
 #[cfg(feature = "io")]
 pub mod machine;
 #[cfg(feature = "io")]
+mod outbox;
+#[cfg(feature = "io")]
 pub mod probe;
 #[cfg(feature = "io")]
 mod program;

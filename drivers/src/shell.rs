@@ -21,6 +21,7 @@ use crate::modbus::energy::Energy;
 use crate::modbus::mailbox;
 use crate::moment::Moment;
 use crate::notice::Notice;
+use crate::outbox::Outbox;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
 use crate::recording::{Head, Recorder};
 use crate::request::{Answer, Denied, Request};
@@ -135,37 +136,6 @@ fn worth_recording(event: &Event) -> Option<&Notice> {
         EventKind::Job { phase: JobPhase::Failed | JobPhase::Held, notice, .. } => notice.as_ref(),
         EventKind::Disconnected { notice } | EventKind::Trouble { notice } => Some(notice),
         _ => None,
-    }
-}
-
-/// Bytes that wait to be written.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl Outbox {
-    fn is_empty(&self) -> bool {
-        self.written == self.bytes.len()
-    }
-
-    /// Puts bytes in front of everything that waits, and drops what waits if it belongs to a job that is over.
-    fn put_first(&mut self, urgent: &[u8], discard: bool) {
-        if discard {
-            self.bytes.truncate(self.written);
-        }
-        self.bytes.drain(..self.written);
-        self.written = 0;
-        self.bytes.splice(0..0, urgent.iter().copied());
-    }
-
-    fn wrote(&mut self, count: usize) {
-        self.written += count;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.written = 0;
-        }
     }
 }
 
@@ -504,7 +474,7 @@ impl Shell {
             Poll::Pending => {}
         }
         while !self.outbox.is_empty() {
-            match Pin::new(&mut *wire).poll_write(context, &self.outbox.bytes[self.outbox.written..]) {
+            match Pin::new(&mut *wire).poll_write(context, self.outbox.waiting()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Happening::Lost(None)),
                 Poll::Ready(Ok(count)) => self.outbox.wrote(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(Happening::Lost(Some(error))),

@@ -11,6 +11,7 @@ use drivers::session::Input;
 use drivers::sim::{Faults, Line, LineSpeed, Setup};
 use drivers::snapshot::{JobPhase, Protection, Quality};
 use drivers::{Denied, Moment, Notice, Request, State};
+use gcode_tools::resume::{self, Evidence};
 use support::{Pair, program, setup, usual_line};
 
 fn pair(dialect: &str, setup: &Setup, faults: Faults) -> Pair {
@@ -185,4 +186,41 @@ fn nothing_is_known_before_the_machine_has_said_it_and_what_is_known_grows_old()
     assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Stale);
     pair.session.handle(pair.now + Duration::from_secs(31), Input::LinkDown(Notice::new("link.lost", "", "", "")));
     assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Uncertain);
+}
+
+/// Runs a program until it fails in its middle, and then the rest of it on a machine of its own.
+fn goes_on(dialect: &str, program: &[&str], tried: u64, kept: bool) -> (Pair, Pair) {
+    let text = program.join("\n");
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let profile = support::profile(dialect);
+    let mut whole = Pair::with_profile(profile.clone(), &setup(), usual_line(), Faults::default(), 1);
+    whole.connect();
+    whole.start(lines(&text));
+    whole.run_until(|pair| pair.progress().executed_line >= tried);
+    let position_mm = whole.session.snapshot().position_mm.map(|position| position.value);
+    let evidence = Evidence { executed_line: whole.progress().executed_line, position_mm, position_kept: kept };
+    let plan = resume::plan(text.as_bytes(), &profile, &evidence).unwrap_or_else(|why| panic!("{why:?}"));
+    assert_eq!(whole.run_job(), JobPhase::Finished);
+    let mut rest = plan.lead_in;
+    rest.extend(lines(&text).into_iter().skip(plan.from_line as usize - 1));
+    let mut again = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 2);
+    again.connect();
+    again.start(rest);
+    assert_eq!(again.run_job(), JobPhase::Finished, "{:?}", again.notices());
+    (whole, again)
+}
+
+#[test]
+fn the_rest_of_a_failed_program_ends_where_the_whole_program_ends() {
+    let mut part = vec!["G21 G90 G17", "M3 S9000", "G0 X0 Y0 Z5", "G1 Z-1 F600", "G1 X20 F3000"];
+    part.extend(["Y20", "X0", "Y0", "X20"].repeat(20));
+    part.extend(["G0 Z5", "M5", "M2"]);
+    let (whole, again) = goes_on("grbl", &part, 45, false);
+    assert_eq!(again.report().position_mm, whole.report().position_mm);
+    assert!(again.report().executed < whole.report().executed);
+    let mut print = vec!["M104 S200", "M109 S200", "G28", "G21", "G90", "M83", "G1 Z0.2 F6000", "G1 X0 Y0 F6000"];
+    print.extend(["G1 X20 E1 F6000", "G1 Y20 E1", "G1 X0 E1", "G1 Y0 E1"].repeat(20));
+    print.extend(["M104 S0", "G1 Z50", "G1 X10 Y190"]);
+    let (whole, again) = goes_on("marlin", &print, 14, true);
+    assert_eq!(again.report().position_mm, whole.report().position_mm);
 }
