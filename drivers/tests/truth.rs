@@ -186,6 +186,8 @@ fn nothing_is_known_before_the_machine_has_said_it_and_what_is_known_grows_old()
     assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Stale);
     pair.session.handle(pair.now + Duration::from_secs(31), Input::LinkDown(Notice::new("link.lost", "", "", "")));
     assert_eq!(pair.session.snapshot().position_mm.unwrap().quality, Quality::Uncertain);
+    pair.session.handle(pair.now + Duration::from_secs(32), Input::LinkUp { may_reset: true });
+    assert!(pair.session.snapshot().position_mm.is_none(), "the board may have restarted: where it stands is unknown");
 }
 
 /// Runs a program until it fails in its middle, and then the rest of it on a machine of its own.
@@ -197,7 +199,8 @@ fn goes_on(dialect: &str, program: &[&str], tried: u64, kept: bool) -> (Pair, Pa
     whole.connect();
     whole.start(lines(&text));
     whole.run_until(|pair| pair.progress().executed_line >= tried);
-    let position_mm = whole.session.snapshot().position_mm.map(|position| position.value);
+    // What the machine would answer now: the session's own reading is as old as its last question.
+    let position_mm = Some(whole.report().position_mm);
     let evidence = Evidence { executed_line: whole.progress().executed_line, position_mm, position_kept: kept };
     let plan = resume::plan(text.as_bytes(), &profile, &evidence).unwrap_or_else(|why| panic!("{why:?}"));
     assert_eq!(whole.run_job(), JobPhase::Finished);

@@ -64,6 +64,9 @@ impl Session {
         self.known.link.opened += 1;
         self.known.notice = None;
         self.known.protection.clear();
+        // Where it stands now is unknown until it says so: the board may have restarted meanwhile.
+        (self.known.position_mm, self.known.work_position_mm) = (None, None);
+        (self.known.feed_mm_min, self.known.spindle) = (None, None);
         self.settings = super::Settings::default();
         self.phase = Phase::Greeting(Greeting::default());
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
