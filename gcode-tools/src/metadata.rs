@@ -7,6 +7,9 @@ use serde::Serialize;
 /// Thumbnails kept. Slicers write two or three.
 pub const THUMBNAILS_MAX: usize = 16;
 
+/// Tools whose filament type is kept.
+const TOOLS_MAX: usize = 64;
+
 /// Comments searched for a program's name. Those that name themselves do so at once, or in their settings at the end.
 const UNNAMED_MAX: u32 = 2000;
 
@@ -21,8 +24,10 @@ pub struct Slicer {
     pub time_s: Option<f64>,
     /// Its own figure of filament by tool, in millimetres.
     pub filament_mm: Vec<f64>,
-    /// The filament's name or type, as written.
+    /// The first tool's filament type, as written.
     pub material: Option<String>,
+    /// Filament types by tool, as written.
+    pub materials: Vec<String>,
     /// Filament diameters by tool, in millimetres.
     pub filament_diameter_mm: Vec<f64>,
     /// Filament densities by tool, in g/cm³.
@@ -38,6 +43,18 @@ pub struct Slicer {
     pub machine: MachineLimits,
     #[serde(skip)]
     unnamed: u32,
+    #[serde(skip)]
+    end: End,
+}
+
+/// What tells whether a slicer's file is whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct End {
+    /// Whether something stood there that the slicer writes behind the last move.
+    marked: bool,
+    /// Layers announced, and the last one begun, counted from 0.
+    layers: Option<i64>,
+    layer: Option<i64>,
 }
 
 /// One picture embedded in comments.
@@ -160,12 +177,28 @@ const NAMES: [(&str, &str); 19] = [
 impl Slicer {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        *self == Self { unnamed: self.unnamed, ..Self::default() }
+        *self == Self { unnamed: self.unnamed, end: self.end, ..Self::default() }
     }
 
     /// Whether a thumbnail has begun and not ended.
     pub fn in_thumbnail(&self) -> bool {
         self.thumbnails.last().is_some_and(|thumbnail| !thumbnail.ended)
+    }
+
+    /// Whether the slicer's own end mark has been read; `None` of programs that write none.
+    ///
+    /// PrusaSlicer and its relatives end with their settings, behind a summary of the filament; Cura says how many
+    /// layers there are, and `End of Gcode`.
+    pub fn is_whole(&self) -> Option<bool> {
+        match self.name.as_deref()? {
+            "PrusaSlicer" | "SuperSlicer" | "OrcaSlicer" | "Slic3r" => Some(self.end.marked),
+            "Cura" => {
+                let all_layers =
+                    self.end.layers.is_none_or(|count| self.end.layer.is_some_and(|last| last + 1 >= count));
+                Some(self.end.marked && all_layers)
+            }
+            _ => None,
+        }
     }
 
     /// Takes in the text of a comment that fills its line. Gives the line a fault of a thumbnail was found on.
@@ -246,7 +279,9 @@ impl Slicer {
                 return;
             }
         }
-        if let Some((key, value)) = text.split_once('=') {
+        if matches!(text, "End of Gcode" | "EXECUTABLE_BLOCK_END") {
+            self.end.marked = true;
+        } else if let Some((key, value)) = text.split_once('=') {
             self.setting(key.trim(), value.trim());
         } else if let Some((key, value)) = text.split_once(':') {
             self.cura(key.trim(), value.trim());
@@ -259,11 +294,17 @@ impl Slicer {
             "estimated printing time (normal mode)" | "estimated printing time" | "total estimated time" => {
                 self.time_s = duration_s(value).or(self.time_s);
             }
-            "filament used [mm]" => self.filament_mm = numbers(value),
+            "filament used [mm]" => (self.filament_mm, self.end.marked) = (numbers(value), true),
+            // Slic3r's summary: `filament used = 645.9mm (1.6cm3)`.
+            "filament used" => self.end.marked = true,
+            _ if value == "end" && key.ends_with("_config") => self.end.marked = true,
             "filament_diameter" => self.filament_diameter_mm = numbers(value),
             "filament_density" => self.filament_density_g_cm3 = numbers(value),
             "nozzle_diameter" => self.nozzle_diameter_mm = numbers(value),
-            "filament_type" => self.material = Some(value.split(';').next().unwrap_or(value).to_owned()),
+            "filament_type" => {
+                self.materials = value.split(';').take(TOOLS_MAX).map(str::to_owned).collect();
+                self.material = self.materials.first().cloned();
+            }
             "gcode_flavor" => self.flavor = Some(value.to_owned()),
             _ if key.starts_with("machine_m") || key.starts_with("filament_") => {
                 if let Some(value) = numbers(value).first() {
@@ -289,6 +330,8 @@ impl Slicer {
                 }
             }
             "FLAVOR" => self.flavor = Some(value.to_owned()),
+            "LAYER_COUNT" => self.end.layers = value.parse().ok(),
+            "LAYER" => self.end.layer = value.parse().ok().or(self.end.layer),
             _ => {}
         }
     }
@@ -381,6 +424,20 @@ mod test {
             read(&["FLAVOR:Marlin", "TIME:1315", "Filament used: 1.57884m", "Generated with Cura_SteamEngine 4.13.0"]);
         assert_eq!((slicer.time_s, slicer.name.as_deref()), (Some(1315.0), Some("Cura")));
         assert!((slicer.filament_mm[0] - 1578.84).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_slicers_end_mark_tells_a_whole_file() {
+        let name = " generated by PrusaSlicer 2.5.0 on 2026";
+        assert_eq!(read(&[name]).is_whole(), Some(false));
+        assert_eq!(read(&[name, " filament used [mm] = 5"]).is_whole(), Some(true));
+        assert_eq!(read(&[name, " prusaslicer_config = end"]).is_whole(), Some(true));
+        assert_eq!(read(&[" generated by Slic3r 1.3.0", " filament used = 645.9mm (1.6cm3)"]).is_whole(), Some(true));
+        let cura = ["Generated with Cura_SteamEngine 4.13.0", "LAYER_COUNT:2", "LAYER:0", "LAYER:1", "End of Gcode"];
+        assert_eq!(read(&cura).is_whole(), Some(true));
+        assert_eq!(read(&cura[..4]).is_whole(), Some(false));
+        assert_eq!(read(&[cura[0], cura[1], cura[2], cura[4]]).is_whole(), Some(false));
+        assert_eq!(read(&["LightBurn 1.4.00"]).is_whole(), None);
     }
 
     #[test]

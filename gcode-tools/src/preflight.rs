@@ -148,6 +148,7 @@ pub struct Preflight<'p> {
     tiny_line: u64,
     extent: motion::Span,
     line_bytes_max: usize,
+    line_ends_rewritten: bool,
     scratch: Vec<u8>,
     ended: bool,
 }
@@ -183,6 +184,7 @@ impl<'p> Preflight<'p> {
             tiny_line: 0,
             extent: motion::Span::of(profile, conditions),
             line_bytes_max: lines::line_bytes_max(firmware, &profile.dialect),
+            line_ends_rewritten: false,
             scratch: Vec::new(),
             ended: false,
         }
@@ -227,10 +229,14 @@ impl<'p> Preflight<'p> {
         let half = self.slicer.in_thumbnail() && unended;
         // A program that ends with M2 or M30 turned the spindle off there; one cut short did not get so far.
         let turning = self.family == Family::Cnc && !self.ended && state.modal.spindle != Spindle::Off;
-        if unended && (half || turning || (hot && self.slicer.name.is_some())) {
+        // A cut exactly between two lines shows only in what the slicer would have written behind the last move.
+        let unfinished = self.slicer.name.is_some() && !self.slicer.is_whole().unwrap_or(!unended);
+        if (unended && (half || turning)) || (hot && unfinished) {
+            // Slicers end lines with LF. Where another program has rewritten them it may have left out comments too.
+            let rewritten = self.line_ends_rewritten && !unended;
             self.findings.add(
                 0,
-                Severity::Error,
+                if rewritten { Severity::Warning } else { Severity::Error },
                 "file.truncated",
                 format!("The file breaks off on line {}, before the program's end.", extent.lines),
                 "Export or upload it again: a copy was cut short.",

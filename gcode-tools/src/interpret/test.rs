@@ -103,3 +103,91 @@ fn faults_are_told_and_the_program_goes_on() {
 fn nothing_runs_behind_the_end() {
     assert_eq!(ends("G0 X1\nM30\nG0 X500"), [[1.0, 0.0, 0.0]]);
 }
+
+#[test]
+fn every_work_offset_has_its_place() {
+    let names = ["G54", "G55", "G56", "G57", "G58", "G59", "G59.1", "G59.2", "G59.3"];
+    for (index, name) in names.iter().enumerate() {
+        let number = index + 1;
+        let program = format!("G10 L2 P{number} X{number}00 Z-{number}\n{name} G0 X1 Z1");
+        assert_eq!(ends(&program), [[100.0 * number as f64 + 1.0, 0.0, 1.0 - number as f64]], "{name}");
+    }
+    let (_, state) = run(Family::Cnc, "G59.3\nG0 X1");
+    assert!(state.offsets.assumed(), "an offset that the program does not set is the machine's");
+}
+
+#[test]
+fn a_tool_length_from_the_table_is_assumed_to_be_zero_and_said() {
+    let (record, state) = run(Family::Cnc, "T2 M6\nG43 H2\nG0 Z5\nG49");
+    assert_eq!(record.moves[0].to, [0.0, 0.0, 5.0]);
+    assert!(!state.offsets.tool_from_table());
+    assert!(run(Family::Cnc, "G43 H2").1.offsets.tool_from_table());
+}
+
+#[test]
+fn g92_is_suspended_resumed_and_ended() {
+    let program = "G0 X10\nG92 X0\nG92.2\nG0 X1\nG92.3\nG0 X1\nG92.1\nG0 X1";
+    let places: Vec<f64> = ends(program).iter().map(|to| to[0]).collect();
+    assert_eq!(places, [10.0, 1.0, 11.0, 1.0]);
+}
+
+/// Where the only arc of a program goes: its lowest and highest points.
+fn extent(program: &str) -> ([f64; 3], [f64; 3]) {
+    let (record, _) = run(Family::Cnc, program);
+    let arc = record.moves.iter().find(|motion| matches!(motion.path, Path::Arc(_))).unwrap();
+    let mut bounds = crate::analysis::Bounds::EMPTY;
+    bounds.add_move(arc);
+    (bounds.min.map(|side| (side * 1e6).round() / 1e6), bounds.max.map(|side| (side * 1e6).round() / 1e6))
+}
+
+#[test]
+fn arcs_turn_the_right_way_in_every_plane_by_centre_and_by_radius() {
+    // Counter-clockwise from the plane's first axis to its second: XY, ZX, YZ. A half circle bulges to one side.
+    for (plane, by_centre, by_radius, low, high) in [
+        ("G17", "G3 X-10 I-10 F1", "G3 X-10 R10 F1", [-10.0, 0.0, 0.0], [10.0, 10.0, 0.0]),
+        ("G18", "G3 X-10 I-10 F1", "G3 X-10 R10 F1", [-10.0, 0.0, -10.0], [10.0, 0.0, 0.0]),
+        ("G18", "G2 X-10 I-10 F1", "G2 X-10 R10 F1", [-10.0, 0.0, 0.0], [10.0, 0.0, 10.0]),
+        ("G17", "G2 X-10 I-10 F1", "G2 X-10 R10 F1", [-10.0, -10.0, 0.0], [10.0, 0.0, 0.0]),
+    ] {
+        for arc in [by_centre, by_radius] {
+            assert_eq!(extent(&format!("G0 X10\n{plane}\n{arc}")), (low, high), "{plane} {arc}");
+        }
+    }
+    for arc in ["G3 Y-10 J-10 F1", "G3 Y-10 R10 F1"] {
+        assert_eq!(extent(&format!("G0 Y10\nG19\n{arc}")), ([0.0, -10.0, 0.0], [0.0, 10.0, 10.0]), "{arc}");
+    }
+    // The long way round, and a centre in absolute coordinates.
+    assert_eq!(extent("G0 X10\nG17\nG3 X0 Y10 R-10 F1").1, [20.0, 20.0, 0.0]);
+    assert_eq!(extent("G90.1\nG0 X10\nG3 X-10 I0 J0 F1").1, [10.0, 10.0, 0.0]);
+    assert_eq!(extent("G91.1\nG0 X10\nG3 X-10 I-10 J0 F1").1, [10.0, 10.0, 0.0]);
+}
+
+#[test]
+fn every_drilling_cycle_goes_down_and_comes_back_as_its_kind_does() {
+    for cycle in ["G73", "G81", "G82", "G83", "G84", "G85", "G86", "G87", "G88", "G89"] {
+        let program = format!("G0 Z10\nG98 {cycle} X4 Z-3 R2 Q2 P0.5 F100\nG80");
+        let (record, state) = run(Family::Cnc, &program);
+        let deepest = record.moves.iter().map(|motion| motion.to[2]).fold(f64::INFINITY, f64::min);
+        assert_eq!((deepest, state.position), (-3.0, [4.0, 0.0, 10.0]), "{cycle}");
+        let last_up = record.moves.iter().rev().find(|motion| motion.from[2] == -3.0).unwrap();
+        let feeds_out = matches!(cycle, "G84" | "G85" | "G89");
+        assert_eq!(last_up.path == Path::Line, feeds_out, "{cycle}");
+        let waits = record.events.contains(&Event::Dwell(0.5));
+        assert_eq!(waits, matches!(cycle, "G82" | "G86" | "G88" | "G89"), "{cycle}");
+        let pecks = record.moves.iter().filter(|motion| motion.path == Path::Line && motion.to[2] < 2.0).count();
+        assert_eq!(pecks, if matches!(cycle, "G73" | "G83") { 3 } else { 1 }, "{cycle}");
+    }
+}
+
+#[test]
+fn a_cycle_repeats_in_relative_steps_and_in_any_plane() {
+    let holes = |program: &str, axis: usize, depth: f64| -> Vec<[f64; 3]> {
+        ends(program).into_iter().filter(|to| to[axis] == depth).collect()
+    };
+    assert_eq!(
+        holes("G0 Z5\nG91 G81 X10 Z-3 R-4 L3 F100", 2, -2.0),
+        [[10.0, 0.0, -2.0], [20.0, 0.0, -2.0], [30.0, 0.0, -2.0]]
+    );
+    assert_eq!(holes("G18 G0 Y5\nG81 X1 Z2 Y-1 R1 F100", 1, -1.0), [[1.0, -1.0, 2.0]]);
+    assert_eq!(holes("G19 G0 X5\nG81 Y1 Z2 X-1 R1 F100", 0, -1.0), [[-1.0, 1.0, 2.0]]);
+}

@@ -4,7 +4,7 @@ use super::words::{self, Known};
 use super::{Preflight, Severity};
 use crate::block::{Block, CommentStyle, Item, Shape, Word};
 use crate::interpret::{Family, State};
-use crate::read::Line;
+use crate::read::{Line, LineEnd};
 use crate::statement::{Form, Statement};
 use crate::time::Firmware;
 use crate::wire::{self, Alphabet};
@@ -45,6 +45,7 @@ pub(super) fn line_bytes_max(firmware: Firmware, dialect: &str) -> usize {
 impl Preflight<'_> {
     #[inline]
     pub(super) fn check_line(&mut self, line: &Line, block: &Block, statement: &Statement, state: &State) {
+        self.line_ends_rewritten |= matches!(line.end, LineEnd::CrLf | LineEnd::Cr);
         if line.bytes.first() == Some(&b';') {
             self.check_comment(line);
             return;

@@ -7,6 +7,7 @@ use crate::interpret::State;
 use crate::modal::Spindle;
 use crate::profile::Kind;
 use crate::statement::Statement;
+use crate::time::Firmware;
 
 /// Tools whose heaters are kept apart.
 const TOOLS_MAX: usize = 64;
@@ -66,6 +67,17 @@ impl Preflight<'_> {
                     "offset.cutter",
                     "Cutter compensation is not followed here: the path is checked as programmed.".to_owned(),
                     "Leave half the cutter's width to the edges of the envelope.",
+                );
+            }
+            (b'G', 870 | 880) if self.firmware == Firmware::LinuxCnc => {
+                self.findings.add_at(
+                    line,
+                    Place::Code(letter, tenths),
+                    Severity::Warning,
+                    "cycle.undefined",
+                    "LinuxCNC accepts this boring cycle and does not say what it does; it is followed as a plain hole."
+                        .to_owned(),
+                    "Use G85, G86 or G89, or write the moves out.",
                 );
             }
             (b'M', 1040 | 1090 | 1400 | 1900 | 1410 | 1910) => self.check_heater(line, tenths, statement),
@@ -216,19 +228,20 @@ impl Preflight<'_> {
         }
     }
 
-    /// Whether the material the program was made for is the one that is loaded.
+    /// Whether the materials the program was made for are those that its tools hold.
     pub(super) fn check_material(&mut self) {
-        let loaded = self.profile.tools.first().and_then(|tool| tool.material.as_deref());
-        if let (Some(loaded), Some(wanted)) = (loaded, self.slicer.material.as_deref()) {
-            if !loaded.eq_ignore_ascii_case(wanted) {
+        let profile = self.profile;
+        for tool in &profile.tools {
+            let used = self.tools.contains(&tool.number) || (self.tools.is_empty() && tool.number == 0);
+            let wanted = self.slicer.materials.get(tool.number as usize).filter(|_| used);
+            let (Some(loaded), Some(wanted)) = (tool.material.as_deref(), wanted) else { continue };
+            if !loaded.eq_ignore_ascii_case(wanted.trim()) {
+                let wanted = super::lines::shown(wanted.as_bytes());
                 self.findings.add(
                     0,
                     Severity::Warning,
                     "material.mismatch",
-                    format!(
-                        "The program was made for {}; tool 0 holds {loaded}.",
-                        super::lines::shown(wanted.as_bytes())
-                    ),
+                    format!("The program was made for {wanted}; tool {} holds {loaded}.", tool.number),
                     "Load the material, or slice for the one that is loaded.",
                 );
             }

@@ -91,6 +91,28 @@ const PRINTER_M: &[(u32, u32)] = &[
 /// Printer codes whose effect outlives the job: steps per mm, stored settings, PID values, offsets, restart.
 const PRINTER_SETTINGS: &[u32] = &[92, 206, 301, 304, 305, 307, 428, 500, 502, 504, 665, 666, 851, 997, 552, 587];
 
+/// Klipper: G codes of its command reference. G20 is not among them: it answers with an error.
+const KLIPPER_G: &[u32] = &[0, 1, 2, 3, 4, 10, 11, 17, 18, 19, 21, 28, 90, 91, 92];
+
+/// Klipper: M codes of its command reference, as ranges. Anything else is a macro of the machine, or unknown.
+const KLIPPER_M: &[(u32, u32)] = &[
+    (18, 18),
+    (20, 21),
+    (23, 27),
+    (73, 73),
+    (82, 84),
+    (104, 107),
+    (109, 110),
+    (112, 112),
+    (114, 115),
+    (117, 119),
+    (140, 140),
+    (190, 190),
+    (204, 204),
+    (220, 221),
+    (400, 400),
+];
+
 /// What a code means to a firmware of this dialect.
 pub(super) fn known(firmware: Firmware, dialect: &str, letter: u8, tenths: u32) -> Known {
     let within = |ranges: &[(u32, u32)], code: u32| ranges.iter().any(|(low, high)| (*low..=*high).contains(&code));
@@ -103,7 +125,12 @@ pub(super) fn known(firmware: Firmware, dialect: &str, letter: u8, tenths: u32) 
         }
         (Firmware::LinuxCnc, b'G') => within(LINUXCNC_G, tenths),
         (Firmware::LinuxCnc, _) => within(LINUXCNC_M, tenths),
+        (Firmware::Klipper, b'G') => tenths % 10 == 0 && KLIPPER_G.contains(&(tenths / 10)),
         (_, b'G') => within(PRINTER_G, tenths / 10),
+        (Firmware::Klipper, _) => match known_printer_m(tenths / 10) {
+            Known::Yes => within(KLIPPER_M, tenths / 10),
+            other => return other,
+        },
         _ => return known_printer_m(tenths / 10),
     };
     if yes { Known::Yes } else { Known::No }
