@@ -1,7 +1,8 @@
 //! Reading speed, in one run, as ratios: `cargo bench -p gcode-tools [-- FILE]`.
 //!
-//! Without a file a print of 80 MB is made up in memory. Machines differ and are shared, so what counts is the ratio to
-//! the positions of newlines by memchr, measured a moment before on the same bytes.
+//! Without a file a print of 80 MB is made up. Machines differ and are shared, so what counts is the ratio to the
+//! positions of newlines by memchr, measured a moment before on the same bytes, and to other programs in the same run:
+//! `KLIPPER_ESTIMATOR` names the program of that name, `OCTOPRINT_PYTHON` a Python that has OctoPrint installed.
 
 use gcode_tools::analysis::{Setup, analyse, analyse_with};
 use gcode_tools::block::{Block, Item};
@@ -12,6 +13,7 @@ use gcode_tools::statement::Statement;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Bytes of the program made up.
@@ -19,6 +21,12 @@ const PROGRAM_BYTES: usize = 80_000_000;
 
 /// Bytes given to the `gcode` crate, whose tree of a whole print would take gigabytes.
 const TREE_BYTES: usize = 4_000_000;
+
+/// Bytes given to OctoPrint, which reads two megabytes a second.
+const OCTOPRINT_BYTES: usize = 8_000_000;
+
+/// OctoPrint's own analysis of a file.
+const OCTOPRINT: &str = "import sys; from octoprint.util.gcodeInterpreter import gcode; gcode().load(sys.argv[1])";
 
 /// Runs of each; the fastest counts.
 const RUNS: usize = 3;
@@ -103,24 +111,62 @@ fn main() {
     measure("analysis without time", size, Some(newlines), || {
         analyse_with(&program[..], &setup).map_or(0, |info| info.moves)
     });
-    if let Some(profile) = &profile {
+    let checked = profile.as_ref().map_or(0.0, |profile| {
         measure("bounds and preflight", size, Some(newlines), || {
             preflight::check(&program[..], profile).findings.len() as u64
-        });
-    }
+        })
+    });
     let whole = measure("whole analysis with time", size, Some(newlines), || {
         analyse(&program[..], None).map_or(0, |info| info.moves)
     });
-    let part = &program[..size.min(TREE_BYTES)];
-    let cut = part.iter().rposition(|byte| *byte == b'\n').map_or(part.len(), |at| at + 1);
-    if let Ok(text) = std::str::from_utf8(&part[..cut]) {
-        let tree = measure("the gcode crate's tree (part of the file)", cut, Some(newlines), || {
+    peers(&program, newlines, checked, whole);
+}
+
+/// The beginning of a program, up to a line's end.
+fn part(program: &[u8], most: usize) -> &[u8] {
+    let part = &program[..program.len().min(most)];
+    &part[..part.iter().rposition(|byte| *byte == b'\n').map_or(part.len(), |at| at + 1)]
+}
+
+/// Says how many times as fast as another program we are.
+fn compare(other: &str, speed: f64, checked: f64, whole: f64) {
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "    bounds and preflight {:.1} times, whole analysis {:.1} times {other}",
+        checked / speed,
+        whole / speed
+    );
+}
+
+/// The same file through other programs, where they are installed.
+fn peers(program: &[u8], newlines: f64, checked: f64, whole: f64) {
+    let text = part(program, TREE_BYTES);
+    if let Ok(text) = std::str::from_utf8(text) {
+        let tree = measure("the gcode crate's tree (part of the file)", text.len(), Some(newlines), || {
             gcode::parse(text).map_or(0, |program| program.blocks.len() as u64)
         });
-        let _ = writeln!(
-            std::io::stdout().lock(),
-            "the whole analysis is {:.1} times as fast as the tree alone",
-            whole / tree
-        );
+        compare("the gcode crate", tree, checked, whole);
     }
+    let on_disk = std::env::temp_dir().join(format!("gcode-tools-bench-{}.gcode", std::process::id()));
+    let quiet = |command: &mut Command| {
+        u64::from(command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()))
+    };
+    if let Some(estimator) = std::env::var_os("KLIPPER_ESTIMATOR") {
+        if std::fs::write(&on_disk, program).is_ok() {
+            let speed = measure("klipper_estimator", program.len(), Some(newlines), || {
+                quiet(Command::new(&estimator).args(["estimate", "-f", "json"]).arg(&on_disk))
+            });
+            compare("klipper_estimator", speed, checked, whole);
+        }
+    }
+    if let Some(python) = std::env::var_os("OCTOPRINT_PYTHON") {
+        let text = part(program, OCTOPRINT_BYTES);
+        if std::fs::write(&on_disk, text).is_ok() {
+            let speed = measure("OctoPrint (part of the file)", text.len(), Some(newlines), || {
+                quiet(Command::new(&python).args(["-c", OCTOPRINT]).arg(&on_disk))
+            });
+            compare("OctoPrint", speed, checked, whole);
+        }
+    }
+    let _ = std::fs::remove_file(&on_disk);
 }

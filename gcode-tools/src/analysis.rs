@@ -156,6 +156,7 @@ struct Counts {
     metric_lines: u64,
     beam_words: u64,
     depth_moves: u64,
+    arc_pieces: u64,
 }
 
 /// Filament through one tool.

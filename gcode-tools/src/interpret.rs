@@ -33,6 +33,8 @@ pub struct State {
     /// When an arc is none.
     pub arc_tolerance: Tolerance,
     cycle: cycle::Cycle,
+    /// Moves made by canned cycles so far.
+    cycle_steps: u32,
 }
 
 impl State {
@@ -48,6 +50,7 @@ impl State {
             has_flow: true,
             arc_tolerance: Tolerance::LINUXCNC,
             cycle: cycle::Cycle::default(),
+            cycle_steps: 0,
         }
     }
 

@@ -7,6 +7,13 @@ use crate::time::{Firmware, Kind, Piece};
 /// Pieces of one arc at most: a full turn of a metre in pieces of 0.1 mm.
 const ARC_PIECES_MAX: f64 = 100_000.0;
 
+/// Pieces of all arcs of a program: ten times what the longest real programs have. Beyond it arcs are planned coarsely,
+/// so that a file of endless turns takes no longer than any other of its size.
+const ARC_PIECES_TOTAL_MAX: u64 = 20_000_000;
+
+/// Pieces of an arc beyond that.
+const ARC_PIECES_COARSE: f64 = 4.0;
+
 impl Analysis {
     #[inline]
     pub(super) fn account(&mut self, motion: &Move, state: &State) {
@@ -113,7 +120,9 @@ impl Analysis {
                 (arc.plane_length() / length + 0.8).floor()
             }
         };
-        let count = if count.is_finite() { count.clamp(1.0, ARC_PIECES_MAX) } else { 1.0 };
+        let most = if self.counts.arc_pieces > ARC_PIECES_TOTAL_MAX { ARC_PIECES_COARSE } else { ARC_PIECES_MAX };
+        let count = if count.is_finite() { count.clamp(1.0, most) } else { 1.0 };
+        self.counts.arc_pieces += count as u64;
         let mut from = motion.from;
         for index in 1..=count as u32 {
             let to =

@@ -10,6 +10,10 @@ pub(super) const REPEATS_MAX: f64 = 10_000.0;
 /// Pecks of one hole that are followed.
 const PECKS_MAX: u32 = 10_000;
 
+/// Moves of all cycles of a program that are followed: a board of ten thousand holes in twenty pecks each has fewer.
+/// Without it one short line would come to a hundred million.
+const STEPS_MAX: u32 = 1_000_000;
+
 /// How far G73 and G83 draw back or stay clear of the bottom, in millimetres (LinuxCNC: 0.010 inch).
 const CLEARANCE_MM: f64 = 0.254;
 
@@ -75,6 +79,10 @@ impl State {
             (self.cycle.retract + offset, self.cycle.bottom + offset)
         };
         for _ in 0..repeats.clamp(0.0, REPEATS_MAX) as u32 {
+            if self.cycle_steps >= STEPS_MAX {
+                watch.event(Event::Fault(Fault::CycleSteps), line, self);
+                break;
+            }
             let target = self.target(statement);
             self.hole(line, [target[a], target[b]], levels, watch);
         }
@@ -120,7 +128,7 @@ impl State {
         if matches!(self.cycle.mode, 730 | 830) && peck > 0.0 {
             let mut depth = retract - peck;
             for _ in 0..PECKS_MAX {
-                if depth <= bottom {
+                if depth <= bottom || self.cycle_steps >= STEPS_MAX {
                     break;
                 }
                 self.step(line, Path::Line, at(self, depth), watch);
@@ -138,6 +146,7 @@ impl State {
 
     fn step<W: Watch>(&mut self, line: u64, path: Path, to: [f64; 3], watch: &mut W) {
         if to != self.position {
+            self.cycle_steps = self.cycle_steps.saturating_add(1);
             let motion = self.motion(line, path, to, 0.0, false);
             watch.moved(&motion, self);
             self.position = to;

@@ -191,3 +191,10 @@ fn a_cycle_repeats_in_relative_steps_and_in_any_plane() {
     assert_eq!(holes("G18 G0 Y5\nG81 X1 Z2 Y-1 R1 F100", 1, -1.0), [[1.0, -1.0, 2.0]]);
     assert_eq!(holes("G19 G0 X5\nG81 Y1 Z2 X-1 R1 F100", 0, -1.0), [[-1.0, 1.0, 2.0]]);
 }
+
+#[test]
+fn a_short_line_of_endless_pecks_ends_soon_and_is_told() {
+    let (record, _) = run(Family::Cnc, "G0 Z9\nG91 G83 X1 Z-1 R-1 Q0.00001 L10000 F100\nX1 L10000");
+    assert!(record.moves.len() < 1_100_000, "{} moves", record.moves.len());
+    assert!(record.events.contains(&Event::Fault(Fault::CycleSteps)));
+}

@@ -93,6 +93,8 @@ pub enum Fault {
     BrokenFlow,
     /// A canned cycle repeated more often than ten thousand times; the rest is left out.
     CycleRepeats(f64),
+    /// The canned cycles of the program come to more than a million moves; the rest is left out.
+    CycleSteps,
 }
 
 /// What the machine is told to do besides moving.

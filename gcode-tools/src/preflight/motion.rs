@@ -312,6 +312,13 @@ impl Preflight<'_> {
                 "The other end of this O-word is missing, or its condition has no value; the rest was not checked."
                     .to_owned(),
             ),
+            Fault::CycleSteps => (
+                Severity::Error,
+                Place::Letters(b"LQG"),
+                "cycle.repeats",
+                "The drilling cycles come to more than a million moves; this one and what follows was not all checked."
+                    .to_owned(),
+            ),
             Fault::CycleRepeats(repeats) => (
                 Severity::Error,
                 Place::Letters(b"L"),

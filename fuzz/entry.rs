@@ -1,0 +1,73 @@
+//! What each fuzz target does with its bytes; `gcode-tools/tests/mutations.rs` does the same in bounded runs.
+#![allow(dead_code)] // Each target uses one.
+
+use gcode_tools::analysis::analyse;
+use gcode_tools::block::Block;
+use gcode_tools::expression::Parameters;
+use gcode_tools::formats;
+use gcode_tools::metadata::Slicer;
+use gcode_tools::modal::Modal;
+use gcode_tools::number;
+use gcode_tools::preflight::{self, FINDINGS_MAX};
+use gcode_tools::profile::Profile;
+use gcode_tools::read::Lines;
+use gcode_tools::wire::{self, Alphabet};
+use std::io::{Cursor, Read};
+
+/// Bytes of a packed program that are unpacked at most: bombs are refused long before.
+const UNPACKED_MAX: u64 = 1 << 24;
+
+/// One line: its items, what goes over the wire, modal state, its expressions and numbers.
+pub(crate) fn block(bytes: &[u8]) {
+    let block = Block::new(bytes);
+    assert_eq!(block.bytes(), bytes);
+    let _ = (block.items().count(), block.line_number(), block.checksum_of_bytes(), block.is_blank());
+    Modal::default().apply(&block);
+    let mut sent = Vec::new();
+    wire::compact(&block, &mut sent);
+    assert!(sent.iter().all(|byte| wire::may_be_sent(*byte, Alphabet::Grbl)));
+    let _ = Parameters::new().evaluate(bytes);
+    assert!(number::parse(bytes).is_none_or(f64::is_finite));
+}
+
+/// A whole program: lines that come back byte for byte, the analysis, and what its slicer says at the end.
+pub(crate) fn program(bytes: &[u8]) {
+    let mut lines = Lines::new(bytes);
+    let mut length = 0;
+    while let Ok(Some(line)) = lines.next_line() {
+        assert_eq!(line.offset, length + 3 * u64::from(line.marked));
+        length = line.offset + line.length + line.end.bytes().len() as u64;
+    }
+    assert_eq!(length, bytes.len() as u64);
+    if let Ok(info) = analyse(bytes, None) {
+        assert!(info.time_s.is_finite());
+    }
+    let _ = Slicer::of_tail(bytes).is_whole();
+}
+
+/// A whole program against a machine. The first byte chooses the machine.
+pub(crate) fn preflight(bytes: &[u8]) {
+    let Some((first, program)) = bytes.split_first() else { return };
+    let bundled = Profile::bundled();
+    let (name, _) = bundled[usize::from(*first) % bundled.len()];
+    let Ok(profile) = Profile::named(name) else { return };
+    assert!(preflight::check(program, &profile).findings.len() <= FINDINGS_MAX);
+}
+
+/// A packed program, unpacked: gzip, bgcode, an archive, or plain text.
+pub(crate) fn packed(bytes: &[u8]) {
+    if let Ok(program) = formats::open(Cursor::new(bytes)) {
+        let mut text = Vec::new();
+        let _ = program.take(UNPACKED_MAX).read_to_end(&mut text);
+    }
+    let _ = formats::tail(&mut Cursor::new(bytes), 4096);
+}
+
+/// A machine's profile.
+pub(crate) fn profile(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(profile) = Profile::parse(text) {
+            assert!(profile.problems().is_empty());
+        }
+    }
+}
