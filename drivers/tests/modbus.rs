@@ -267,7 +267,9 @@ async fn a_job_is_told_what_it_took_from_the_mains() {
     let truth = 40.0 * seconds / 3.6e6;
     let energy = job.energy_kwh.unwrap();
     assert!((energy / truth - 1.0).abs() < 0.01, "{energy} kWh measured, {truth} kWh taken in {seconds} s");
-    assert!(end.protection.iter().all(|protection| protection.protected), "{:?}", end.protection);
+    // What nobody knows of the mill's door stays unprotected; the drive was checked.
+    let spindle = end.protection.iter().find(|protection| protection.hazard == "spindle").unwrap();
+    assert!(spindle.protected, "{spindle:?}");
 }
 
 #[tokio::test]

@@ -232,8 +232,10 @@ impl<'p> Preflight<'p> {
         // A cut exactly between two lines shows only in what the slicer would have written behind the last move.
         let unfinished = self.slicer.name.is_some() && !self.slicer.is_whole().unwrap_or(!unended);
         if (unended && (half || turning)) || (hot && unfinished) {
-            // Slicers end lines with LF. Where another program has rewritten them it may have left out comments too.
-            let rewritten = self.line_ends_rewritten && !unended;
+            // PrusaSlicer and its descendants write LF on every system. Where another program has rewritten the line
+            // ends it may have left out comments too. Cura writes CRLF itself on Windows, so there it says nothing.
+            let lf_only = matches!(self.slicer.name.as_deref(), Some("PrusaSlicer" | "SuperSlicer" | "OrcaSlicer"));
+            let rewritten = lf_only && self.line_ends_rewritten && !unended;
             self.findings.add(
                 0,
                 if rewritten { Severity::Warning } else { Severity::Error },
