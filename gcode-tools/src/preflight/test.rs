@@ -131,7 +131,9 @@ fn a_print_cut_between_two_lines_is_told_by_its_slicers_end_mark() {
         assert!(whole.passes(), "left hot on purpose: {whole:?}");
         let rewritten = format!("{head}{body}").replace('\n', "\r\n");
         has("generic-printer", &rewritten, 0, "file.truncated");
-        assert!(check(rewritten.as_bytes(), &profile("generic-printer")).passes(), "warned of: others edited it");
+        // PrusaSlicer never writes CRLF, so another program did; of the others CRLF says nothing.
+        let edited = check(rewritten.as_bytes(), &profile("generic-printer"));
+        assert_eq!(edited.passes(), head.contains("PrusaSlicer"), "{edited:?}");
         let stripped = check(format!("{head}{body}M104 S0\n").as_bytes(), &profile("generic-printer"));
         assert!(stripped.passes(), "without its comments, and cold: {stripped:?}");
     }
