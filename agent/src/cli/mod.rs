@@ -113,9 +113,10 @@ pub(crate) fn print(line: &str) {
     let _ = out.flush();
 }
 
-/// Waits until somebody wants this program to end.
-pub(crate) async fn asked_to_end() {
-    EndSignals::listen().next().await;
+/// Waits until somebody wants this program to end. Who asks between this call and the waiting is heard as well.
+pub(crate) fn asked_to_end() -> impl Future<Output = ()> {
+    let mut signals = EndSignals::listen();
+    async move { signals.next().await }
 }
 
 /// Ctrl-C and SIGTERM. One that comes while nobody waits is told to whoever waits next.

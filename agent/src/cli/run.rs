@@ -26,12 +26,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if machines == 0 {
         return Err(Failure::Usage(super::config::no_machines(&arguments.config)));
     }
+    // From before it says that it serves, so that whoever reads that can end it.
+    let ended = asked_to_end();
     let agent = Agent::start(config).await?;
     let serving = format!("serving {machines} machines, page on http://{}", agent.address());
     tracing::info!("{serving}");
     supervisor::ready(&serving);
     tokio::select! {
-        () = asked_to_end() => {}
+        () = ended => {}
         // Returns only where no watchdog wants to know.
         () = async { supervisor::stay_alive().await; std::future::pending().await } => {}
     }

@@ -77,8 +77,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(_) => shown.replace("tcp://", "modbus-tcp://"),
         None => format!("modbus-rtu:{shown}"),
     };
+    let ended = asked_to_end();
     eprintln!("A simulated {} is on {shown}. Ctrl-C ends it.", arguments.dialect);
-    asked_to_end().await;
+    ended.await;
     let Some(report) = port.report() else { return Ok(()) };
     if arguments.json {
         print(&serde_json::to_string(&report).unwrap_or_default());
