@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod arc;
 pub mod block;
+pub mod convert;
 pub mod expression;
 pub mod follow;
 pub mod formats;

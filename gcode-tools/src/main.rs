@@ -43,12 +43,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Writes a program in another wrapping: plain text, gzip, bgcode. Exits 0 if OUT is there and whole, else 2.
+    Convert(command::convert::Arguments),
 }
 
 fn main() -> ExitCode {
     let code = match Arguments::parse().command {
         Command::Info { file, profile, json, time_line } => command::info(&file, profile.as_deref(), json, time_line),
         Command::Check { file, profile, json } => command::check(&file, &profile, json),
+        Command::Convert(arguments) => command::convert::convert(&arguments),
     };
     ExitCode::from(code)
 }

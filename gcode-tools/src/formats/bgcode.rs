@@ -1,8 +1,16 @@
 //! Prusa's binary G-code, version 1: blocks of metadata, thumbnails and packed G-code, each with its checksum.
 //!
+//! [`Reader`] gives one as text, [`Writer`] makes one of text.
+//!
 //! What the metadata say is given as the comments that the slicer writes into a plain program, so that whoever reads the
 //! text finds name, estimates, thumbnails and settings where they always are. No block is passed on before its checksum
 //! is proven.
+
+mod gather;
+mod write;
+
+pub use gather::Metadata;
+pub use write::{Compression, Encoding, Options, TEXT_BYTES_MAX, Writer};
 
 use super::heatshrink::{self, Fields};
 use super::{Fault, meatpack};
@@ -17,6 +25,12 @@ pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Bytes of settings kept until the G-code is over. PrusaSlicer writes some 20 kB.
 const SETTINGS_BYTES_MAX: usize = BLOCK_BYTES_MAX;
+
+/// Pairs of a printer's metadata that are read. Slicers write some twenty.
+const PRINTER_PAIRS_MAX: usize = 64;
+
+/// A setting's key and value.
+type Pair = (Vec<u8>, Vec<u8>);
 
 /// Characters of base64 in a line of a thumbnail, as slicers write it.
 const THUMBNAIL_COLUMNS: usize = 78;
@@ -44,6 +58,17 @@ impl Kind {
             _ => return None,
         })
     }
+
+    fn number(self) -> u16 {
+        match self {
+            Self::FileMetadata => 0,
+            Self::Gcode => 1,
+            Self::SlicerMetadata => 2,
+            Self::PrinterMetadata => 3,
+            Self::PrintMetadata => 4,
+            Self::Thumbnail => 5,
+        }
+    }
 }
 
 /// One block, unpacked.
@@ -63,6 +88,8 @@ pub struct Reader<R> {
     last: Option<Kind>,
     text: Vec<u8>,
     taken: usize,
+    /// The printer's metadata, until it is known what the others say.
+    printer: Vec<u8>,
     /// Comments for behind the G-code.
     settings: Vec<u8>,
     finished: bool,
@@ -91,6 +118,7 @@ impl<R: Read> Reader<R> {
             last: None,
             text: Vec::new(),
             taken: 0,
+            printer: Vec::new(),
             settings: Vec::new(),
             finished: false,
         })
@@ -166,29 +194,56 @@ impl<R: Read> Reader<R> {
             return Err(Fault::Damaged.io("has its blocks in the wrong order"));
         }
         self.last = Some(block.kind);
-        let encodings = if block.kind == Kind::Gcode { 2 } else { 0 };
+        let encodings = match block.kind {
+            Kind::Gcode => 2,
+            Kind::SlicerMetadata => 1,
+            _ => 0,
+        };
         if block.kind != Kind::Thumbnail && block.parameters[0] > encodings {
             let what = format!("has a block in unknown encoding {}", block.parameters[0]);
             return Err(Fault::Unsupported.io(&what));
         }
+        if block.kind == Kind::Gcode {
+            self.printer_comments();
+        }
         match block.kind {
             Kind::FileMetadata => producer(&block.data, &mut self.text),
             Kind::Thumbnail => thumbnail(&block, &mut self.text),
-            // The printer's are a part of the others.
-            Kind::PrinterMetadata => {}
+            Kind::PrinterMetadata => self.printer = block.data,
             Kind::PrintMetadata => comments(&block.data, &mut self.settings),
+            Kind::SlicerMetadata if block.parameters[0] == 1 => {
+                self.settings.extend_from_slice(b"\n; prusaslicer_json_config = begin\n");
+                for line in block.data.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
+                    self.settings.extend([b"; ", line, b"\n"].concat());
+                }
+                self.settings.extend_from_slice(b"; prusaslicer_json_config = end\n");
+            }
+            Kind::SlicerMetadata if block.data.is_empty() => {}
             Kind::SlicerMetadata => {
                 self.settings.extend_from_slice(b"\n; prusaslicer_config = begin\n");
                 comments(&block.data, &mut self.settings);
                 self.settings.extend_from_slice(b"; prusaslicer_config = end\n");
             }
-            Kind::Gcode if block.parameters[0] == 0 => self.text = block.data,
+            Kind::Gcode if block.parameters[0] == 0 => self.text.extend_from_slice(&block.data),
             Kind::Gcode => meatpack::Unpacker::default().unpack(&block.data, &mut self.text),
         }
         if self.settings.len() > 2 * SETTINGS_BYTES_MAX {
             return Err(Fault::Bomb.io("has more than 4 MiB of settings"));
         }
         Ok(())
+    }
+}
+
+impl<R> Reader<R> {
+    /// Says of the printer's metadata what the print's and the slicer's do not say too.
+    fn printer_comments(&mut self) {
+        for pair in pairs(&std::mem::take(&mut self.printer)).take(PRINTER_PAIRS_MAX) {
+            let mut line = Vec::new();
+            comment(pair, &mut line);
+            if memchr::memmem::find(&self.settings, &line).is_none() {
+                self.text.extend(line);
+            }
+        }
     }
 }
 
@@ -257,13 +312,20 @@ fn producer(data: &[u8], text: &mut Vec<u8>) {
         }
         text.push(b'\n');
     }
+    if let Some(name) = find(b"Prepared by") {
+        text.extend([b"; prepared by ", name, b"\n"].concat());
+    }
 }
 
 fn comments(data: &[u8], text: &mut Vec<u8>) {
-    for (key, value) in pairs(data) {
-        for part in [&b"; "[..], key, b" = ", value, b"\n"] {
-            text.extend_from_slice(part);
-        }
+    for pair in pairs(data) {
+        comment(pair, text);
+    }
+}
+
+fn comment((key, value): (&[u8], &[u8]), text: &mut Vec<u8>) {
+    for part in [&b"; "[..], key, b" = ", value, b"\n"] {
+        text.extend_from_slice(part);
     }
 }
 

@@ -1,4 +1,39 @@
-//! MeatPack: two characters of G-code in a byte.
+//! MeatPack: two characters of G-code in a byte, for a slow wire to a printer and for bgcode.
+
+mod pack;
+
+pub use pack::{Packer, Spaces, Unpackable};
+
+/// A command to the receiver: two bytes 0xFF, which no packed text has, and one that says what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Command {
+    /// Spaces are packed again, and `E` is not.
+    WithSpaces = 246,
+    /// `E` is packed in the place of the space.
+    WithoutSpaces = 247,
+    /// Asks for a report: `[MP] PV01 ON NSP` (on, without spaces), `OFF`, `ESP` (with spaces).
+    Query = 248,
+    /// Everything off, as after a reset.
+    Reset = 249,
+    /// What follows is plain text.
+    Off = 250,
+    /// What follows is packed.
+    On = 251,
+}
+
+impl Command {
+    /// The bytes to send. Firmware answers each with a report.
+    pub fn bytes(self) -> [u8; 3] {
+        [0xFF, 0xFF, self as u8]
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        [Self::WithSpaces, Self::WithoutSpaces, Self::Query, Self::Reset, Self::Off, Self::On]
+            .into_iter()
+            .find(|command| *command as u8 == byte)
+    }
+}
 
 /// Characters by nibble; 15 says that a whole byte follows. Without spaces 11 is `E`.
 const CHARACTERS: [u8; 15] = *b"0123456789. \nGX";
@@ -61,14 +96,14 @@ impl Unpacker {
     }
 
     fn command(&mut self, command: u8) {
-        match command {
-            251 => self.packing = true,
-            250 => self.packing = false,
-            249 => (self.packing, self.without_spaces) = (false, false),
-            247 => self.without_spaces = true,
-            246 => self.without_spaces = false,
-            // Queries, and what later versions may say, unpack to nothing.
-            _ => {}
+        match Command::of(command) {
+            Some(Command::On) => self.packing = true,
+            Some(Command::Off) => self.packing = false,
+            Some(Command::Reset) => (self.packing, self.without_spaces) = (false, false),
+            Some(Command::WithoutSpaces) => self.without_spaces = true,
+            Some(Command::WithSpaces) => self.without_spaces = false,
+            // What later versions may say unpacks to nothing, as a question does.
+            Some(Command::Query) | None => {}
         }
     }
 
