@@ -2,16 +2,27 @@
 
 use std::fmt;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::fs::File;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_util::io::ReaderStream;
 
 /// Longest answer that is read, in bytes: a list of jobs has some hundred kilobytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What stands for itself in an address (RFC 3986, section 2.3).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a request carries: a few bytes, or a file that is read while it is sent.
+type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Where an agent is, and what lets one in.
 #[derive(Debug, Clone)]
@@ -48,7 +59,7 @@ impl Client {
     /// # Errors
     /// The agent is not there, or says no.
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, "application/json", Bytes::new()).await
+        self.ask(Method::GET, path, "application/json", whole(Bytes::new())).await
     }
 
     /// Asks for something to be done.
@@ -56,16 +67,25 @@ impl Client {
     /// # Errors
     /// The agent is not there, or says no.
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Result<Value, Failure> {
-        self.ask(Method::POST, path, content_type, body.into()).await
+        self.ask(Method::POST, path, content_type, whole(body.into())).await
     }
 
-    async fn ask(&self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Value, Failure> {
+    /// Sends a file of any size, read as it goes.
+    ///
+    /// # Errors
+    /// The agent is not there, or says no; the file cannot be read to its end.
+    pub async fn upload(&self, path: &str, file: File) -> Result<Value, Failure> {
+        let frames = ReaderStream::new(file).map(|bytes| bytes.map(Frame::data));
+        self.ask(Method::POST, path, "text/x.gcode", StreamBody::new(frames).boxed()).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, content_type: &str, body: Body) -> Result<Value, Failure> {
         let mut request =
             Request::builder().method(method).uri(path).header("host", &self.host).header("content-type", content_type);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body)).map_err(|error| self.unreachable(&error))?;
+        let request = request.body(body).map_err(|error| self.unreachable(&error))?;
         let stream = TcpStream::connect(&self.host).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -92,6 +112,21 @@ impl Client {
     }
 }
 
+/// The address of these levels with these questions, whatever characters they hold.
+pub fn path<'a>(levels: &[&str], query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
+    let mut path: String = levels.iter().map(|level| format!("/{}", encoded(level))).collect();
+    for (at, (key, value)) in query.into_iter().enumerate() {
+        path.push(if at == 0 { '?' } else { '&' });
+        path.push_str(&format!("{}={}", encoded(key), encoded(value)));
+    }
+    path
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
 /// What a problem document says.
 fn refused(status: StatusCode, document: &Value) -> Failure {
     let text = |name: &str| document[name].as_str().map(ToOwned::to_owned);
@@ -110,6 +145,12 @@ mod test {
         let failure = Client::new("127.0.0.1:1", None).get("/api/v1/machines").await.unwrap_err();
         assert_eq!(failure.code, "agent.unreachable");
         assert!(failure.message.contains("127.0.0.1:1"), "{failure}");
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_an_address() {
+        assert_eq!(path(&["api", "../x?y"], [("name", "a&b=ü.nc")]), "/api/..%2Fx%3Fy?name=a%26b%3D%C3%BC.nc");
+        assert_eq!(path(&["api", "jobs"], []), "/api/jobs");
     }
 
     #[test]

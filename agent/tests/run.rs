@@ -81,3 +81,39 @@ fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
     Command::new("kill").args(["-TERM", &agent.process().to_string()]).status().unwrap();
     assert_eq!(agent.wait(), Some(0), "and the agent ends when it is told to");
 }
+
+#[test]
+fn a_job_is_submitted_started_and_followed_from_the_command_line() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1000.0)]);
+    let agent = workshop.start();
+    let job = |arguments: &[&str]| fab_agent(&[&["job", "--json", "--agent", &agent.host], arguments].concat());
+    let answer = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    let program = workshop.home.path().join("plate & bracket.nc");
+    std::fs::write(&program, PLATE).unwrap();
+
+    let submitted = job(&["submit", program.to_str().unwrap(), "--machine", "mill"]);
+    assert!(submitted.status.success(), "{submitted:?}");
+    let submitted = answer(&submitted);
+    assert_eq!((text(&submitted, "state"), text(&submitted, "name")), ("queued", "plate & bracket.nc"));
+    assert_eq!(submitted["bytes"].as_u64(), Some(PLATE.len() as u64));
+    let id = text(&submitted, "id");
+    assert!(job(&["start", id]).status.success());
+    agent.job_is(&submitted, "finished");
+    assert_eq!(text(&answer(&job(&["show", id])), "state"), "finished");
+    let listed = answer(&job(&["list", "--machine", "mill", "--state", "finished"]));
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 1);
+
+    for (arguments, code) in [
+        (&["start", id][..], "[job."),
+        (&["cancel", "../machines/mill/stop"], "[job."),
+        (&["submit", "missing.nc", "--machine", "mill"], "[file.missing]"),
+        (&["submit", program.to_str().unwrap(), "--machine", "lathe"], "[machine."),
+    ] {
+        let output = job(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(code), "{arguments:?}: {said}");
+    }
+    let nobody = fab_agent(&["job", "list", "--agent", "127.0.0.1:1"]);
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("[agent.unreachable]"));
+}

@@ -4,6 +4,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
+mod job;
 mod modbus;
 mod ports;
 mod replay;
@@ -44,6 +45,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Runs a recording of trouble again and says where it differs
     Replay(replay::Arguments),
+    /// Submits, lists, starts, holds and ends jobs of a running agent
+    Job(job::Arguments),
     /// Checks a configuration, or prints its schema
     Config(config::Arguments),
 }
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Replay(arguments) => replay::run(&arguments),
+            Command::Job(arguments) => job::run(arguments).await,
             Command::Config(arguments) => config::run(&arguments),
         }
     });
