@@ -53,6 +53,13 @@ pub enum EventKind {
         /// What happened, what was done, what to do.
         notice: Notice,
     },
+    /// A probing move ended.
+    Probed {
+        /// Position in machine coordinates, X Y Z, millimetres.
+        position_mm: [f64; 3],
+        /// Whether the probe touched.
+        touched: bool,
+    },
     /// The machine said something for people (`echo:`, `[MSG:…]`). Hostile text: escape it before showing.
     Message {
         /// What it said, bounded in length.

@@ -36,8 +36,14 @@ pub enum Aside {
     CounterReset,
     /// Answered when a machine without a feed hold stands still.
     HoldProof,
-    /// A word a person asked for: home, jog, unlock, an override.
+    /// A word a person asked for: unlock, an override, an answer.
     Word,
+    /// A homing cycle a person asked for.
+    Home,
+    /// Part of a jog.
+    Jog,
+    /// Part of a probing move.
+    Probe,
     /// Asks for the machine's settings; a refusal means that it has none.
     Settings,
     /// Arms the firmware's own timer.
@@ -100,7 +106,12 @@ impl Window {
 
     /// Whether a word a person asked for has no answer yet.
     pub fn has_word(&self) -> bool {
-        self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(Aside::Word))
+        [Aside::Word, Aside::Home, Aside::Jog, Aside::Probe].into_iter().any(|aside| self.has(aside))
+    }
+
+    /// Whether a command of this kind has no answer yet.
+    pub fn has(&self, aside: Aside) -> bool {
+        self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(aside))
     }
 
     /// Whether every frame was answered.

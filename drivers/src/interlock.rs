@@ -8,7 +8,7 @@
 use gcode_tools::block::Block;
 
 use crate::notice::Notice;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
 use crate::snapshot::{Snapshot, State};
 
 /// A command that may be said to the machine. Only [`clear`] makes one.
@@ -118,6 +118,33 @@ pub fn respond(trouble: Trouble) -> Response {
         }
         Trouble::LinkLost | Trouble::MachineAlarm | Trouble::MachineRestarted => Response::Fail,
     }
+}
+
+/// Whether a person may move a machine by hand as it is known now: home it, jog, probe.
+///
+/// # Errors
+/// The reason it may not.
+pub fn may_move_by_hand(snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
+    use crate::request::Denied;
+    match may_start(snapshot) {
+        // Without a job, something else moves.
+        Err(Denied::JobRunning) if snapshot.state == State::Running => Err(Denied::Moving),
+        Err(Denied::JobRunning) => Err(Denied::Attention),
+        other => other,
+    }
+}
+
+/// Whether the machine may probe: only a mill has a probe in its spindle, and that must stand.
+///
+/// # Errors
+/// The reason it may not.
+pub fn may_probe(snapshot: &Snapshot, profile: &Profile) -> Result<(), crate::request::Denied> {
+    use crate::request::Denied;
+    if profile.kind != Kind::Mill {
+        return Err(Denied::Unsupported);
+    }
+    may_move_by_hand(snapshot)?;
+    if snapshot.spindle.is_some_and(|spindle| spindle.value > 0.0) { Err(Denied::SpindleOn) } else { Ok(()) }
 }
 
 /// Whether a job may start on a machine as it is known now.

@@ -21,8 +21,15 @@ pub enum Request {
     Home,
     /// Move a bounded distance at a bounded feed.
     Jog(Jog),
+    /// The button of a jog was let go: stand still. With the number of a press, what still arrives of that press
+    /// moves nothing any more.
+    JogStop(Option<u64>),
+    /// Move down, a bounded distance, until the probe touches.
+    Probe(Probe),
     /// Change an override.
     Override(Override),
+    /// Answer what the machine asks: the place of the choice in its list, from 0.
+    Choose(u8),
 }
 
 /// A program to run.
@@ -41,6 +48,19 @@ pub struct Job {
 pub struct Jog {
     /// Distance along X, Y, Z in millimetres, relative to where the machine stands.
     pub by_mm: [f64; 3],
+    /// Feed in mm/min.
+    pub feed_mm_min: f64,
+    /// The number of the press of a button that is held down: the jog lasts only while it is asked for again with the
+    /// same number, every third of a second at least. Absent: one step of this distance.
+    #[serde(default)]
+    pub press: Option<u64>,
+}
+
+/// A probing move along Z.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Furthest way down in millimetres.
+    pub down_mm: f64,
     /// Feed in mm/min.
     pub feed_mm_min: f64,
 }
@@ -100,6 +120,21 @@ pub enum Denied {
     /// Too many requests are waiting.
     #[error("The machine's inbox is full. The request was dropped. Try again.")]
     Busy,
+    /// Something moves that is no job.
+    #[error("The machine is moving. Nothing was sent. Wait until it stands still.")]
+    Moving,
+    /// The jog was let go, or was not asked for again in time.
+    #[error("The button of this jog was let go, or was not heard of in time. Nothing moves. Press it again.")]
+    Released,
+    /// The move would leave the machine's envelope.
+    #[error("The move would end outside of the machine's envelope. Nothing was sent. Ask for a shorter one.")]
+    OutsideEnvelope,
+    /// The spindle turns.
+    #[error("The spindle turns. Nothing was sent. Switch it off first.")]
+    SpindleOn,
+    /// The machine asks nothing, or offers no such choice.
+    #[error("The machine asks nothing that this would answer. Nothing was sent.")]
+    NothingAsked,
     /// The program could not be opened.
     #[error("The program could not be read. Nothing was started.")]
     Unreadable,
@@ -121,6 +156,11 @@ impl Denied {
             Self::OutOfRange => "request.out_of_range",
             Self::Unsupported => "request.unsupported",
             Self::Busy => "machine.busy",
+            Self::Moving => "machine.moving",
+            Self::Released => "jog.released",
+            Self::OutsideEnvelope => "request.outside_envelope",
+            Self::SpindleOn => "machine.spindle_on",
+            Self::NothingAsked => "machine.nothing_asked",
             Self::Unreadable => "job.unreadable",
         }
     }

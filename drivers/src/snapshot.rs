@@ -200,6 +200,27 @@ pub struct Overrides {
     pub rapid_percent: u32,
     /// Spindle speed or laser power.
     pub spindle_percent: u32,
+    /// Extrusion flow, where the machine has it.
+    #[serde(default)]
+    pub flow_percent: Option<u32>,
+}
+
+/// Where a probe touched, or how far it went without touching.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Position in machine coordinates, X Y Z, millimetres.
+    pub position_mm: [f64; 3],
+    /// Whether it touched.
+    pub touched: bool,
+}
+
+/// What the machine, or its program, asks of a person. The texts are the machine's own: hostile where they are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What is asked, in a sentence.
+    pub text: String,
+    /// Answers the machine offers, in its order; empty: "go on" is the only one.
+    pub choices: Vec<String>,
 }
 
 /// What the wire did since the link was opened.
@@ -346,6 +367,15 @@ pub struct Snapshot {
     pub temperatures: Vec<Temperature>,
     /// Overrides, where the machine says them.
     pub overrides: Option<Reading<Overrides>>,
+    /// What the last probing move found.
+    #[serde(default)]
+    pub probe: Option<Reading<Probed>>,
+    /// Whether it was homed since its position was last lost, as far as the agent saw.
+    #[serde(default)]
+    pub homed: bool,
+    /// What it asks of a person.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// The current job, or the last one.
     pub job: Option<Progress>,
     /// What the wire did.
@@ -417,6 +447,9 @@ impl Snapshot {
             spindle: None,
             temperatures: Vec::new(),
             overrides: None,
+            probe: None,
+            homed: false,
+            asked: None,
             job: None,
             link: LinkCounters::default(),
             job_link: LinkCounters::default(),

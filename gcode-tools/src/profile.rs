@@ -225,6 +225,8 @@ pub struct Stream {
     pub window_lines: Option<usize>,
     /// What a refused line does to the job.
     pub on_error: OnError,
+    /// Who changes tools at M6. Absent: as the dialect does it.
+    pub tool_change: Option<ToolChange>,
     /// Send comments and spaces as they stand. They cost wire time and mean nothing to the machine.
     pub send_comments: bool,
     /// Longest time without any sign of life while an answer is due, in milliseconds.
@@ -237,6 +239,7 @@ impl Default for Stream {
             receive_buffer_bytes: None,
             window_lines: None,
             on_error: OnError::Hold,
+            tool_change: None,
             send_comments: false,
             answer_timeout_ms: 10_000,
         }
@@ -250,9 +253,27 @@ pub enum OnError {
     /// Hold at once and wait for a person. Lines already in the machine's buffer may still run.
     Hold,
     /// End the job as failed, safely.
+    #[serde(alias = "cancel")]
     Fail,
     /// Note it and go on: for rasters and plotters, never for a workpiece.
     Continue,
+}
+
+/// Who changes the tool at M6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChange {
+    /// The machine: it is sent M6, and knows what to do.
+    Machine,
+    /// A person: the machine is not sent M6; the job waits, with the spindle off, until the person resumes it.
+    Person,
+}
+
+impl ToolChange {
+    /// Whether a person does it.
+    pub fn is_person(self) -> bool {
+        self == Self::Person
+    }
 }
 
 /// What makes a machine safe when a job ends early. Lines are G-code in the machine's own dialect.
@@ -261,6 +282,9 @@ pub enum OnError {
 pub struct Safety {
     /// Lines sent after a cancelled or failed job, once the machine stands still and takes commands.
     pub safe_end: Vec<String>,
+    /// How far the tool is lifted after a cancelled or failed job, in millimetres: where the machine was homed, its
+    /// position is known and there is room. Absent: it stays where it is.
+    pub lift_mm: Option<f64>,
     /// Whether the machine has a door switch that its firmware watches.
     pub door_input: bool,
     /// Whether the machine's firmware acts on stop words the moment they arrive (Marlin `EMERGENCY_PARSER`).
@@ -329,6 +353,9 @@ impl Profile {
         }
         if self.motion.planner_blocks == 0 || self.motion.planner_blocks > 1024 {
             problems.push("motion.planner_blocks must be from 1 to 1024".to_owned());
+        }
+        if self.safety.lift_mm.is_some_and(|lift| !(lift > 0.0 && lift <= 100.0)) {
+            problems.push("safety.lift_mm must be above 0 and at most 100".to_owned());
         }
         match (self.kind, &self.heat, &self.spindle, &self.laser) {
             (Kind::Printer, None, _, _) => problems.push("a printer needs a [heat] section".to_owned()),

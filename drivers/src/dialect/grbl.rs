@@ -23,7 +23,7 @@ use super::{Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, Reply
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
-use crate::snapshot::Identity;
+use crate::snapshot::{Identity, Probed};
 
 /// The vocabulary of Grbl and its kin: what differs between them is data.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ pub(super) struct GrblLike {
 
 /// Grbl 1.1's vocabulary.
 pub(super) static GRBL: GrblLike = GrblLike {
-    habits: Habits { name: "grbl", ..HABITS },
+    // M6 is no word of Grbl 1.1 (`gcode.c` answers it with error 20).
+    habits: Habits { name: "grbl", tool_change: false, ..HABITS },
     errors: &[ERRORS],
     alarms: &[ALARMS],
     firmware: |version| format!("Grbl {version}"),
@@ -71,6 +72,7 @@ pub(super) const HABITS: Habits = Habits {
     settings: Some("$$"),
     inactivity: None,
     keepalive: false,
+    tool_change: true,
 };
 
 /// Whether Grbl or one of its kin says this: grblHAL, built to be compatible, says the same of itself. `FluidNC`
@@ -105,6 +107,10 @@ impl Dialect for GrblLike {
             Calm::Halt | Calm::Drop => Spelling::Realtime(vec![0x18]),
             Calm::Query => Spelling::Realtime(b"?".to_vec()),
             Calm::StopWaiting => Spelling::None,
+            // Acted on while jogging and ignored at all other times (`serial.c`).
+            Calm::EndJog => Spelling::Realtime(vec![0x85]),
+            // Acted on in a hold only; going on switches it back on (`protocol.c`, `spindle_stop_ovr`).
+            Calm::SpindleOffInHold => Spelling::Realtime(vec![0x9e]),
         }
     }
 
@@ -123,7 +129,13 @@ impl Dialect for GrblLike {
                 _ => 0x97,
             }]),
             Word::Override(Override::Spindle(percent)) => Spelling::Realtime(steps(*percent, 0x99)),
-            Word::Override(Override::Flow(_)) => Spelling::None,
+            Word::Override(Override::Flow(_)) | Word::Choose(_) => Spelling::None,
+            Word::Probe(probe) => Spelling::Lines(vec![
+                format!("G91G21G38.2Z-{:.3}F{:.0}", probe.down_mm, probe.feed_mm_min),
+                "G90".to_owned(),
+            ]),
+            Word::Lift(lift) => Spelling::Lines(vec![format!("G21G53G0Z{:.3}", lift.to_mm)]),
+            Word::Absolute => Spelling::Lines(vec!["G90".to_owned()]),
         }
     }
 
@@ -163,6 +175,9 @@ impl GrblLike {
             return Reply::Alarm {
                 code: format!("{name}.alarm.{number}"),
                 sentence: sentence(self.alarms, number, unknown),
+                // A limit was hit, or would have been: Grbl waits for a reset (`protocol.c`). 10 is grblHAL's
+                // emergency stop.
+                needs_reset: matches!(number, 1 | 2 | 10),
             };
         }
         if let Some((key, value)) = setting(line) {
@@ -209,9 +224,18 @@ impl GrblLike {
                 }
                 None => Reply::Message(text),
             },
+            b"PRB" => probed(&text).map_or(Reply::Chatter, Reply::Probed),
             _ => Reply::Chatter,
         }
     }
+}
+
+/// `0.000,0.000,-5.123:1`: where the probe touched, and whether it did.
+fn probed(text: &str) -> Option<Probed> {
+    let (position, touched) = text.split_once(':')?;
+    // Machines with more axes say more numbers.
+    let mut numbers = position.split(',').map(decimal);
+    Some(Probed { position_mm: [numbers.next()??, numbers.next()??, numbers.next()??], touched: touched == "1" })
 }
 
 /// `Run|MPos:1.250,0.000,0.000|FS:600,0|Bf:13,98|WCO:…|Ov:…|Pn:…|Ln:…`.
@@ -324,7 +348,7 @@ mod test {
         let Reply::Refused { code, sentence, .. } = read(b"error:33") else { panic!() };
         assert_eq!(code, "grbl.error.33");
         assert!(sentence.len() > 20 && !sentence.contains("33"));
-        let Reply::Alarm { code, sentence } = read(b"ALARM:1") else { panic!() };
+        let Reply::Alarm { code, sentence, needs_reset: true } = read(b"ALARM:1") else { panic!() };
         assert_eq!(code, "grbl.alarm.1");
         assert!(sentence.contains("limit"));
     }
@@ -334,6 +358,14 @@ mod test {
         let Reply::Identity(identity) = read(b"[OPT:VNM+,35,1024]") else { panic!() };
         assert_eq!(identity.receive_buffer_bytes, Some(1024));
         assert_eq!(identity.planner_blocks, Some(35));
+    }
+
+    #[test]
+    fn a_probe_says_where_it_touched_or_that_it_did_not() {
+        let touched = Probed { position_mm: [1.0, 2.0, -5.123], touched: true };
+        assert_eq!(read(b"[PRB:1.000,2.000,-5.123:1]"), Reply::Probed(touched));
+        assert_eq!(read(b"[PRB:1.000,2.000,-5.123:0]"), Reply::Probed(Probed { touched: false, ..touched }));
+        assert_eq!(read(b"[PRB:1.000,:1]"), Reply::Chatter);
     }
 
     #[test]

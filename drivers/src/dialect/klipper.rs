@@ -53,6 +53,8 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
     query: None,
     stop_waiting: None,
     unlock: None,
+    quickstop: None,
+    choose: None,
 };
 
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {

@@ -45,6 +45,7 @@ static HABITS: Habits = Habits {
     settings: None,
     inactivity: None,
     keepalive: false,
+    tool_change: true,
 };
 
 impl Dialect for Mailbox {
@@ -71,7 +72,7 @@ impl Dialect for Mailbox {
             Calm::Hold => Spelling::Realtime(vec![0x13]),
             Calm::Halt => Spelling::Realtime(vec![0x03]),
             Calm::Drop => Spelling::Realtime(vec![0x18]),
-            Calm::StopWaiting => Spelling::None,
+            Calm::StopWaiting | Calm::EndJog | Calm::SpindleOffInHold => Spelling::None,
         }
     }
 
@@ -79,7 +80,9 @@ impl Dialect for Mailbox {
         match word {
             Word::Home => Spelling::Lines(vec!["$H".to_owned()]),
             Word::Unlock => Spelling::Lines(vec!["$X".to_owned()]),
-            Word::Jog(_) | Word::Override(_) => Spelling::None,
+            Word::Jog(_) | Word::Probe(_) | Word::Override(_) | Word::Lift(_) | Word::Choose(_) | Word::Absolute => {
+                Spelling::None
+            }
         }
     }
 
@@ -103,7 +106,11 @@ fn read(line: &[u8]) -> Reply {
         };
     }
     if let Some(number) = line.strip_prefix(b"ALARM:").and_then(integer) {
-        return Reply::Alarm { code: format!("mailbox.alarm.{number}"), sentence: alarm_sentence(number) };
+        return Reply::Alarm {
+            code: format!("mailbox.alarm.{number}"),
+            sentence: alarm_sentence(number),
+            needs_reset: false,
+        };
     }
     if line == b"[MAILBOX ready]" {
         return Reply::Started;

@@ -53,6 +53,10 @@ pub(super) struct MarlinLike {
     pub(super) stop_waiting: Option<&'static str>,
     /// What frees it once it is halted.
     pub(super) unlock: Option<&'static str>,
+    /// What ends a move at once, out of its turn, where the machine has an emergency parser.
+    pub(super) quickstop: Option<&'static str>,
+    /// What answers its questions, in front of the number of the choice.
+    pub(super) choose: Option<&'static str>,
 }
 
 /// Marlin's vocabulary.
@@ -76,6 +80,8 @@ pub(super) static MARLIN: MarlinLike = MarlinLike {
     stop_waiting: Some("M108"),
     // A halted Marlin needs a reset; there is no word for it (M999 exists only with `SOFT_RESET_VIA_SERIAL`).
     unlock: None,
+    quickstop: Some("M410"),
+    choose: Some("M876 S"),
 };
 
 /// What Marlin and the like have in common.
@@ -102,6 +108,7 @@ pub(super) const HABITS: Habits = Habits {
     settings: None,
     inactivity: None,
     keepalive: true,
+    tool_change: true,
 };
 
 impl Dialect for MarlinLike {
@@ -136,7 +143,8 @@ impl Dialect for MarlinLike {
             }
             Calm::Query => self.query.map_or(Spelling::None, |byte| Spelling::Realtime(vec![byte])),
             // There is no feed hold that can be relied on: what is planned runs on, and nothing more is said.
-            Calm::Hold | Calm::Drop => Spelling::None,
+            Calm::Hold | Calm::Drop | Calm::SpindleOffInHold => Spelling::None,
+            Calm::EndJog => self.quickstop.map_or(Spelling::None, |word| Spelling::Lines(vec![word.to_owned()])),
         }
     }
 
@@ -154,7 +162,16 @@ impl Dialect for MarlinLike {
             }
             Word::Override(Override::Feed(percent)) => Spelling::Lines(vec![format!("M220 S{percent}")]),
             Word::Override(Override::Flow(percent)) => Spelling::Lines(vec![format!("M221 S{percent}")]),
-            Word::Override(Override::Rapid(_) | Override::Spindle(_)) => Spelling::None,
+            Word::Override(Override::Rapid(_) | Override::Spindle(_)) | Word::Probe(_) => Spelling::None,
+            Word::Lift(lift) => Spelling::Lines(vec![
+                "G91".to_owned(),
+                format!("G0 Z{:.3} F{:.0}", lift.by_mm, lift.feed_mm_min),
+                "G90".to_owned(),
+            ]),
+            Word::Choose(place) => {
+                self.choose.map_or(Spelling::None, |word| Spelling::Lines(vec![format!("{word}{place}")]))
+            }
+            Word::Absolute => Spelling::Lines(vec!["G90".to_owned()]),
         }
     }
 
@@ -206,12 +223,7 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
     }
     if let Some(rest) = line.strip_prefix(b"//") {
         let rest = rest.trim_ascii();
-        let needs_person = [&b"action:paused"[..], b"action:pause", b"action:prompt_begin"];
-        return heard.push(if needs_person.iter().any(|action| rest.starts_with(action)) {
-            Reply::NeedsPerson
-        } else {
-            Reply::Message(printable(rest))
-        });
+        return heard.push(super::host_action::read(rest));
     }
     if line == b"start" {
         return heard.push(Reply::Started);

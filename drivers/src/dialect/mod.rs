@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::Limits;
 use crate::interlock::Cleared;
-use crate::request::{Jog, Override};
+use crate::request::{Jog, Override, Probe};
 use crate::snapshot::Identity;
 
 mod fluidnc;
 mod grbl;
 mod grbl_codes;
 mod grblhal;
+mod host_action;
 mod klipper;
 mod mailbox;
 mod marlin;
@@ -77,6 +78,12 @@ pub enum Calm {
     Drop,
     /// Stop waiting for a temperature.
     StopWaiting,
+    /// End a jog and forget what is queued of it. As a line, only a machine that acts on it out of its turn may be
+    /// asked (`EMERGENCY_PARSER`), and its position is lost.
+    EndJog,
+    /// Switch the spindle or beam off while standing in a hold. The word turns it back as well: it is said once, and
+    /// only where the machine reports that it is on.
+    SpindleOffInHold,
 }
 
 /// A word of the agent's own, said with the interlock's clearance.
@@ -88,8 +95,27 @@ pub enum Word {
     Unlock,
     /// A jog.
     Jog(Jog),
+    /// A probing move.
+    Probe(Probe),
     /// An override.
     Override(Override),
+    /// Lift the tool.
+    Lift(Lift),
+    /// Answer the machine's question with the choice at this place, from 0.
+    Choose(u8),
+    /// Back to absolute coordinates, after a probing move that failed half-way.
+    Absolute,
+}
+
+/// A lift of the tool along Z.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lift {
+    /// By how much, in millimetres.
+    pub by_mm: f64,
+    /// Where it ends in machine coordinates, in millimetres.
+    pub to_mm: f64,
+    /// Feed in mm/min, where one is said.
+    pub feed_mm_min: f64,
 }
 
 /// How a word is put on the wire.
@@ -181,6 +207,8 @@ pub struct Habits {
     pub inactivity: Option<&'static str>,
     /// Whether it says by itself, while a long command runs, that it is busy.
     pub keepalive: bool,
+    /// Whether it knows M6. To one that does not, the agent says nothing and waits for a person itself.
+    pub tool_change: bool,
 }
 
 /// What a machine's condition is in its own report.
@@ -265,6 +293,12 @@ pub enum Reply {
     Busy,
     /// Waiting for a person.
     NeedsPerson,
+    /// Somebody at the machine did something about the job.
+    Action(HostAction),
+    /// Part of a question to a person.
+    Prompt(Prompt),
+    /// A probing move ended.
+    Probed(crate::snapshot::Probed),
     /// A status report.
     Status(Box<Status>),
     /// A position report, X Y Z in millimetres.
@@ -279,6 +313,8 @@ pub enum Reply {
         code: String,
         /// What it means, in a sentence.
         sentence: String,
+        /// Whether it hears nothing until it is reset.
+        needs_reset: bool,
     },
     /// Halted: nothing works until a reset.
     Halted {
@@ -289,6 +325,32 @@ pub enum Reply {
     Message(String),
     /// Means nothing we know.
     Chatter,
+}
+
+/// What somebody did at the machine's own display, or the machine by itself, and tells the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostAction {
+    /// The job is to pause, or the machine paused it.
+    Pause,
+    /// The job is to go on, or the machine goes on.
+    Resume,
+    /// The job is to be cancelled.
+    Cancel,
+    /// The machine is going away.
+    Disconnect,
+}
+
+/// A question of the machine comes in several lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A new question.
+    Begin(String),
+    /// An answer it offers.
+    Choice(String),
+    /// The question is complete.
+    Show,
+    /// The question is settled.
+    End,
 }
 
 /// A vocabulary: what replies mean, how commands are spelled.

@@ -47,6 +47,8 @@ pub(super) static REPETIER: MarlinLike = MarlinLike {
     query: None,
     stop_waiting: Some("M108"),
     unlock: None,
+    quickstop: None,
+    choose: None,
 };
 
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {

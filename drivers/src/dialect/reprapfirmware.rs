@@ -52,6 +52,8 @@ pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
     query: None,
     stop_waiting: None,
     unlock: None,
+    quickstop: None,
+    choose: None,
 };
 
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {

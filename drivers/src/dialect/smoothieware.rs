@@ -45,6 +45,8 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
     query: Some(b'?'),
     stop_waiting: None,
     unlock: Some("M999"),
+    quickstop: None,
+    choose: None,
 };
 
 fn likeness(line: &[u8]) -> Likeness {
@@ -83,6 +85,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
             sentence: format!(
                 "The machine halted itself (`{text}`); its position is not to be trusted. Home it again."
             ),
+            needs_reset: false,
         });
         return true;
     }

@@ -8,8 +8,10 @@ use crate::dialect::Habits;
 
 /// Words that wait for the machine, for a person or for its memory: nothing may be in flight before or behind them.
 ///
-/// M0, M1, M6, M600 wait for a person; G38 and M400 for motion; G4 for time; the others write settings, during which
-/// Grbl loses received bytes (interface document, "EEPROM issues").
+/// M0, M1, M6, M25, M600, M601 and RepRapFirmware's M291 wait for a person; G38 and M400 for motion; G4 for time; M226
+/// for a pin; the others write settings, during which Grbl loses received bytes (interface document, "EEPROM issues":
+/// G10 with an L word, G28.1, G30.1 and every `$` line that is stored; grblHAL and `FluidNC` keep the list). M500 to
+/// M502 are Marlin's.
 pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     let Some(first) = text.first() else { return false };
     if !habits.printer && *first == b'$' {
@@ -29,7 +31,7 @@ pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     }
     let block = Block::new(text);
     block.codes().any(|(letter, tenths)| match letter {
-        'M' => matches!(tenths, 0 | 10 | 60 | 6000 | 4000 | 5000..=5020 | 1120 | 2260),
+        'M' => matches!(tenths, 0 | 10 | 60 | 250 | 1120 | 2260 | 2910 | 4000 | 5000..=5020 | 6000 | 6010),
         'G' => match tenths {
             40 | 281 | 301 | 382..=385 => true,
             100 => block.value('L').is_some(),
@@ -61,6 +63,15 @@ mod test {
         let grbl = dialect::named("grbl").unwrap().habits();
         for text in ["M0", "M6T2", "G4P1", "G38.2Z-10F50", "G10L2P1X0", "G28.1", "$32=1", "G90M0", "M400", "G1X1M1"] {
             assert!(must_go_alone(text.as_bytes(), grbl), "{text}");
+        }
+        let marlin = dialect::named("marlin").unwrap().habits();
+        for text in
+            ["M600", "M601", "M25", "M500", "M501", "M502", "M1 wait", "M291 P\"Ready?\" S2", "G4 S1", "M226 P4"]
+        {
+            assert!(must_go_alone(text.as_bytes(), marlin), "{text}");
+        }
+        for text in ["M503", "M204 P500", "M82", "G10", "M117 M0 and M600", "M73 P50 R10"] {
+            assert!(!must_go_alone(text.as_bytes(), marlin), "{text}");
         }
         for text in ["G1X10Y20", "G2X1Y1I1J0", "G0X1", "M3S1000", "G21", "G43.1Z1", "M104S200", "X1Y1", "G28", "G17"] {
             assert!(!must_go_alone(text.as_bytes(), grbl), "{text}");

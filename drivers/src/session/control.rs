@@ -2,28 +2,22 @@
 
 use std::time::Duration;
 
-use super::{ASIDES_MAX, Phase, Session, Stage};
+use super::{ASIDES_MAX, AlarmReset, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Spelling, Word};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock;
 use crate::notice::Notice;
-use crate::request::{Answer, Denied, Job, Jog, Override, Request};
+use crate::request::{Answer, Denied, Job, Override, Request};
 use crate::session::greeting::is_swap;
-use crate::session::run::{Ending, Run};
-use crate::snapshot::{Cause, JobPhase};
-
-/// Longest jog in one request, in millimetres: a person watches, and a lost "stop" costs at most this.
-const JOG_MAX_MM: f64 = 100.0;
+use crate::session::run::Run;
+use crate::snapshot::{Cause, JobPhase, Overrides, Reading};
 
 /// How long a report made before the machine heard "go on" may still arrive: two report periods and a slow adapter.
 const HOLD_STALE: Duration = Duration::from_millis(500);
 
-/// How long a hold may take before a cancel drops what is queued anyway. Slowing down takes well under a second.
-const HOLD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a banner may take after a reset by command. Grbl says it within milliseconds.
-const BANNER_PATIENCE: Duration = Duration::from_secs(2);
+/// What a program says, unchanged.
+const NORMAL: Overrides = Overrides { feed_percent: 100, rapid_percent: 100, spindle_percent: 100, flow_percent: None };
 
 impl Session {
     /// Takes a request. The answer says whether it was taken; what comes of it is told by events.
@@ -41,6 +35,9 @@ impl Session {
             Request::Clear => self.clear(),
             Request::Home => self.home(),
             Request::Jog(jog) => self.jog(jog),
+            Request::JogStop(press) => self.jog_stop(press),
+            Request::Probe(probe) => self.touch_off(probe),
+            Request::Choose(place) => self.choose(place),
             Request::Override(change) => self.change_override(change),
         };
         self.pump();
@@ -84,7 +81,7 @@ impl Session {
         let Some(run) = &self.run else { return Err(Denied::NoJob) };
         match run.stage {
             _ if run.is_safe_end() => Err(Denied::Stopping),
-            Stage::Holding | Stage::Held => Ok(()),
+            Stage::Holding | Stage::Held | Stage::Asking => Ok(()),
             Stage::Cancelling => Err(Denied::Stopping),
             Stage::Counter | Stage::Streaming | Stage::Proving => {
                 self.hold(Cause::Asked, None);
@@ -96,9 +93,11 @@ impl Session {
     /// Stands still and waits for a person.
     pub(super) fn hold(&mut self, cause: Cause, notice: Option<Notice>) {
         let Some(run) = &mut self.run else { return };
-        if run.is_safe_end() || matches!(run.stage, Stage::Holding | Stage::Held | Stage::Cancelling) {
+        if run.is_safe_end() || run.is_holding() || matches!(run.stage, Stage::Asking | Stage::Cancelling) {
             return;
         }
+        self.person.paused_there = false;
+        let Some(run) = &mut self.run else { return };
         run.hold_cause = cause;
         run.held_from = run.stage;
         run.stage = Stage::Holding;
@@ -146,6 +145,7 @@ impl Session {
                 self.told_job_phase(JobPhase::Running, None);
                 self.go_on();
             }
+            Stage::Asking => self.tool_is_in(),
             _ if waits => self.go_on(),
             _ => {}
         }
@@ -154,6 +154,7 @@ impl Session {
 
     /// Says "go on": only a person's request leads here.
     fn go_on(&mut self) {
+        self.prompt_over();
         if std::mem::take(&mut self.needs_person) {
             self.calm(Calm::StopWaiting);
         }
@@ -181,70 +182,11 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a job early: hold, drop what is queued, then say the lines that make the machine safe.
-    pub(super) fn cancel_as(&mut self, phase: JobPhase, notice: Option<Notice>) {
-        let Some(run) = &mut self.run else { return };
-        let already_held = run.stage == Stage::Held;
-        run.hold_cause = if phase == JobPhase::Cancelled { Cause::Asked } else { Cause::Machine };
-        run.stage = Stage::Cancelling;
-        run.resync = None;
-        run.ending = None;
-        self.pending_ending = Some(Ending { phase, notice });
-        self.deadlines.settle = None;
-        self.deadlines.drop = Some(self.now + HOLD_PATIENCE);
-        let heats = !self.known.temperatures.is_empty();
-        if self.dialect.calm(Calm::Hold) == Spelling::None {
-            if heats || self.needs_person {
-                self.calm(Calm::StopWaiting);
-            }
-            self.deadlines.drop = None;
-        } else if already_held {
-            self.drop_queued();
-        } else {
-            self.calm(Calm::Hold);
-        }
-    }
-
-    /// Once the machine stands still: drops what it has queued.
-    pub(super) fn drop_queued(&mut self) {
-        if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling) {
-            return;
-        }
-        self.deadlines.drop = None;
-        let again = self.run.as_mut().is_some_and(|run| std::mem::replace(&mut run.dropped, true));
-        match self.dialect.calm(Calm::Drop) {
-            Spelling::Realtime(bytes) if !again => {
-                // The machine answers with its banner; the safe end begins then, or when that was lost on its way.
-                self.deadlines.drop = Some(self.now + BANNER_PATIENCE);
-                self.say_urgently(&bytes, true);
-                self.window.clear();
-                self.condition = None;
-            }
-            _ => self.begin_safe_end(),
-        }
-    }
-
-    /// Says the lines that make the machine safe; the job is over when they are through.
-    pub(super) fn begin_safe_end(&mut self) {
-        let Some(ending) = self.pending_ending.take() else { return };
-        let Some(run) = &self.run else { return };
-        self.window.clear();
-        self.asides.clear();
-        self.run = Some(Run::safe_end(run, ending, self.dialect.habits().numbered));
-        self.reset_counter();
-        let profile = std::sync::Arc::clone(&self.profile);
-        if let Some(run) = &mut self.run {
-            for (line, text) in (1..).zip(&profile.safety.safe_end) {
-                run.history.push(super::streaming::command(line, text.as_bytes()));
-            }
-        }
-        self.program_end();
-    }
-
     fn stop(&mut self) -> Answer {
         if self.phase == Phase::Offline {
             return Err(Denied::Offline);
         }
+        self.alarm_reset = AlarmReset::NotNeeded;
         // Said even to a machine that has not answered yet: it may be moving.
         if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Halt) {
             self.say_urgently(&bytes, true);
@@ -288,11 +230,8 @@ impl Session {
             Phase::Alarm | Phase::Halted => {
                 let reports = matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. });
                 if reports && self.phase == Phase::Alarm {
-                    // Unlocking an unlocked machine does nothing; what it reports next decides.
-                    self.phase = Phase::Ready;
-                    self.condition = None;
-                    self.known.notice = None;
-                    self.say_word(&Word::Unlock)
+                    self.clear_alarm();
+                    Ok(())
                 } else {
                     // Only a machine that answers again is free.
                     self.link_up(false);
@@ -302,21 +241,27 @@ impl Session {
         }
     }
 
-    fn home(&mut self) -> Answer {
-        self.must_be_free()?;
-        self.say_word(&Word::Home)
+    fn clear_alarm(&mut self) {
+        if self.alarm_reset == AlarmReset::Needed {
+            if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Drop) {
+                self.say_urgently(&bytes, true);
+                self.alarm_reset = AlarmReset::Awaited;
+                return;
+            }
+        }
+        self.unlock();
     }
 
-    fn jog(&mut self, jog: Jog) -> Answer {
-        self.must_be_free()?;
-        let bounded = jog.by_mm.iter().all(|by| by.is_finite() && by.abs() <= JOG_MAX_MM)
-            && jog.feed_mm_min.is_finite()
-            && jog.feed_mm_min >= 1.0
-            && jog.feed_mm_min <= self.profile.motion.feed_max_mm_min.iter().take(3).copied().fold(0.0, f64::max);
-        if !bounded {
-            return Err(Denied::OutOfRange);
-        }
-        self.say_word(&Word::Jog(jog))
+    /// Unlocking an unlocked machine does nothing; what it reports next decides.
+    pub(super) fn unlock(&mut self) {
+        self.alarm_reset = AlarmReset::NotNeeded;
+        self.phase = Phase::Ready;
+        self.condition = None;
+        self.known.notice = None;
+        self.position_lost();
+        // Nothing else waits: the alarm has emptied the queue.
+        let _ = self.say_word(&Word::Unlock);
+        self.after_unlock();
     }
 
     fn change_override(&mut self, change: Override) -> Answer {
@@ -330,10 +275,25 @@ impl Session {
         if !in_range {
             return Err(Denied::OutOfRange);
         }
-        self.say_word(&Word::Override(change))
+        self.say_word(&Word::Override(change))?;
+        self.note_override(change);
+        Ok(())
     }
 
-    fn must_be_connected(&self) -> Answer {
+    /// A machine that does not report its overrides has the last one it was told.
+    fn note_override(&mut self, change: Override) {
+        let reports = matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. });
+        let known = self.known.overrides.map_or(NORMAL, |overrides| overrides.value);
+        let overrides = match change {
+            Override::Flow(percent) => Overrides { flow_percent: Some(percent), ..known },
+            Override::Feed(percent) if !reports => Overrides { feed_percent: percent, ..known },
+            _ => return,
+        };
+        self.known.overrides = Some(Reading::fresh(overrides, self.now));
+        self.known.generation += 1;
+    }
+
+    pub(super) fn must_be_connected(&self) -> Answer {
         match self.phase {
             Phase::Offline => Err(Denied::Offline),
             Phase::Greeting(_) => Err(Denied::NotReady),
@@ -343,7 +303,7 @@ impl Session {
         }
     }
 
-    fn must_be_free(&self) -> Answer {
+    pub(super) fn must_be_free(&self) -> Answer {
         self.must_be_connected()?;
         if self.run.is_some() { Err(Denied::JobRunning) } else { Ok(()) }
     }

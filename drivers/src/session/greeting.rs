@@ -12,6 +12,7 @@ use crate::interlock::{self, Response, Trouble};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::protection;
+use crate::session::by_hand::JOGGING_EVERY;
 use crate::snapshot::{Identity, JobPhase};
 
 /// How long a board that was reset by opening its port may take to say its banner. Bootloaders wait 1 to 2 s.
@@ -97,6 +98,9 @@ impl Session {
         self.condition = None;
         self.answers_named = false;
         self.needs_person = false;
+        self.position_lost();
+        self.prompt_over();
+        self.alarm_reset = super::AlarmReset::NotNeeded;
         self.deadlines = super::Deadlines::default();
     }
 
@@ -306,7 +310,14 @@ impl Session {
             return;
         }
         let proving = self.run.as_ref().is_some_and(|run| run.stage == super::Stage::Proving);
-        self.deadlines.ask = Some(self.now + if proving { PROVING_EVERY } else { self.ask_interval() });
+        self.deadlines.ask = Some(
+            self.now
+                + match () {
+                    () if proving => PROVING_EVERY,
+                    () if self.moves_by_hand() => JOGGING_EVERY.min(self.ask_interval()),
+                    () => self.ask_interval(),
+                },
+        );
         if proving {
             self.ask_proof();
         }
@@ -348,7 +359,8 @@ impl Session {
         let habits = self.dialect.habits();
         let patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
         let tells = habits.keepalive || matches!(habits.asking, Asking::Realtime { .. }) || self.run.is_none();
-        self.now + if tells { patience } else { patience.max(SILENT_WORK) }
+        // Grbl answers nothing while it homes, not even how it is (`limits.c`).
+        self.now + if tells && !self.works_by_hand() { patience } else { patience.max(SILENT_WORK) }
     }
 }
 

@@ -1,15 +1,13 @@
 //! What a machine says, and what it means for the conversation.
 
-use super::{HEARD_LINE_MAX, Phase, Session, Stage};
+use super::{AlarmReset, HEARD_LINE_MAX, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Reply, Spelling, Status};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
-use crate::profile::OnError;
 use crate::session::recovery::RETAKEN_LINES;
-use crate::session::run::Run;
-use crate::snapshot::{Cause, JobPhase, Reading, Temperature};
+use crate::snapshot::{JobPhase, Reading, Temperature};
 
 /// A receive buffer below this is none: the report was damaged, or the firmware reports no bytes.
 const BUFFER_BYTES_MIN: usize = 64;
@@ -93,18 +91,18 @@ impl Session {
                 self.needs_person = false;
                 self.sign_of_life();
             }
-            Reply::NeedsPerson => {
-                // A job that is being ended does not wait for a person who may never come.
-                if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling && !run.is_safe_end()) {
-                    self.sign_of_life();
-                }
-                if !std::mem::replace(&mut self.needs_person, true) {
-                    self.attention("machine.waits_for_person", "The machine waits for a person.");
-                }
-            }
+            Reply::NeedsPerson => self.hear_needs_person(),
+            Reply::Action(action) => self.hear_action(action),
+            Reply::Prompt(prompt) => self.hear_prompt(prompt),
+            Reply::Probed(probed) => self.hear_probed(probed),
             Reply::Status(status) => self.hear_status(&status),
             Reply::Started => self.hear_restart(),
-            Reply::Alarm { code, sentence } => self.hear_alarm(code, sentence),
+            Reply::Alarm { code, sentence, needs_reset } => {
+                if needs_reset {
+                    self.alarm_reset = AlarmReset::Needed;
+                }
+                self.hear_alarm(code, sentence);
+            }
             Reply::Halted { text } => self.halted(&text),
             Reply::Identity(_) => {}
             other => self.note_report(&other),
@@ -202,9 +200,14 @@ impl Session {
         run.accepted = run.accepted.max(ordinal);
         run.highest = run.highest.max(ordinal);
         run.alone_until = None;
+        let homed = run.homing.filter(|(at, _)| *at == ordinal).map(|(_, homed)| homed);
         // Only reports that follow the last answer can prove that its motion is over.
         run.idle_reports = 0;
         run.executed_at_least(run.accepted.saturating_sub(planner_blocks));
+        if let Some(homed) = homed {
+            run.homing = None;
+            self.job_homed(homed);
+        }
     }
 
     fn aside_answered(&mut self, aside: Aside) {
@@ -212,6 +215,7 @@ impl Session {
             self.settings.armed_s = self.profile.safety.inactivity_s;
             self.known_protection();
         }
+        self.hand_answered(aside, false);
         let Some(run) = &mut self.run else { return };
         match (aside, run.stage) {
             (Aside::CounterReset, Stage::Counter) => run.stage = Stage::Streaming,
@@ -238,64 +242,6 @@ impl Session {
         }
     }
 
-    /// `answers`: whether this is the answer to the oldest line. If not, its `ok` follows.
-    fn hear_refusal(&mut self, code: String, sentence: String, answers: bool) {
-        let frame = if answers { self.window.answered() } else { self.window.oldest() };
-        self.sign_of_life();
-        let line = match (frame, &mut self.run) {
-            (Some(Frame::Job(ordinal)), Some(run)) => {
-                if answers {
-                    run.accepted = run.accepted.max(ordinal);
-                    run.alone_until = None;
-                }
-                run.progress.refused += 1;
-                run.history.command(ordinal).map(|command| {
-                    format!("line {} (`{}`)", command.program_line, String::from_utf8_lossy(&command.text))
-                })
-            }
-            (None, _) => {
-                self.known.link.answers_extra += u64::from(answers);
-                None
-            }
-            _ => None,
-        };
-        if matches!(frame, Some(Frame::Aside(Aside::Settings | Aside::Arm))) {
-            // It has no such word: then nothing is known, and nothing armed.
-            return;
-        }
-        let Some(line) = line else {
-            let notice = Notice::new(code, sentence, "The command had no effect.", "Check the command.");
-            return self.tell(EventKind::Trouble { notice });
-        };
-        if self.run.as_ref().is_some_and(Run::is_safe_end) {
-            let happened = format!("While the job was being ended, the machine refused {line}: {sentence}");
-            let notice = Notice::new(code, happened, "The other lines were sent.", "Check that the machine is safe.");
-            return self.tell(EventKind::Trouble { notice });
-        }
-        let ends = "Up to a receive buffer of lines behind it may still run.";
-        match self.profile.stream.on_error {
-            OnError::Continue => {
-                let happened = format!("The machine refused {line}: {sentence}");
-                let notice = Notice::new(code, happened, "The job goes on, as the profile says.", "Check the program.");
-                self.tell(EventKind::Trouble { notice });
-            }
-            OnError::Hold => {
-                let happened = format!("The machine refused {line}: {sentence}");
-                let done = format!("The job is held. {ends}");
-                self.hold(
-                    Cause::Machine,
-                    Some(Notice::new(code, happened, done, "Look at the work, then resume or cancel.")),
-                );
-            }
-            OnError::Fail => {
-                let happened = format!("The machine refused {line}: {sentence}");
-                let done = format!("The job is being ended safely. {ends}");
-                let notice = Notice::new(code, happened, done, "Correct the program and start again.");
-                self.cancel_as(JobPhase::Failed, Some(notice));
-            }
-        }
-    }
-
     /// What a resting machine reports as free is the size of its buffers, where it has not named them itself. While
     /// anything is in flight the same numbers say nothing that may drive the flow.
     fn learn_sizes(&mut self, status: &Status) {
@@ -317,6 +263,8 @@ impl Session {
             return self.sign_of_life();
         }
         let before = std::mem::replace(&mut self.condition, status.condition);
+        self.condition_changed(before, status.condition);
+        self.jog_reported(status.condition);
         if let Some(free) = status.planner_free {
             self.planner_evidence(free);
         }
@@ -336,13 +284,15 @@ impl Session {
             }
             Some(Condition::Held) if before != Some(Condition::Held) && self.runs_on() => {
                 self.needs_person = true;
-                self.attention("machine.waits_for_person", "The machine paused by itself, as a program's M0 does.");
+                let what = self.waits_for();
+                self.attention("machine.waits_for_person", &what);
             }
             Some(Condition::Door) if before != Some(Condition::Door) => {
                 self.attention("machine.door", "The safety door is open.");
             }
             _ => {}
         }
+        self.spindle_in_hold(status);
         self.condition_in_run(status.condition);
     }
 
@@ -400,6 +350,10 @@ impl Session {
                 self.end_run(JobPhase::Failed, Some(notice));
             }
         }
+        if self.phase == Phase::Alarm && self.alarm_reset == AlarmReset::Awaited {
+            // A person asked for it, and for this restart.
+            return self.unlock();
+        }
         if self.phase == Phase::Alarm {
             // The latch stays: a restart is no person, and no report of a machine at rest is one.
             if self.dialect.habits().printer {
@@ -422,6 +376,7 @@ impl Session {
         let done = if job { "The job is over; nothing more was sent." } else { "Nothing is sent until it is cleared." };
         let notice = Notice::new(code, sentence, done, "Look at the machine; when it is safe, clear the alarm.");
         self.phase = Phase::Alarm;
+        self.position_lost();
         self.known.notice = Some(notice.clone());
         self.window.clear();
         self.asides.clear();
@@ -452,11 +407,5 @@ impl Session {
     /// Whether a job is being said that nobody asked to hold.
     fn runs_on(&self) -> bool {
         self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving))
-    }
-
-    fn attention(&mut self, code: &str, happened: &str) {
-        let notice = Notice::new(code, happened, "The job waits.", "Go to the machine; when it is ready, resume.");
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
     }
 }

@@ -18,16 +18,21 @@
 //!                │  ▲          (motion ended)       Proving: every line answered, motion perhaps not over
 //!          hold  ▼  │ resume
 //!            Holding ─► Held                        Cancelling: hold, drop, then a run of the safe end
+//!                                                   Asking: at a tool change, waiting for a person
 //! ```
 
 mod barrier;
+mod by_hand;
 mod control;
 mod frozen;
 mod greeting;
 mod health;
 mod hearing;
+mod person;
 mod recovery;
+mod refusal;
 mod run;
+mod safe_end;
 mod streaming;
 
 use std::collections::VecDeque;
@@ -108,6 +113,18 @@ enum Phase {
     Halted,
 }
 
+/// What an alarm needs besides a person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum AlarmReset {
+    /// Nothing.
+    #[default]
+    NotNeeded,
+    /// The machine hears nothing until it is reset.
+    Needed,
+    /// A person cleared the alarm, and the machine was reset for that: it is unlocked when it is back.
+    Awaited,
+}
+
 /// When the session wants to be called again, by reason.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Deadlines {
@@ -121,6 +138,9 @@ struct Deadlines {
     settle: Option<Moment>,
     /// A hold on the way to a cancel has taken long enough.
     drop: Option<Moment>,
+    /// A jog ends then if nobody asks for it again; or, once it was let go, must have come to its end.
+    #[serde(default)]
+    jog: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -156,6 +176,15 @@ pub struct Session {
     answers_named: bool,
     /// A person is needed at the machine (M0, M600, door), as the machine says.
     needs_person: bool,
+    /// What an alarm needs besides a person.
+    #[serde(default)]
+    alarm_reset: AlarmReset,
+    /// What is asked of a person, and what people did at the machine.
+    #[serde(default)]
+    person: person::Person,
+    /// What is moved by hand.
+    #[serde(default)]
+    by_hand: by_hand::ByHand,
     /// What the machine said of its settings, and what was armed, since it said who it is.
     settings: Settings,
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
@@ -198,6 +227,9 @@ impl Session {
             hold_stale_until: None,
             answers_named: false,
             needs_person: false,
+            alarm_reset: AlarmReset::default(),
+            person: person::Person::default(),
+            by_hand: by_hand::ByHand::default(),
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
@@ -269,13 +301,16 @@ impl Session {
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
         let deadlines = &self.deadlines;
-        [deadlines.greet, deadlines.ask, deadlines.answer, deadlines.settle, deadlines.drop].into_iter().flatten().min()
+        let all = [deadlines.greet, deadlines.ask, deadlines.answer, deadlines.settle, deadlines.drop, deadlines.jog];
+        all.into_iter().flatten().min()
     }
 
     /// What is known now. Readings that the machine has not repeated in time are marked stale.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.known.clone();
         snapshot.at = self.now;
+        snapshot.asked = self.asked();
+        snapshot.homed = self.by_hand.homed;
         snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);
         if let Some(run) = &self.run {
             snapshot.job_link = self.known.link.since(&run.link_before);
@@ -350,6 +385,9 @@ impl Session {
         if due(&mut self.deadlines.drop, self.now) {
             self.drop_queued();
         }
+        if due(&mut self.deadlines.jog, self.now) {
+            self.jog_due();
+        }
     }
 
     fn ask_interval(&self) -> Duration {
@@ -389,12 +427,13 @@ impl Session {
                 Stage::Holding => State::Holding,
                 Stage::Held => State::Held,
                 Stage::Cancelling => State::Stopping,
+                Stage::Asking => State::Attention,
                 _ if run.is_safe_end() => State::Stopping,
                 _ if self.needs_person || self.condition == Some(Condition::Door) => State::Attention,
                 _ => State::Running,
             };
         }
-        let working = !self.asides.is_empty() || self.window.has_word();
+        let working = !self.asides.is_empty() || self.window.has_word() || self.moves_by_hand();
         match self.condition {
             Some(Condition::Door) => State::Attention,
             Some(Condition::Run | Condition::Holding) => State::Running,
@@ -440,7 +479,8 @@ impl Session {
             self.known.spindle = Some(Reading::fresh(spindle, self.now));
         }
         if let Some([feed_percent, rapid_percent, spindle_percent]) = status.overrides {
-            let overrides = crate::snapshot::Overrides { feed_percent, rapid_percent, spindle_percent };
+            let flow_percent = self.known.overrides.and_then(|overrides| overrides.value.flow_percent);
+            let overrides = crate::snapshot::Overrides { feed_percent, rapid_percent, spindle_percent, flow_percent };
             self.known.overrides = Some(Reading::fresh(overrides, self.now));
         }
         self.known.generation += 1;

@@ -20,6 +20,8 @@ pub(super) enum Stage {
     Holding,
     /// Standing still.
     Held,
+    /// At a tool change that the machine does not know: a person is asked.
+    Asking,
     /// Being ended early: hold, then drop what the machine has queued.
     Cancelling,
 }
@@ -68,6 +70,9 @@ pub(super) struct Run {
     pub(super) lead: u64,
     /// What the machine had queued was dropped already.
     pub(super) dropped: bool,
+    /// When it was asked where it stands, before it is made safe.
+    #[serde(default)]
+    pub(super) located_at: Option<Moment>,
     /// Who caused the hold.
     pub(super) hold_cause: Cause,
     /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
@@ -83,6 +88,9 @@ pub(super) struct Run {
     pub(super) starved_since: Option<Moment>,
     /// The first program line to run; earlier ones are skipped.
     pub(super) from_line: u64,
+    /// The last line said that homes every axis or lets the axes go, and which of both.
+    #[serde(default)]
+    pub(super) homing: Option<(u64, bool)>,
 }
 
 impl Run {
@@ -119,6 +127,7 @@ impl Run {
             alone_until: None,
             lead: 0,
             dropped: false,
+            located_at: None,
             hold_cause: Cause::Asked,
             idle_reports: 0,
             position_seen: false,
@@ -127,6 +136,7 @@ impl Run {
             link_before: LinkCounters::default(),
             starved_since: None,
             from_line,
+            homing: None,
         }
     }
 
@@ -142,6 +152,16 @@ impl Run {
 
     pub(super) fn is_safe_end(&self) -> bool {
         self.ending.is_some()
+    }
+
+    /// Whether this was a safe end that let the motors go: where the axes are is not certain then.
+    pub(super) fn let_motors_go(&self, safe_end: &[String]) -> bool {
+        self.is_safe_end() && safe_end.iter().any(|line| matches!(line.as_str(), "M84" | "M18"))
+    }
+
+    /// Whether it stands still because somebody or something wanted that, or is about to.
+    pub(super) fn is_holding(&self) -> bool {
+        matches!(self.stage, Stage::Holding | Stage::Held)
     }
 
     /// Whether every line and every proving command was answered.

@@ -6,6 +6,8 @@ use gcode_tools::block::Block;
 use gcode_tools::wire::{self, Alphabet, Compacted};
 
 use super::barrier::{dwell, must_go_alone};
+use super::by_hand::homing_word;
+use super::person::person_changes_tool;
 use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, MotionEnd, Spelling};
 use crate::event::EventKind;
@@ -113,7 +115,7 @@ impl Session {
         }
         match aside {
             Aside::CounterReset | Aside::HoldProof => self.window.is_empty(),
-            Aside::Query | Aside::Word | Aside::Settings | Aside::Arm => true,
+            _ => true,
         }
     }
 
@@ -136,6 +138,13 @@ impl Session {
             if alone && !self.window.is_empty() {
                 return;
             }
+            if alone || next.text.first() == Some(&b'T') {
+                self.person.note_tool(&next.text);
+                if alone && person_changes_tool(&next.text, &self.profile, habits) {
+                    return self.ask_for_tool(ordinal);
+                }
+            }
+            let homing = homing_word(&next.text, habits.printer);
             let cleared = match interlock::clear(&next.text, &self.profile, habits.line_max) {
                 Ok(cleared) => cleared,
                 Err(mut notice) => {
@@ -154,6 +163,7 @@ impl Session {
             run.alone_until = alone.then_some(self.now + patience);
             run.sent = run.sent.max(ordinal);
             run.progress.bytes += length as u64;
+            run.homing = homing.map(|homed| (ordinal, homed)).or(run.homing);
             run.idle_reports = 0;
             run.position_seen = false;
             run.history.advance();
@@ -185,7 +195,9 @@ impl Session {
     fn check_cancel(&mut self) {
         let cancelling = self.run.as_ref().is_some_and(|run| run.stage == Stage::Cancelling && run.resync.is_none());
         if cancelling && self.window.is_empty() && self.dialect.calm(Calm::Drop) == Spelling::None {
-            self.begin_safe_end();
+            if !self.asks_where_it_stands() {
+                self.begin_safe_end();
+            }
             self.pump_asides();
         }
     }
@@ -216,6 +228,9 @@ impl Session {
     pub(super) fn end_run(&mut self, phase: JobPhase, notice: Option<Notice>) {
         let Some(mut run) = self.run.take() else { return };
         let mut progress = run.progress();
+        if run.let_motors_go(&self.profile.safety.safe_end) {
+            self.by_hand.homed = false;
+        }
         // A job that was already being ended keeps the reason it had.
         let (phase, notice) = match run.ending.take().or_else(|| self.pending_ending.take()) {
             Some(ending) if phase != JobPhase::Finished => (ending.phase, ending.notice.or(notice)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::grbl_parser::{Meaning, Parser};
 use super::motion::Motion;
-use super::{Ledger, Report, Setup, Simulated};
+use super::{Incident, Ledger, Report, Setup, Simulated};
 use crate::moment::Moment;
 
 /// How a firmware of the family differs from Grbl.
@@ -25,8 +25,21 @@ struct Flavour {
     info: fn(&Setup, long: bool) -> Option<String>,
     /// Whether it reports a third number behind the spindle's: the speed measured.
     measures_spindle: bool,
-    /// Whether it waits at M6 for a person, in a state of its own.
-    tool_change: bool,
+    /// What it does at M6.
+    tool_change: ToolChange,
+    /// Whether it says nothing while it homes, not even how it is.
+    silent_homing: bool,
+}
+
+/// What a firmware of the family does at M6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ToolChange {
+    /// It knows no such word.
+    Refused,
+    /// Nothing, without a tool changer.
+    Nothing,
+    /// It waits for a person, in a state of its own.
+    Waits,
 }
 
 /// `LINE_BUFFER_SIZE` is 80 with its zero.
@@ -40,7 +53,8 @@ static GRBL: Flavour = Flavour {
         (!long).then(|| format!("[VER:1.1h.20190825:]\r\n{options}"))
     },
     measures_spindle: false,
-    tool_change: false,
+    tool_change: ToolChange::Refused,
+    silent_homing: true,
 };
 
 static GRBLHAL: Flavour = Flavour {
@@ -56,7 +70,8 @@ static GRBLHAL: Flavour = Flavour {
         ))
     },
     measures_spindle: true,
-    tool_change: true,
+    tool_change: ToolChange::Waits,
+    silent_homing: false,
 };
 
 static FLUIDNC: Flavour = Flavour {
@@ -69,7 +84,8 @@ static FLUIDNC: Flavour = Flavour {
         (!long).then(|| lines.to_owned())
     },
     measures_spindle: false,
-    tool_change: false,
+    tool_change: ToolChange::Nothing,
+    silent_homing: false,
 };
 
 /// How long a machine takes to slow down in a hold, at speed 1.
@@ -95,6 +111,7 @@ enum Lock {
     Sleep,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch or flag of the firmware's own")]
 struct Grbl {
     flavour: &'static Flavour,
     setup: Setup,
@@ -107,7 +124,20 @@ struct Grbl {
     parser: Parser,
     motion: Motion,
     lock: Lock,
+    /// A limit was hit: nothing but a reset and questions is heard.
+    limit: bool,
     homing: bool,
+    /// Asked how it is while it homed.
+    asked: bool,
+    jogging: bool,
+    /// A jog is being ended; it stands then.
+    jog_ends_at: Option<Moment>,
+    /// The door, where it was opened: whether it is open still.
+    door: Option<bool>,
+    /// The spindle was told to stand in this hold.
+    spindle_stands: bool,
+    /// Where a probing move ends, and whether the probe touches there.
+    probing: Option<([f64; 3], bool)>,
     /// A hold was asked for at this time.
     held_since: Option<Moment>,
     /// The program paused, or asked for a tool: the state it reports meanwhile.
@@ -144,7 +174,14 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         parser: Parser::new(setup.rapid_mm_min),
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed),
         lock: Lock::No,
+        limit: false,
         homing: false,
+        asked: false,
+        jogging: false,
+        jog_ends_at: None,
+        door: None,
+        spindle_stands: false,
+        probing: None,
         held_since: None,
         paused_by_program: None,
         reports: 0,
@@ -183,9 +220,18 @@ impl Simulated for Grbl {
                 self.motion.hold(since + self.hold_takes());
             }
         }
+        if let Some(at) = self.jog_ends_at.filter(|at| *at <= self.now) {
+            self.motion.advance(at);
+            self.motion.drop_all(at);
+            self.jog_ends_at = None;
+        }
         self.motion.advance(self.now);
-        if self.homing && self.motion.is_idle() {
-            self.homing = false;
+        if self.motion.is_idle() {
+            self.jogging = false;
+            self.jog_ends_at = None;
+            if std::mem::take(&mut self.homing) && std::mem::take(&mut self.asked) {
+                self.say_status();
+            }
         }
         while self.go_on() {}
     }
@@ -196,17 +242,47 @@ impl Simulated for Grbl {
 
     fn wakes_at(&self) -> Option<Moment> {
         let stops = self.held_since.filter(|_| !self.motion.is_held()).map(|since| since + self.hold_takes());
+        let jog = self.jog_ends_at;
         let dwell = match self.busy {
             Busy::Sync { then: Some(until), .. } => Some(until),
             _ => None,
         };
-        let at = [self.motion.wakes_at(), dwell, stops].into_iter().flatten().min()?;
+        let at = [self.motion.wakes_at(), dwell, stops, jog].into_iter().flatten().min()?;
         Some(at.max(self.now + Duration::from_micros(1)))
+    }
+
+    fn happen(&mut self, now: Moment, incident: Incident) {
+        self.advance(now);
+        match incident {
+            Incident::Limit => {
+                self.motion.drop_all(now);
+                self.lock = Lock::Alarm;
+                self.limit = true;
+                self.out.extend_from_slice(b"ALARM:1\r\n[MSG:Reset to continue]\r\n");
+            }
+            Incident::DoorOpened => {
+                self.door = Some(true);
+                self.end_jog(now);
+                self.held_since.get_or_insert(now);
+                self.out.extend_from_slice(b"[MSG:Check Door]\r\n");
+            }
+            Incident::DoorClosed => self.door = self.door.map(|_| false),
+            Incident::Paused => drop(self.pick_realtime(now, b'!')),
+            Incident::Resumed => drop(self.pick_realtime(now, b'~')),
+            Incident::Cancelled => {}
+        }
     }
 
     fn reset(&mut self, now: Moment) {
         self.now = self.now.max(now);
         let moving = !self.motion.is_idle() && !self.motion.is_held();
+        let homing = std::mem::take(&mut self.homing);
+        self.limit = false;
+        self.jogging = false;
+        self.jog_ends_at = None;
+        self.door = self.door.filter(|open| *open);
+        self.spindle_stands = false;
+        self.probing = None;
         self.motion.drop_all(now);
         self.received.clear();
         self.line.clear();
@@ -219,7 +295,7 @@ impl Simulated for Grbl {
         self.overrides = [100; 3];
         if moving {
             self.lock = Lock::Alarm;
-            self.out.extend_from_slice(b"ALARM:3\r\n");
+            self.out.extend_from_slice(if homing { b"ALARM:6\r\n" } else { b"ALARM:3\r\n" });
         } else if self.lock == Lock::Sleep {
             self.lock = Lock::No;
         }
@@ -258,22 +334,42 @@ impl Grbl {
             }
             b'?' => {
                 self.advance(now);
-                self.say_status();
+                if self.homing && self.flavour.silent_homing {
+                    self.asked = true;
+                } else {
+                    self.say_status();
+                }
             }
             b'!' => {
                 self.advance(now);
-                if !self.motion.is_idle() && self.lock == Lock::No {
+                if self.jogging {
+                    self.end_jog(now);
+                } else if self.lock == Lock::No && !self.homing {
                     self.held_since.get_or_insert(now);
                 }
             }
             b'~' => {
                 self.advance(now);
+                if self.door == Some(true) {
+                    return true;
+                }
+                self.door = None;
+                self.spindle_stands = false;
                 self.held_since = None;
                 self.motion.resume(now);
                 if self.paused_by_program.take().is_some() {
                     self.ok();
                     self.busy = Busy::No;
                 }
+            }
+            0x85 => {
+                self.advance(now);
+                self.end_jog(now);
+            }
+            0x9e => {
+                self.advance(now);
+                let stands = self.motion.is_held() || (self.motion.is_idle() && self.paused_by_program.is_some());
+                self.spindle_stands ^= stands;
             }
             0x90 => self.overrides[0] = 100,
             0x91 => self.overrides[0] = (self.overrides[0] + 10).min(200),
@@ -290,8 +386,20 @@ impl Grbl {
         true
     }
 
+    /// A jog comes to its end early, and what is planned of it is forgotten. No other motion is.
+    fn end_jog(&mut self, now: Moment) {
+        if self.jogging {
+            let at = now + self.hold_takes();
+            self.jog_ends_at.get_or_insert(at);
+        }
+    }
+
     /// One turn of the main loop. True if there may be more to do.
     fn go_on(&mut self) -> bool {
+        // In a hold the main loop is suspended: lines wait in the receive buffer.
+        if self.limit || self.motion.is_held() {
+            return false;
+        }
         match std::mem::replace(&mut self.busy, Busy::No) {
             Busy::No => self.read_line(),
             Busy::Room(line) => {
@@ -310,6 +418,7 @@ impl Grbl {
                 }
                 let until = then.unwrap_or(self.now + pause);
                 if self.now >= until {
+                    self.say_probed();
                     self.ok();
                     return true;
                 }
@@ -354,7 +463,7 @@ impl Grbl {
         if line.first() == Some(&b'$') {
             return self.system(line);
         }
-        if self.lock != Lock::No {
+        if self.lock != Lock::No || self.jogging {
             return self.error(9);
         }
         if !self.motion.has_room() {
@@ -369,6 +478,10 @@ impl Grbl {
         match meaning {
             Err(number) => return self.error(number),
             Ok(Meaning::Modal) => {}
+            Ok(Meaning::Move { to, feed_mm_min, .. }) if memchr::memmem::find(line, b"G38.").is_some() => {
+                self.ledger.executed(line);
+                return self.probe(to, feed_mm_min);
+            }
             Ok(Meaning::Move { to, length_mm, feed_mm_min }) => {
                 if length_mm > 0.0 {
                     let feed = feed_mm_min * f64::from(self.overrides[0]) / 100.0;
@@ -381,7 +494,8 @@ impl Grbl {
                 self.busy = Busy::Sync { pause, then: None };
                 return;
             }
-            Ok(Meaning::ToolChange) if !self.flavour.tool_change => {}
+            Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Refused => return self.error(20),
+            Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Nothing => {}
             Ok(Meaning::Pause | Meaning::ToolChange) => {
                 self.ledger.executed(line);
                 self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });
@@ -430,9 +544,15 @@ impl Grbl {
                 }
             }
             _ if line.starts_with(b"$J=") => {
+                if self.lock != Lock::No || !(self.motion.is_idle() || self.jogging) {
+                    return self.error(8);
+                }
                 let planned = self.motion.planned();
                 match Parser::new(self.setup.rapid_mm_min).jog(&line[3..], planned) {
-                    Ok((to, length_mm, feed)) => self.motion.plan(self.now, to, length_mm, feed),
+                    Ok((to, length_mm, feed)) => {
+                        self.jogging = true;
+                        self.motion.plan(self.now, to, length_mm, feed);
+                    }
                     Err(number) => return self.error(number),
                 }
             }
@@ -440,6 +560,26 @@ impl Grbl {
             _ => return self.error(3),
         }
         self.ok();
+    }
+
+    /// Moves until the probe touches, or to the end.
+    fn probe(&mut self, to: [f64; 3], feed_mm_min: f64) {
+        let from = self.motion.planned();
+        let touches = (to[2]..=from[2]).contains(&self.setup.probe_z_mm);
+        let end = if touches { [to[0], to[1], self.setup.probe_z_mm] } else { to };
+        self.motion.plan(self.now, end, super::motion::length_mm(from, end, None), feed_mm_min);
+        self.probing = Some((end, touches));
+        self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
+    }
+
+    fn say_probed(&mut self) {
+        let Some(([x, y, z], touched)) = self.probing.take() else { return };
+        if !touched {
+            self.lock = Lock::Alarm;
+            self.out.extend_from_slice(b"ALARM:5\r\n");
+        }
+        let touched = u8::from(touched);
+        self.out.extend_from_slice(format!("[PRB:{x:.3},{y:.3},{z:.3}:{touched}]\r\n").as_bytes());
     }
 
     fn ok(&mut self) {
@@ -455,25 +595,26 @@ impl Grbl {
         let state = match (self.lock, self.held_since, self.motion.is_held()) {
             (Lock::Alarm, ..) => "Alarm",
             (Lock::Sleep, ..) => "Sleep",
+            _ if self.door == Some(true) => "Door:1",
+            _ if self.door == Some(false) => "Door:0",
             (_, Some(_), true) => "Hold:0",
             (_, Some(_), false) => "Hold:1",
             _ if self.motion.is_idle() && self.paused_by_program.is_some() => {
                 self.paused_by_program.unwrap_or("Hold:0")
             }
             _ if self.homing => "Home",
+            _ if self.jogging => "Jog",
             _ if !self.motion.is_idle() => "Run",
             _ => "Idle",
         };
         let [x, y, z] = self.motion.position(self.now);
         let feed = if self.motion.is_idle() || self.motion.is_held() { 0.0 } else { self.parser.feed_mm_min };
+        let spindle = if self.spindle_stands || self.door.is_some() { 0.0 } else { self.parser.spindle };
         let free = self.setup.receive_buffer_bytes - self.received.len();
-        let mut report = format!(
-            "<{state}|MPos:{x:.3},{y:.3},{z:.3}|Bf:{},{free}|FS:{feed:.0},{:.0}",
-            self.motion.free(),
-            self.parser.spindle
-        );
+        let mut report =
+            format!("<{state}|MPos:{x:.3},{y:.3},{z:.3}|Bf:{},{free}|FS:{feed:.0},{:.0}", self.motion.free(), spindle);
         if self.flavour.measures_spindle {
-            let _ = write!(report, ",{:.0}", self.parser.spindle);
+            let _ = write!(report, ",{spindle:.0}");
         }
         // Work offset and overrides are reported only now and then (REPORT_WCO_REFRESH_IDLE_COUNT, REPORT_OVR_…).
         match self.reports % 10 {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::motion::Motion;
 use super::printer::{self, Counting, Flavour};
-use super::{Ledger, Random, Report, Setup, Simulated};
+use super::{Incident, Ledger, Random, Report, Setup, Simulated};
 use crate::moment::Moment;
 
 /// Between two signs of life while a command takes long (`DEFAULT_KEEPALIVE_INTERVAL`).
@@ -40,6 +40,7 @@ struct Heater {
     target_c: f64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch or flag of the firmware's own")]
 struct Marlin {
     flavour: &'static Flavour,
     setup: Setup,
@@ -49,6 +50,8 @@ struct Marlin {
     in_comment: bool,
     queue: VecDeque<(Vec<u8>, Option<u64>)>,
     waiting: Waiting,
+    /// A question to a person is open.
+    prompts: bool,
     busy_at: Moment,
     last_number: u64,
     /// Lines still passed over in silence behind a line that was asked for again (Repetier).
@@ -102,6 +105,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         in_comment: false,
         queue: VecDeque::new(),
         waiting: Waiting::Nothing,
+        prompts: false,
         busy_at: Moment::ZERO,
         last_number: 0,
         skips: 0,
@@ -206,6 +210,7 @@ impl Simulated for Marlin {
         self.line.clear();
         self.queue.clear();
         self.waiting = Waiting::Nothing;
+        self.prompts = false;
         self.last_number = 0;
         self.motion.drop_all(now);
         for heater in &mut self.heaters {
@@ -215,6 +220,18 @@ impl Simulated for Marlin {
         self.halted = false;
         self.skips = 0;
         self.out.extend_from_slice(self.flavour.banner);
+    }
+
+    fn happen(&mut self, now: Moment, incident: Incident) {
+        self.advance(now);
+        let said: &[u8] = match incident {
+            Incident::Limit => return self.kill(),
+            Incident::Paused => b"//action:pause\n",
+            Incident::Resumed => b"//action:resume\n",
+            Incident::Cancelled => b"//action:cancel\n",
+            Incident::DoorOpened | Incident::DoorClosed => b"",
+        };
+        self.out.extend_from_slice(said);
     }
 
     fn report(&self) -> Report {
@@ -241,6 +258,8 @@ impl Marlin {
                 b"M112" => self.kill(),
                 b"M108" => self.stop_waiting(),
                 b"M410" => self.motion.drop_all(self.now),
+                b"M876 S0" if self.prompts => self.prompt(),
+                b"M876 S1" if self.prompts => self.stop_waiting(),
                 _ => {}
             }
         } else if self.emergency.len() < 8 {
@@ -252,6 +271,18 @@ impl Marlin {
         if matches!(self.waiting, Waiting::Person | Waiting::Heat { .. }) {
             self.waiting = Waiting::Until(self.now);
         }
+        if std::mem::take(&mut self.prompts) {
+            self.out.extend_from_slice(b"//action:prompt_end\n");
+        }
+    }
+
+    /// Asks what comes next in a change of filament.
+    pub(super) fn prompt(&mut self) {
+        self.prompts = true;
+        self.out.extend_from_slice(
+            b"//action:prompt_end\n//action:prompt_begin Paused\n//action:prompt_button PurgeMore\n\
+              //action:prompt_button Continue\n//action:prompt_show\n",
+        );
     }
 
     fn kill(&mut self) {

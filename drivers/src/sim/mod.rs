@@ -67,6 +67,8 @@ pub struct Setup {
     pub silent_after: Option<u64>,
     /// Answer to be given to a line with this count instead of `ok` (Grbl), such as `error:33`.
     pub refuse_line: Option<u64>,
+    /// Height at which a probe touches, in millimetres.
+    pub probe_z_mm: f64,
     /// Lines (Marlin) in a thousand that it asks for again for no reason.
     pub resend_permille: u32,
     /// What becomes of a Modbus machine's answers.
@@ -89,6 +91,7 @@ impl Default for Setup {
             rapid_mm_min: 6000.0,
             silent_after: None,
             refuse_line: None,
+            probe_z_mm: -5.0,
             resend_permille: 0,
             answers: modbus::AnswerFaults::default(),
             seed: 1,
@@ -133,6 +136,23 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
+/// Something that happens at the machine itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incident {
+    /// A limit switch is hit, or a heater runs away: the machine ends all work by itself.
+    Limit,
+    /// The safety door is opened.
+    DoorOpened,
+    /// The safety door is closed.
+    DoorClosed,
+    /// Somebody presses its own pause (feed hold) button, or chooses "pause" at its display.
+    Paused,
+    /// Somebody presses its own cycle start button, or chooses "resume" at its display.
+    Resumed,
+    /// Somebody chooses "stop print" at its display.
+    Cancelled,
+}
+
 /// A simulated machine.
 pub trait Simulated: Send {
     /// Bytes arrive in its receive buffer.
@@ -145,6 +165,8 @@ pub trait Simulated: Send {
     fn wakes_at(&self) -> Option<Moment>;
     /// The board is reset: it forgets everything and says its banner.
     fn reset(&mut self, now: Moment);
+    /// Something happens at the machine itself. One that has no such switch, button or display does nothing.
+    fn happen(&mut self, _now: Moment, _incident: Incident) {}
     /// What it did so far.
     fn report(&self) -> Report;
 }

@@ -29,6 +29,10 @@ impl Marlin {
             }
             (b'M', 400) => Waiting::MotionEnd,
             (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
+            (b'M', 600) if self.flavour.counting == Counting::Flush => {
+                self.prompt();
+                Waiting::Person
+            }
             (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
             (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
             _ => Waiting::Nothing,

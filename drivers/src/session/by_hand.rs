@@ -1,0 +1,386 @@
+//! Moving by hand: home, jog, probe. Every motion is bounded, and a jog lasts only while somebody holds its button.
+//!
+//! ```text
+//!            first request of a press              let go, or not heard of for HELD_FOR
+//!  standing ──────────────────────────► jogging ──────────────────────────────────────► ending ─► standing
+//!                                        ▲   │                                            (the machine reports
+//!                                        └───┘ asked for again                             that it stands)
+//! ```
+//!
+//! A machine with a word that ends a jog (Grbl's 0x85) is given the whole distance and that word. It ignores the word
+//! while the jog still waits to be read, so the word is said again with every report that it moves. A machine without
+//! one gets steps of [`STEP`], one after the other.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ASIDES_MAX, Session};
+use crate::dialect::{Calm, Condition, Lift, MotionEnd, Spelling, Word};
+use crate::event::EventKind;
+use crate::flow::{Aside, Frame};
+use crate::interlock;
+use crate::notice::Notice;
+use crate::request::{Answer, Denied, Jog, Probe};
+use crate::snapshot::{Probed, Quality, Reading};
+
+/// Longest jog in one request, in millimetres: a person watches, and a lost "stop" costs at most this.
+const JOG_MAX_MM: f64 = 100.0;
+
+/// How long a jog lasts without being asked for again. A page asks ten times a second.
+pub(super) const HELD_FOR: Duration = Duration::from_millis(300);
+
+/// Length of the steps of a held jog on a machine that has no word to end one.
+const STEP: Duration = Duration::from_millis(200);
+
+/// Between questions while something is moved by hand.
+pub(super) const JOGGING_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a machine may take to stand once its jog was let go. Slow axes take a second to slow down.
+const STAND_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Furthest probing move, in millimetres, and its fastest feed in mm/min: what a probe's spring and wire survive.
+const PROBE_MAX_MM: f64 = 50.0;
+const PROBE_FEED_MAX_MM_MIN: f64 = 500.0;
+
+/// What is moved by hand, and what is known of where that can lead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ByHand {
+    jog: Option<Jogging>,
+    /// The last press that was let go: what still arrives of it moves nothing.
+    released: Option<u64>,
+    /// Whether it was homed since its position was last lost.
+    pub(super) homed: bool,
+    /// A probing move is under way; if it fails, the machine is left in relative coordinates.
+    pub(super) probing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Jogging {
+    press: Option<u64>,
+    /// Let go, and not known to stand yet.
+    ending: bool,
+    /// A move was said and is not known to be over.
+    under_way: bool,
+}
+
+impl Session {
+    pub(super) fn home(&mut self) -> Answer {
+        self.must_be_free()?;
+        interlock::may_move_by_hand(&self.known)?;
+        self.say_motion(&Word::Home, Aside::Home)?;
+        self.by_hand.homed = false;
+        Ok(())
+    }
+
+    pub(super) fn jog(&mut self, jog: Jog) -> Answer {
+        self.must_be_free()?;
+        if jog.press.is_some() && jog.press == self.by_hand.released {
+            return Err(Denied::Released);
+        }
+        match self.by_hand.jog {
+            None => interlock::may_move_by_hand(&self.known)?,
+            Some(Jogging { ending: true, .. }) => return Err(Denied::Stopping),
+            Some(jogging) if jogging.press.is_none() || jogging.press != jog.press => return Err(Denied::Moving),
+            Some(_) => {}
+        }
+        let under_way = self.by_hand.jog.is_some_and(|jogging| jogging.under_way);
+        if !under_way {
+            let step = self.step_of(jog)?;
+            self.say_motion(&Word::Jog(step), Aside::Jog)?;
+        }
+        self.by_hand.jog = Some(Jogging { press: jog.press, ending: false, under_way: true });
+        self.deadlines.jog = jog.press.map(|_| self.now + HELD_FOR);
+        self.deadlines.ask = self.deadlines.ask.map(|at| at.min(self.now + JOGGING_EVERY));
+        Ok(())
+    }
+
+    /// What of a jog may be said: all of it, or as much as a machine that cannot be stopped may be given at once.
+    fn step_of(&self, jog: Jog) -> Result<Jog, Denied> {
+        let length_mm = jog.by_mm.iter().map(|by| by * by).sum::<f64>().sqrt();
+        let fastest = self.profile.motion.feed_max_mm_min.iter().take(3).copied().fold(0.0, f64::max);
+        let bounded = jog.by_mm.iter().all(|by| by.is_finite() && by.abs() <= JOG_MAX_MM)
+            && jog.feed_mm_min.is_finite()
+            && (1.0..=fastest).contains(&jog.feed_mm_min)
+            && length_mm > 0.0;
+        if !bounded {
+            return Err(Denied::OutOfRange);
+        }
+        let mut step = jog;
+        if jog.press.is_some() {
+            step.by_mm = self.within_envelope(jog.by_mm).ok_or(Denied::OutsideEnvelope)?;
+            if !matches!(self.dialect.calm(Calm::EndJog), Spelling::Realtime(_)) {
+                let part = (jog.feed_mm_min / 60.0 * STEP.as_secs_f64() / length_mm).min(1.0);
+                step.by_mm = step.by_mm.map(|by| by * part);
+            }
+        } else if self.within_envelope(jog.by_mm).is_none_or(|within| within != jog.by_mm) {
+            return Err(Denied::OutsideEnvelope);
+        }
+        Ok(step)
+    }
+
+    /// A move, cut off at the envelope where the machine's position is known; nothing if none of it is left.
+    fn within_envelope(&self, by_mm: [f64; 3]) -> Option<[f64; 3]> {
+        let (Some(envelope), Some(from)) = (self.profile.envelope_mm, self.true_position()) else { return Some(by_mm) };
+        let within: [f64; 3] = std::array::from_fn(|axis| {
+            let by = by_mm[axis];
+            let room = if by > 0.0 { envelope.max[axis] - from[axis] } else { from[axis] - envelope.min[axis] };
+            by.signum() * by.abs().min(room.max(0.0))
+        });
+        within.iter().any(|by| by.abs() >= 0.001).then_some(within)
+    }
+
+    /// Where the machine stands in its own coordinates, if that can be relied on: homed since, reported lately, in
+    /// millimetres.
+    fn true_position(&self) -> Option<[f64; 3]> {
+        let inches = self.settings.known.iter().any(|(key, value)| key == "$13" && value == "1");
+        let position = self.snapshot().position_mm.filter(|position| position.quality == Quality::Good)?;
+        (self.by_hand.homed && !inches).then_some(position.value)
+    }
+
+    pub(super) fn touch_off(&mut self, probe: Probe) -> Answer {
+        self.must_be_free()?;
+        interlock::may_probe(&self.known, &self.profile)?;
+        let bounded = probe.down_mm > 0.0
+            && probe.down_mm <= PROBE_MAX_MM
+            && (1.0..=PROBE_FEED_MAX_MM_MIN).contains(&probe.feed_mm_min);
+        if !bounded {
+            return Err(Denied::OutOfRange);
+        }
+        if self.within_envelope([0.0, 0.0, -probe.down_mm]).is_none_or(|within| within[2] != -probe.down_mm) {
+            return Err(Denied::OutsideEnvelope);
+        }
+        self.say_motion(&Word::Probe(probe), Aside::Probe)?;
+        self.by_hand.probing = true;
+        Ok(())
+    }
+
+    /// Says a motion a person asked for, so that its last answer shows that it is over where reports do not.
+    fn say_motion(&mut self, word: &Word, aside: Aside) -> Answer {
+        let habits = self.dialect.habits();
+        let Spelling::Lines(mut lines) = self.dialect.word(word) else { return Err(Denied::Unsupported) };
+        if let MotionEnd::Commands([wait, ..]) = habits.motion_end {
+            let times = if habits.ok_when_taken { 2 } else { 1 };
+            lines.extend(std::iter::repeat_n((*wait).to_owned(), times));
+        }
+        if self.asides.len() + lines.len() > ASIDES_MAX {
+            return Err(Denied::Busy);
+        }
+        self.asides.extend(lines.into_iter().map(|line| (aside, line)));
+        Ok(())
+    }
+
+    /// Whether something that is moved by hand is under way.
+    pub(super) fn moves_by_hand(&self) -> bool {
+        self.by_hand.jog.is_some() || self.window.has(Aside::Home) || self.window.has(Aside::Probe)
+    }
+
+    fn jog_waits(&self) -> bool {
+        self.window.has(Aside::Jog) || self.asides.iter().any(|(aside, _)| *aside == Aside::Jog)
+    }
+
+    /// The button was let go.
+    pub(super) fn jog_stop(&mut self, press: Option<u64>) -> Answer {
+        self.must_be_connected()?;
+        if press.is_some() {
+            self.by_hand.released = press;
+        }
+        self.end_jog();
+        Ok(())
+    }
+
+    /// A deadline of a jog is over: it was not asked for again, or it does not come to its end.
+    pub(super) fn jog_due(&mut self) {
+        let Some(jogging) = self.by_hand.jog else { return };
+        if !jogging.ending {
+            return self.end_jog();
+        }
+        let notice = Notice::new(
+            "jog.not_stopped",
+            "The jog was let go, and the machine does not report that it stands.",
+            "It is told again and again to stand.",
+            "Stop it: with STOP, or with its own switch.",
+        );
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    fn end_jog(&mut self) {
+        let unsaid = !self.window.has(Aside::Jog) && self.jog_waits();
+        let Some(jogging) = &mut self.by_hand.jog else { return };
+        if std::mem::replace(&mut jogging.ending, true) {
+            return;
+        }
+        let (step, under_way) = (jogging.press.is_none(), jogging.under_way);
+        self.by_hand.released = jogging.press.or(self.by_hand.released);
+        if unsaid {
+            // Nothing of it was said yet.
+            self.asides.retain(|(aside, _)| *aside != Aside::Jog);
+            return self.jog_over();
+        }
+        if !under_way {
+            return self.jog_over();
+        }
+        self.deadlines.jog = Some(self.now + STAND_PATIENCE);
+        match self.dialect.calm(Calm::EndJog) {
+            Spelling::Realtime(bytes) => {
+                self.say_urgently(&bytes, false);
+                self.deadlines.ask = Some(self.now);
+            }
+            // The steps of a held jog are over before this would be.
+            Spelling::Lines(lines) if step && self.hears_out_of_turn() => {
+                self.by_hand.homed = false;
+                for line in lines.into_iter().rev() {
+                    self.asides.push_front((Aside::Word, line));
+                }
+            }
+            Spelling::Lines(_) | Spelling::None => {}
+        }
+    }
+
+    /// Whether the machine acts on some words the moment they arrive, whatever it is busy with.
+    pub(super) fn hears_out_of_turn(&self) -> bool {
+        let listed = |identity: &crate::snapshot::Identity| {
+            identity.capabilities.iter().any(|capability| capability == "EMERGENCY_PARSER")
+        };
+        self.profile.safety.emergency_parser.unwrap_or_else(|| self.known.identity.as_ref().is_some_and(listed))
+    }
+
+    /// The machine reports its condition while it is jogged.
+    pub(super) fn jog_reported(&mut self, condition: Option<Condition>) {
+        let Some(jogging) = self.by_hand.jog else { return };
+        let by_report = self.dialect.habits().motion_end == MotionEnd::IdleReport;
+        match condition {
+            Some(Condition::Run | Condition::Holding) if jogging.ending => {
+                // What it was told before it had read the jog, it has ignored.
+                if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::EndJog) {
+                    self.say_urgently(&bytes, false);
+                }
+            }
+            Some(Condition::Idle | Condition::Door | Condition::Held) if by_report && !self.jog_waits() => {
+                self.jog_stands();
+            }
+            _ => {}
+        }
+    }
+
+    /// A part of a motion by hand was answered, or refused.
+    pub(super) fn hand_answered(&mut self, aside: Aside, refused: bool) {
+        let more = self.window.has(aside) || self.asides.iter().any(|(waiting, _)| *waiting == aside);
+        match aside {
+            Aside::Home if !refused && !more => self.by_hand.homed = true,
+            Aside::Jog if refused => self.jog_over(),
+            Aside::Jog if !more && self.dialect.habits().motion_end != MotionEnd::IdleReport => self.jog_stands(),
+            Aside::Probe if !more => self.by_hand.probing = false,
+            _ => {}
+        }
+    }
+
+    fn jog_stands(&mut self) {
+        let Some(jogging) = &mut self.by_hand.jog else { return };
+        jogging.under_way = false;
+        if jogging.ending || jogging.press.is_none() {
+            self.jog_over();
+        }
+    }
+
+    fn jog_over(&mut self) {
+        self.by_hand.jog = None;
+        self.deadlines.jog = None;
+    }
+
+    /// Nothing is moved by hand any more, and where the machine stands is not certain.
+    pub(super) fn position_lost(&mut self) {
+        self.jog_over();
+        self.by_hand.homed = false;
+    }
+
+    /// A probing move ended.
+    pub(super) fn hear_probed(&mut self, probed: Probed) {
+        self.known.probe = Some(Reading::fresh(probed, self.now));
+        self.known.generation += 1;
+        self.tell(EventKind::Probed { position_mm: probed.position_mm, touched: probed.touched });
+    }
+
+    /// After an alarm was cleared: a probing move that ended in it has left the machine in relative coordinates.
+    pub(super) fn after_unlock(&mut self) {
+        if !std::mem::take(&mut self.by_hand.probing) {
+            return;
+        }
+        if let Spelling::Lines(lines) = self.dialect.word(&Word::Absolute) {
+            self.asides.extend(lines.into_iter().map(|line| (Aside::Word, line)));
+        }
+    }
+
+    /// Lines that lift the tool at the end of a job that was ended early; none where that might not be safe: it was
+    /// not homed, where it stands is not certain, or there is no room above.
+    pub(super) fn lift(&self) -> Vec<String> {
+        let (Some(lift_mm), Some(envelope)) = (self.profile.safety.lift_mm, self.profile.envelope_mm) else {
+            return Vec::new();
+        };
+        let (Some(position), Some(reading)) = (self.true_position(), self.known.position_mm) else { return Vec::new() };
+        let feed_mm_min = self.profile.motion.feed_max_mm_min[2];
+        // It may have gone up since it said so, and no faster than this.
+        let since_mm = match self.dialect.habits().motion_end {
+            MotionEnd::IdleReport => 0.0,
+            MotionEnd::Commands(_) => feed_mm_min / 60.0 * self.now.since(reading.at).as_secs_f64(),
+        };
+        let by_mm = lift_mm.min(envelope.max[2] - position[2] - since_mm);
+        if by_mm < LIFT_MIN_MM {
+            return Vec::new();
+        }
+        match self.dialect.word(&Word::Lift(Lift { by_mm, to_mm: position[2] + by_mm, feed_mm_min })) {
+            Spelling::Lines(lines) => lines,
+            Spelling::Realtime(_) | Spelling::None => Vec::new(),
+        }
+    }
+
+    /// A line of a job was answered that homes, or that lets the axes go.
+    pub(super) fn job_homed(&mut self, homed: bool) {
+        self.by_hand.homed = homed;
+    }
+
+    /// Whether the oldest line without an answer may take as long as homing takes, in silence.
+    pub(super) fn works_by_hand(&self) -> bool {
+        matches!(self.window.oldest(), Some(Frame::Aside(Aside::Home | Aside::Probe)))
+    }
+}
+
+/// A lift below this is none.
+const LIFT_MIN_MM: f64 = 0.1;
+
+/// Whether a line of a job homes every axis (`Some(true)`), lets the axes go (`Some(false)`), or neither.
+pub(super) fn homing_word(text: &[u8], printer: bool) -> Option<bool> {
+    if !printer {
+        return (text == b"$H").then_some(true);
+    }
+    let is =
+        |word: &[u8]| text.strip_prefix(word).filter(|rest| rest.first().is_none_or(|next| !next.is_ascii_digit()));
+    if let Some(rest) = is(b"G28").filter(|rest| rest.first() != Some(&b'.')) {
+        return (!rest.iter().any(|letter| matches!(letter, b'X' | b'Y' | b'Z'))).then_some(true);
+    }
+    (is(b"M84").is_some() || is(b"M18").is_some()).then_some(false)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn only_a_line_that_homes_every_axis_makes_the_position_known() {
+        for (text, printer, homed) in [
+            (&b"G28"[..], true, Some(true)),
+            (b"G28W", true, Some(true)),
+            (b"G28X", true, None),
+            (b"G280", true, None),
+            (b"G28.1", true, None),
+            (b"M84", true, Some(false)),
+            (b"M18", true, Some(false)),
+            (b"M840", true, None),
+            (b"$H", false, Some(true)),
+            (b"G28", false, None),
+        ] {
+            assert_eq!(homing_word(text, printer), homed, "{}", text.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What the machine or its program asks of a person, and what a person does at the machine itself.
+
+use gcode_tools::block::Block;
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Session, Stage};
+use crate::dialect::{Calm, Condition, Habits, HostAction, Prompt, Spelling, Status, Word};
+use crate::event::EventKind;
+use crate::flow::{Aside, Frame};
+use crate::notice::Notice;
+use crate::profile::{Profile, ToolChange};
+use crate::request::{Answer, Denied};
+use crate::session::run::Run;
+use crate::snapshot::{Asked, Cause, JobPhase, State};
+
+/// Answers of one question kept. Marlin offers two.
+const CHOICES_MAX: usize = 8;
+
+/// What is asked of a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Person {
+    /// The machine's question, while its lines come in and until it is settled.
+    prompt: Option<Asked>,
+    /// The question is complete.
+    shown: bool,
+    /// The hold was asked for at the machine itself, and may be ended there.
+    pub(super) paused_there: bool,
+    /// The spindle was told to stand in this hold.
+    spindle_told: bool,
+    /// The tool the program named last.
+    pub(super) tool: Option<u32>,
+}
+
+impl Session {
+    /// What is asked of a person now.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        if let Some(prompt) = self.person.prompt.as_ref().filter(|_| self.person.shown) {
+            return Some(prompt.clone());
+        }
+        if self.phase != Phase::Ready || self.known.state != State::Attention {
+            return None;
+        }
+        let text = if self.condition == Some(Condition::Door) {
+            "Close the safety door, then resume.".to_owned()
+        } else {
+            self.waits_for()
+        };
+        Some(Asked { text, choices: Vec::new() })
+    }
+
+    /// What the command that waits for a person asks for.
+    pub(super) fn waits_for(&self) -> String {
+        let run = self.run.as_ref();
+        if run.is_some_and(|run| run.stage == Stage::Asking) {
+            return self.tool_asked();
+        }
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else {
+            return "The machine waits for a person.".to_owned();
+        };
+        let Some(command) = run.and_then(|run| run.history.command(ordinal)) else {
+            return "The machine waits for a person.".to_owned();
+        };
+        let line = command.program_line;
+        match Block::new(&command.text).codes().find(|(letter, _)| *letter == 'M').map(|(_, tenths)| tenths) {
+            Some(60) => self.tool_asked(),
+            Some(6000) => format!("Change the filament (M600 in line {line})."),
+            Some(0 | 10) => format!("The program stops here for a person (line {line})."),
+            _ => format!("The machine waits for a person (line {line})."),
+        }
+    }
+
+    fn tool_asked(&self) -> String {
+        let Some(number) = self.person.tool else { return "Change the tool.".to_owned() };
+        let name = self.profile.tools.iter().find(|tool| tool.number == number).map(|tool| tool.name.as_str());
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => format!("Put in tool {number} ({name})."),
+            None => format!("Put in tool {number}."),
+        }
+    }
+
+    /// A person is needed at the machine.
+    pub(super) fn attention(&mut self, code: &str, happened: &str) {
+        let notice = Notice::new(code, happened, "The job waits.", "Go to the machine; when it is ready, resume.");
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    /// The machine says that it waits for a person.
+    pub(super) fn hear_needs_person(&mut self) {
+        // A job that is being ended does not wait for a person who may never come.
+        if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling && !run.is_safe_end()) {
+            self.sign_of_life();
+        }
+        if !std::mem::replace(&mut self.needs_person, true) {
+            let what = self.waits_for();
+            self.attention("machine.waits_for_person", &what);
+        }
+    }
+
+    pub(super) fn hear_prompt(&mut self, prompt: Prompt) {
+        match prompt {
+            Prompt::Begin(text) => {
+                self.person.prompt = Some(Asked { text, choices: Vec::new() });
+                self.person.shown = false;
+            }
+            Prompt::Choice(text) => {
+                if let Some(asked) = self.person.prompt.as_mut().filter(|asked| asked.choices.len() < CHOICES_MAX) {
+                    asked.choices.push(text);
+                }
+            }
+            Prompt::Show => {
+                let Some(asked) = &self.person.prompt else { return };
+                let happened = format!("The machine asks: {}", asked.text);
+                if !std::mem::replace(&mut self.person.shown, true) {
+                    let notice = Notice::new("machine.asks", happened, "", "Answer at the machine or here.");
+                    self.tell(EventKind::Trouble { notice });
+                }
+            }
+            Prompt::End => self.prompt_over(),
+        }
+        self.known.generation += 1;
+    }
+
+    pub(super) fn prompt_over(&mut self) {
+        self.person.prompt = None;
+        self.person.shown = false;
+    }
+
+    /// A person answers the machine's question.
+    pub(super) fn choose(&mut self, place: u8) -> Answer {
+        self.must_be_connected()?;
+        let offered = self.person.prompt.as_ref().filter(|_| self.person.shown).map_or(0, |asked| asked.choices.len());
+        if usize::from(place) >= offered {
+            return Err(Denied::NothingAsked);
+        }
+        // Behind the command that waits for the answer it would never be read.
+        if !self.window.is_empty() && !self.hears_out_of_turn() {
+            return Err(Denied::Unsupported);
+        }
+        let Spelling::Lines(lines) = self.dialect.word(&Word::Choose(place)) else { return Err(Denied::Unsupported) };
+        for line in lines.into_iter().rev() {
+            self.asides.push_front((Aside::Word, line));
+        }
+        self.prompt_over();
+        Ok(())
+    }
+
+    /// Somebody did something about the job at the machine's own display.
+    pub(super) fn hear_action(&mut self, action: HostAction) {
+        self.sign_of_life();
+        let Some(run) = &self.run else {
+            if action == HostAction::Resume {
+                self.needs_person = false;
+            }
+            return;
+        };
+        if run.is_safe_end() || run.stage == Stage::Cancelling {
+            return;
+        }
+        match action {
+            // A command that waits for a person says so, too; it is answered when the person is done.
+            HostAction::Pause if run.alone_until.is_some() => self.hear_needs_person(),
+            HostAction::Pause => {
+                let notice = Notice::new(
+                    "machine.paused",
+                    "The job was paused at the machine.",
+                    "The job is held; nothing more is said to the machine.",
+                    "Resume it at the machine, or here.",
+                );
+                if !matches!(run.stage, Stage::Holding | Stage::Held) {
+                    self.hold(Cause::Machine, Some(notice));
+                    self.person.paused_there = true;
+                }
+            }
+            HostAction::Resume => {
+                self.needs_person = false;
+                if self.person.paused_there {
+                    self.resumed_there();
+                }
+            }
+            HostAction::Cancel => {
+                let notice = Notice::new(
+                    "job.cancelled_at_machine",
+                    "The job was cancelled at the machine.",
+                    "The machine is being made safe.",
+                    "Look at the work before the next job.",
+                );
+                self.cancel_as(JobPhase::Cancelled, Some(notice));
+            }
+            HostAction::Disconnect => {
+                let notice = Notice::new(
+                    "machine.disconnects",
+                    "The machine asks its host to let go of it.",
+                    "The job is being ended safely.",
+                    "Look at the machine and its display.",
+                );
+                self.cancel_as(JobPhase::Failed, Some(notice));
+            }
+        }
+    }
+
+    /// A person at the machine let the job go on: it moves already, or will at once.
+    fn resumed_there(&mut self) {
+        self.person.paused_there = false;
+        let Some(run) = &mut self.run else { return };
+        if !matches!(run.stage, Stage::Holding | Stage::Held) {
+            return;
+        }
+        run.stage = run.held_from;
+        run.probes = 0;
+        run.rewinds = 0;
+        self.asides.retain(|(aside, _)| *aside != Aside::HoldProof);
+        self.known.notice = None;
+        self.told_job_phase(JobPhase::Running, None);
+    }
+
+    /// The machine moves again after a hold, and nobody here said so: its own button was pressed.
+    pub(super) fn condition_changed(&mut self, before: Option<Condition>, now: Option<Condition>) {
+        let stood = matches!(before, Some(Condition::Held | Condition::Door));
+        if !stood || !matches!(now, Some(Condition::Run | Condition::Idle)) {
+            return;
+        }
+        self.needs_person = false;
+        if self.run.as_ref().is_some_and(|run| run.stage == Stage::Held) {
+            self.resumed_there();
+        }
+    }
+
+    /// A beam, and a spindle that a person is about to reach for, are switched off while the machine stands in a hold.
+    pub(super) fn spindle_in_hold(&mut self, status: &Status) {
+        if status.condition != Some(Condition::Held) {
+            self.person.spindle_told = false;
+            return;
+        }
+        let turns = status.spindle.is_some_and(|spindle| spindle > 0.0);
+        let wanted = self.profile.laser.is_some() || (self.needs_person && self.profile.spindle.is_some());
+        if turns && wanted && !std::mem::replace(&mut self.person.spindle_told, true) {
+            self.calm(Calm::SpindleOffInHold);
+        }
+    }
+
+    /// Waits at a tool change that the machine does not know: until motion has ended, then with the spindle off, until
+    /// a person says that the tool is in. As in RS274NGC the spindle stays off; the program starts it again.
+    pub(super) fn ask_for_tool(&mut self, ordinal: u64) {
+        let idle = self.condition == Some(Condition::Idle);
+        let Some(run) = self.run.as_mut().filter(|run| idle && run.idle_reports >= 2) else { return };
+        run.history.advance();
+        run.sent = run.sent.max(ordinal);
+        run.accepted = run.accepted.max(ordinal);
+        run.highest = run.highest.max(ordinal);
+        run.executed_at_least(ordinal);
+        run.stage = Stage::Asking;
+        self.asides.push_back((Aside::Word, SPINDLE_OFF.to_owned()));
+        let what = self.tool_asked();
+        self.attention("machine.tool_change", &what);
+    }
+
+    /// A person says that the tool is in.
+    pub(super) fn tool_is_in(&mut self) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.stage == Stage::Asking) {
+            run.stage = Stage::Streaming;
+            run.idle_reports = 0;
+        }
+        self.known.notice = None;
+        self.told_job_phase(JobPhase::Running, None);
+    }
+}
+
+/// Every machine with a spindle and without a tool changer knows this.
+const SPINDLE_OFF: &str = "M5";
+
+impl Person {
+    /// Notes which tool a line names that is being said.
+    pub(super) fn note_tool(&mut self, text: &[u8]) {
+        let named = Block::new(text).value('T').filter(|number| (0.0..1e6).contains(number));
+        self.tool = named.map(|number| number as u32).or(self.tool);
+    }
+}
+
+/// Whether the agent itself waits for a person at this line: the machine does not know it.
+pub(super) fn person_changes_tool(text: &[u8], profile: &Profile, habits: &Habits) -> bool {
+    let by_person = profile.stream.tool_change.map_or(!habits.tool_change, ToolChange::is_person);
+    by_person && !habits.numbered && is_tool_change(text)
+}
+
+/// Whether a line changes the tool and does nothing else.
+fn is_tool_change(text: &[u8]) -> bool {
+    let block = Block::new(text);
+    let mut codes = block.codes().filter(|(letter, _)| matches!(letter, 'G' | 'M'));
+    codes.next() == Some(('M', 60)) && codes.next().is_none()
+}
+
+impl Run {
+    /// Whether it stands and waits: held, or at a tool change.
+    pub(super) fn stands(&self) -> bool {
+        matches!(self.stage, Stage::Held | Stage::Asking)
+    }
+}

@@ -1,0 +1,104 @@
+//! Ending a job early: hold, drop what is queued, then say the lines that make the machine safe.
+
+use std::time::Duration;
+
+use super::{Session, Stage};
+use crate::dialect::{Calm, MotionEnd, Spelling};
+use crate::flow::Aside;
+use crate::notice::Notice;
+use crate::session::run::{Ending, Run};
+use crate::snapshot::{Cause, JobPhase};
+
+/// How long a hold may take before a cancel drops what is queued anyway. Slowing down takes well under a second.
+const HOLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a banner may take after a reset by command. Grbl says it within milliseconds.
+const BANNER_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Session {
+    /// Ends a job early: hold, drop what is queued, then say the lines that make the machine safe.
+    pub(super) fn cancel_as(&mut self, phase: JobPhase, notice: Option<Notice>) {
+        let Some(run) = &mut self.run else { return };
+        let already_held = run.stands();
+        run.hold_cause = if phase == JobPhase::Cancelled { Cause::Asked } else { Cause::Machine };
+        run.stage = Stage::Cancelling;
+        run.resync = None;
+        run.ending = None;
+        self.pending_ending = Some(Ending { phase, notice });
+        self.deadlines.settle = None;
+        self.deadlines.drop = Some(self.now + HOLD_PATIENCE);
+        let heats = !self.known.temperatures.is_empty();
+        if self.dialect.calm(Calm::Hold) == Spelling::None {
+            if heats || self.needs_person {
+                self.calm(Calm::StopWaiting);
+            }
+            self.deadlines.drop = None;
+        } else if already_held {
+            self.drop_queued();
+        } else {
+            self.calm(Calm::Hold);
+        }
+    }
+
+    /// Once the machine stands still: drops what it has queued.
+    pub(super) fn drop_queued(&mut self) {
+        if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling) {
+            return;
+        }
+        self.deadlines.drop = None;
+        let again = self.run.as_mut().is_some_and(|run| std::mem::replace(&mut run.dropped, true));
+        match self.dialect.calm(Calm::Drop) {
+            Spelling::Realtime(bytes) if !again => {
+                // The machine answers with its banner; the safe end begins then, or when that was lost on its way.
+                self.deadlines.drop = Some(self.now + BANNER_PATIENCE);
+                self.say_urgently(&bytes, true);
+                self.window.clear();
+                self.condition = None;
+            }
+            _ => self.begin_safe_end(),
+        }
+    }
+
+    /// Says the lines that make the machine safe; the job is over when they are through.
+    pub(super) fn begin_safe_end(&mut self) {
+        let Some(ending) = self.pending_ending.take() else { return };
+        let Some(run) = &self.run else { return };
+        self.window.clear();
+        self.asides.clear();
+        self.run = Some(Run::safe_end(run, ending, self.dialect.habits().numbered));
+        self.reset_counter();
+        let lines = self.safe_lines();
+        if let Some(run) = &mut self.run {
+            for (line, text) in (1..).zip(&lines) {
+                run.history.push(super::streaming::command(line, text.as_bytes()));
+            }
+        }
+        self.program_end();
+    }
+
+    /// A machine that reports its position only when asked is asked once more, now that nothing moves: a lift needs to
+    /// know. True while the answer is awaited.
+    pub(super) fn asks_where_it_stands(&mut self) -> bool {
+        let habits = self.dialect.habits();
+        let MotionEnd::Commands(commands) = habits.motion_end else { return false };
+        let lifts = self.profile.safety.lift_mm.is_some() && self.by_hand.homed;
+        let now = self.now;
+        let asked = self.run.as_mut().is_none_or(|run| run.located_at.replace(now).is_some());
+        if !lifts || asked {
+            return false;
+        }
+        // Where a line is answered when it is taken, the answer to one more shows that the report is out.
+        let one_more = habits.ok_when_taken.then(|| commands[0]);
+        self.asides.extend(commands.iter().copied().chain(one_more).map(|word| (Aside::Query, word.to_owned())));
+        true
+    }
+
+    /// The profile's lines and, where it is safe, a lift. A hot nozzle leaves the part first, and before its motors are
+    /// let go; a spindle and a beam are off before anything moves.
+    fn safe_lines(&self) -> Vec<String> {
+        let lift = self.lift();
+        let safe_end = &self.profile.safety.safe_end;
+        let (first, then) = if self.dialect.habits().printer { (&lift, safe_end) } else { (safe_end, &lift) };
+        first.iter().chain(then).cloned().collect()
+    }
+}

@@ -1,0 +1,448 @@
+//! People at the machine and away from it: moving by hand, what is asked of them, how a job ends early. In virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use drivers::profile::{Profile, ToolChange};
+use drivers::request::{Jog, Probe};
+use drivers::sim::{Faults, Incident, LineSpeed, Setup};
+use drivers::snapshot::{Cause, JobPhase};
+use drivers::{Answer, Denied, EventKind, Request, State};
+use support::{Pair, setup, usual_line};
+
+const DIALECTS: [&str; 8] =
+    ["marlin", "grbl", "grblhal", "fluidnc", "smoothieware", "reprapfirmware", "repetier", "klipper"];
+
+const GRBL_KIN: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
+
+/// Those that wait for a person at M600 and ask with `//action:prompt_…`.
+const PROMPTS: &str = "marlin";
+
+fn connected(dialect: &str, setup: &Setup) -> Pair {
+    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair
+}
+
+fn strings(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn jog(by_mm: [f64; 3], feed_mm_min: f64, press: Option<u64>) -> Request {
+    Request::Jog(Jog { by_mm, feed_mm_min, press })
+}
+
+/// A program of slow moves that takes minutes.
+fn long_program() -> Vec<String> {
+    (0..300).map(|step| format!("G1 X{} F1200", if step % 2 == 0 { 20 } else { 0 })).collect()
+}
+
+/// Holds a button down: asks again ten times a second.
+fn hold_down(pair: &mut Pair, request: &Request, time: Duration) -> Answer {
+    let until = pair.now + time;
+    while pair.now < until {
+        pair.ask(request.clone())?;
+        pair.run_for(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn stands(pair: &mut Pair) {
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    assert!(!pair.report().moving, "idle, and it moves");
+}
+
+#[test]
+fn a_jog_lasts_only_while_its_button_is_held() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        let request = jog([100.0, 0.0, 0.0], 600.0, Some(7));
+        assert_eq!(hold_down(&mut pair, &request, Duration::from_secs(2)), Ok(()), "{dialect}");
+        assert_eq!(pair.session.state(), State::Running, "{dialect}");
+        let x = pair.report().position_mm[0];
+        assert!(x > 8.0, "{dialect}: it has moved {x} mm in two seconds of 10 mm/s");
+        // Nobody asks any more, and nobody says stop: the connection is lost.
+        pair.run_for(Duration::from_millis(700));
+        let at = pair.report().position_mm[0];
+        assert!(at < 27.0, "{dialect}: {at} mm");
+        pair.run_for(Duration::from_secs(30));
+        assert_eq!(pair.report().position_mm[0], at, "{dialect}: it went on");
+        stands(&mut pair);
+        assert_eq!(pair.ask(request), Err(Denied::Released), "{dialect}: a late repeat");
+        assert_eq!(pair.report().position_mm[0], at, "{dialect}");
+    }
+}
+
+#[test]
+fn a_jog_that_is_let_go_before_the_machine_has_read_it_ends_all_the_same() {
+    for latency_ms in [0, 1, 5, 20, 60] {
+        for dialect in GRBL_KIN {
+            let line = LineSpeed { baud: 115_200, latency: Duration::from_millis(latency_ms) };
+            let mut pair = Pair::new(dialect, &setup(), line, Faults::default(), 1);
+            pair.connect();
+            assert_eq!(pair.ask(jog([100.0, 0.0, 0.0], 1000.0, Some(1))), Ok(()));
+            assert_eq!(pair.ask(Request::JogStop(Some(1))), Ok(()));
+            pair.run_for(Duration::from_secs(60));
+            stands(&mut pair);
+            let x = pair.report().position_mm[0];
+            assert!(x < 7.0, "{dialect}, {latency_ms} ms: it went {x} mm of 100");
+            assert_eq!(pair.ask(jog([100.0, 0.0, 0.0], 1000.0, Some(1))), Err(Denied::Released));
+            assert_eq!(pair.ask(jog([1.0, 0.0, 0.0], 1000.0, Some(2))), Ok(()), "a new press moves");
+        }
+    }
+}
+
+#[test]
+fn a_stop_that_overtakes_its_press_is_obeyed() {
+    let mut pair = connected("grbl", &setup());
+    assert_eq!(pair.ask(Request::JogStop(Some(3))), Ok(()));
+    assert_eq!(pair.ask(jog([10.0, 0.0, 0.0], 600.0, Some(3))), Err(Denied::Released));
+    assert_eq!(pair.report().position_mm, [0.0; 3]);
+}
+
+#[test]
+fn a_step_is_as_long_as_asked_for_and_bounded() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        assert_eq!(pair.ask(jog([0.0, 5.0, 0.0], 600.0, None)), Ok(()), "{dialect}");
+        pair.run_for(Duration::from_millis(200));
+        assert_eq!(pair.session.state(), State::Running, "{dialect}");
+        assert_eq!(pair.ask(jog([0.0, 5.0, 0.0], 600.0, None)), Err(Denied::Moving), "{dialect}");
+        stands(&mut pair);
+        assert_eq!(pair.report().position_mm, [0.0, 5.0, 0.0], "{dialect}");
+        for (by_mm, feed) in [
+            ([101.0, 0.0, 0.0], 600.0),
+            ([f64::NAN, 0.0, 0.0], 600.0),
+            ([1.0, 0.0, 0.0], f64::INFINITY),
+            ([0.0; 3], 600.0),
+        ] {
+            assert_eq!(pair.ask(jog(by_mm, feed, None)), Err(Denied::OutOfRange), "{dialect}: {by_mm:?}");
+        }
+    }
+}
+
+#[test]
+fn a_step_of_a_printer_with_an_emergency_parser_ends_when_told_and_its_position_is_lost() {
+    let mut pair = connected("marlin", &setup());
+    assert_eq!(pair.ask(Request::Home), Ok(()));
+    stands(&mut pair);
+    assert!(pair.session.snapshot().homed);
+    assert_eq!(pair.ask(jog([100.0, 0.0, 0.0], 600.0, None)), Ok(()));
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.ask(Request::JogStop(None)), Ok(()));
+    pair.run_for(Duration::from_secs(1));
+    let x = pair.report().position_mm[0];
+    assert!(x < 25.0, "{x}");
+    stands(&mut pair);
+    assert!(!pair.session.snapshot().homed, "a quickstop loses steps");
+}
+
+#[test]
+fn a_homed_machine_is_not_jogged_out_of_its_envelope() {
+    // The bundled mill's envelope ends at its home; a machine that was not homed may be anywhere.
+    let mut pair = connected("grbl", &setup());
+    assert_eq!(pair.ask(jog([1.0, 0.0, 0.0], 600.0, None)), Ok(()), "not homed: nobody knows where the end is");
+    stands(&mut pair);
+    assert_eq!(pair.ask(Request::Home), Ok(()));
+    stands(&mut pair);
+    pair.run_for(Duration::from_secs(1));
+    let envelope = pair.profile.envelope_mm.unwrap();
+    let by = envelope.max[0] + 5.0;
+    assert_eq!(pair.ask(jog([by.min(100.0), 0.0, 0.0], 600.0, None)), Err(Denied::OutsideEnvelope));
+}
+
+#[test]
+fn homing_may_take_long_and_grbl_says_nothing_meanwhile() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &Setup { rapid_mm_min: 60.0, ..setup() });
+        assert_eq!(pair.ask(jog([-50.0, 0.0, 0.0], 600.0, None)), Ok(()));
+        stands(&mut pair);
+        assert!(!pair.session.snapshot().homed);
+        assert_eq!(pair.ask(Request::Home), Ok(()));
+        loop {
+            pair.step();
+            if pair.session.snapshot().homed {
+                break;
+            }
+            assert_ne!(pair.session.state(), State::Idle, "{dialect}: it homes");
+            assert_eq!(pair.ask(Request::Home), Err(Denied::Moving), "{dialect}");
+        }
+        stands(&mut pair);
+        assert!(pair.notices().is_empty(), "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.report().position_mm, [0.0; 3], "{dialect}");
+        pair.machine.reset(pair.now);
+        pair.run_for(Duration::from_secs(1));
+        assert!(!pair.session.snapshot().homed, "{dialect}: a board that restarted knows its position no more");
+    }
+}
+
+#[test]
+fn a_probe_says_where_it_touched() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        let probe = Request::Probe(Probe { down_mm: 20.0, feed_mm_min: 100.0 });
+        assert_eq!(pair.ask(probe), Ok(()));
+        stands(&mut pair);
+        let found = pair.session.snapshot().probe.unwrap().value;
+        assert_eq!((found.position_mm[2], found.touched), (-5.0, true), "{dialect}");
+        assert!(pair.events.iter().any(|event| matches!(event.kind, EventKind::Probed { touched: true, .. })));
+        assert_eq!(pair.executed(), ["G91G21G38.2Z-20.000F100", "G90"], "{dialect}");
+        for (down_mm, feed_mm_min) in [(51.0, 100.0), (-1.0, 100.0), (f64::NAN, 100.0), (5.0, 5000.0)] {
+            let asked = pair.ask(Request::Probe(Probe { down_mm, feed_mm_min }));
+            assert_eq!(asked, Err(Denied::OutOfRange), "{down_mm} {feed_mm_min}");
+        }
+    }
+    let mut printer = connected("marlin", &setup());
+    let probe = Request::Probe(Probe { down_mm: 5.0, feed_mm_min: 100.0 });
+    assert_eq!(printer.ask(probe), Err(Denied::Unsupported));
+}
+
+#[test]
+fn a_probe_that_touches_nothing_is_an_alarm_and_leaves_no_relative_coordinates() {
+    let mut pair = connected("grbl", &setup());
+    assert_eq!(pair.ask(Request::Probe(Probe { down_mm: 3.0, feed_mm_min: 100.0 })), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Alarm);
+    pair.run_for(Duration::from_secs(1));
+    assert!(!pair.session.snapshot().probe.unwrap().value.touched);
+    assert_eq!(pair.ask(Request::Clear), Ok(()));
+    stands(&mut pair);
+    assert_eq!(pair.executed().last().map(String::as_str), Some("G90"));
+}
+
+#[test]
+fn a_spindle_that_turns_is_no_probe() {
+    let mut pair = connected("grbl", &setup());
+    pair.start(strings(&["M3 S1000", "G1 X1 F600"]));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    pair.run_for(Duration::from_secs(1));
+    let probe = Request::Probe(Probe { down_mm: 5.0, feed_mm_min: 100.0 });
+    assert_eq!(pair.ask(probe), Err(Denied::SpindleOn));
+}
+
+#[test]
+fn a_tool_change_that_grbl_does_not_know_waits_for_a_person_with_the_spindle_off() {
+    let mut profile = support::profile("grbl");
+    profile.tools = Profile::named("prusa-mk3s").unwrap().tools;
+    profile.tools[0].number = 3;
+    profile.tools[0].name = "6 mm end mill".to_owned();
+    let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair.start(strings(&["M3 S1000", "G1 X5 F600", "T3 M6", "M3 S900", "G1 X10"]));
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    assert!(!pair.report().moving, "it asks when it stands");
+    pair.run_for(Duration::from_secs(300));
+    assert_eq!(pair.executed(), ["M3S1000", "G1X5F600", "M5"], "nothing crossed the tool change");
+    assert_eq!(pair.session.snapshot().asked.unwrap().text, "Put in tool 3 (6 mm end mill).");
+    assert_eq!(pair.ask(Request::Pause), Ok(()), "it stands already");
+    assert_eq!(pair.session.state(), State::Attention);
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    assert_eq!(pair.session.snapshot().asked, None);
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+    assert_eq!(pair.executed(), ["M3S1000", "G1X5F600", "M5", "M3S900", "G1X10"]);
+    assert_eq!(pair.progress().executed, pair.progress().commands);
+}
+
+#[test]
+fn who_changes_tools_is_the_profiles_to_say() {
+    let mut profile = support::profile("fluidnc");
+    profile.stream.tool_change = Some(ToolChange::Person);
+    let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair.start(strings(&["T2", "G1 X5 F600", "M6", "G1 X10"]));
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    assert_eq!(pair.session.snapshot().asked.unwrap().text, "Put in tool 2.");
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    stands(&mut pair);
+    assert_eq!(pair.progress().phase, JobPhase::Cancelled);
+    assert!(!pair.executed().contains(&"M6".to_owned()), "{:?}", pair.executed());
+}
+
+#[test]
+fn a_change_of_filament_is_asked_for_and_answered() {
+    let mut pair = connected(PROMPTS, &Setup { speed: 20.0, ..setup() });
+    pair.start(strings(&["G1 X5 F600", "M600", "G1 X10"]));
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    let asked = pair.session.snapshot().asked.unwrap();
+    assert_eq!((asked.text.as_str(), asked.choices), ("Paused", strings(&["PurgeMore", "Continue"])));
+    assert_eq!(pair.ask(Request::Choose(2)), Err(Denied::NothingAsked));
+    assert_eq!(pair.ask(Request::Choose(0)), Ok(()));
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.session.snapshot().asked.unwrap().choices.len(), 2, "it asks again");
+    assert_eq!(pair.ask(Request::Choose(1)), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+    assert_eq!(pair.session.snapshot().asked, None);
+    assert_eq!(pair.ask(Request::Choose(0)), Err(Denied::NothingAsked));
+}
+
+#[test]
+fn an_answer_that_a_waiting_printer_would_never_read_is_not_sent() {
+    let mut pair = connected(PROMPTS, &Setup { speed: 20.0, emergency_parser: false, ..setup() });
+    pair.start(strings(&["G1 X5 F600", "M600", "G1 X10"]));
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    assert_eq!(pair.ask(Request::Choose(1)), Err(Denied::Unsupported));
+}
+
+#[test]
+fn a_job_paused_at_the_machine_is_held_and_goes_on_there() {
+    for dialect in ["marlin", "repetier", "grbl", "grblhal", "fluidnc"] {
+        let mut pair = connected(dialect, &setup());
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(3));
+        pair.machine.happen(pair.now, Incident::Paused);
+        pair.run_until(|pair| matches!(pair.session.state(), State::Held | State::Attention));
+        assert_ne!(pair.session.snapshot().cause, Cause::Asked, "{dialect}");
+        let executed = pair.report().executed;
+        pair.run_for(Duration::from_secs(60));
+        assert_eq!(pair.report().executed, executed, "{dialect}: it was told more");
+        pair.machine.happen(pair.now, Incident::Resumed);
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.state(), State::Running, "{dialect}");
+        assert!(pair.session.snapshot().asked.is_none() && pair.session.snapshot().notice.is_none(), "{dialect}");
+    }
+}
+
+#[test]
+fn a_hold_that_somebody_here_asked_for_is_not_ended_by_the_printer() {
+    let mut pair = connected("marlin", &setup());
+    pair.start(long_program());
+    pair.run_for(Duration::from_secs(3));
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Held);
+    pair.machine.happen(pair.now, Incident::Resumed);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.session.state(), State::Held);
+}
+
+#[test]
+fn a_held_machine_that_is_let_go_at_its_own_button_is_running() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(3));
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        pair.machine.happen(pair.now, Incident::Resumed);
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.state(), State::Running, "{dialect}: it moves");
+        assert_eq!(pair.progress().phase, JobPhase::Running, "{dialect}");
+    }
+}
+
+#[test]
+fn a_job_cancelled_at_the_printer_is_made_safe_and_says_so() {
+    let mut pair = connected("marlin", &setup());
+    pair.start(long_program());
+    pair.run_for(Duration::from_secs(3));
+    pair.machine.happen(pair.now, Incident::Cancelled);
+    stands(&mut pair);
+    assert_eq!(pair.progress().phase, JobPhase::Cancelled);
+    assert!(pair.notices().iter().any(|notice| notice.contains("job.cancelled_at_machine")), "{:?}", pair.notices());
+    assert!(pair.executed().contains(&"M104 S0".to_owned()) || pair.executed().contains(&"M104S0".to_owned()));
+}
+
+#[test]
+fn the_tool_is_lifted_at_an_early_end_where_that_is_safe_and_nowhere_else() {
+    let lifts = |dialect: &str, homes: bool, z: f64| {
+        let mut pair = connected(dialect, &setup());
+        if homes {
+            assert_eq!(pair.ask(Request::Home), Ok(()));
+            stands(&mut pair);
+        }
+        pair.start(strings(&["G90", &format!("G0 Z{z} F6000")]).into_iter().chain(long_program()).collect());
+        pair.run_for(Duration::from_secs(20));
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        stands(&mut pair);
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
+        pair.report().position_mm[2] - z
+    };
+    for dialect in DIALECTS {
+        let profile = support::profile(dialect);
+        let (top, lift) = (profile.envelope_mm.unwrap().max[2], profile.safety.lift_mm.unwrap());
+        let low = top - 40.0;
+        assert!((lifts(dialect, true, low) - lift).abs() < 0.01, "{dialect}");
+        assert_eq!(lifts(dialect, false, low), 0.0, "{dialect}: it was never homed");
+        assert_eq!(lifts(dialect, true, top), 0.0, "{dialect}: there is no room");
+    }
+}
+
+#[test]
+fn a_job_that_homes_the_printer_makes_its_position_known() {
+    let mut pair = connected("marlin", &Setup { speed: 20.0, ..setup() });
+    pair.start(strings(&["G28", "G1 X5 F600"]));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    assert!(pair.session.snapshot().homed);
+    pair.start(strings(&["G1 X5 F600", "M84"]));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    assert!(!pair.session.snapshot().homed, "its motors were let go");
+}
+
+#[test]
+fn a_beam_is_off_while_a_laser_is_held_whatever_its_mode() {
+    for dialect in GRBL_KIN {
+        let mut profile = Profile::named("grbl-laser-400").unwrap();
+        dialect.clone_into(&mut profile.dialect);
+        let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+        pair.connect();
+        pair.start(strings(&["M3 S500"]).into_iter().chain(long_program()).collect());
+        pair.run_for(Duration::from_secs(3));
+        assert!(pair.session.snapshot().spindle.unwrap().value > 0.0, "{dialect}");
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_for(Duration::from_secs(10));
+        assert_eq!(pair.session.snapshot().spindle.unwrap().value, 0.0, "{dialect}: it burns where it stands");
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.snapshot().spindle.unwrap().value, 500.0, "{dialect}");
+    }
+}
+
+#[test]
+fn a_spindle_is_off_while_a_program_waits_for_a_person() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(strings(&["M3 S1000", "G1 X5 F600", "M0", "G1 X100"]));
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(pair.session.snapshot().spindle.unwrap().value, 0.0, "{dialect}");
+        assert_eq!(pair.session.snapshot().asked.unwrap().text, "The program stops here for a person (line 3).");
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.snapshot().spindle.unwrap().value, 1000.0, "{dialect}");
+    }
+}
+
+#[test]
+fn a_refused_line_tells_which_lines_were_behind_it() {
+    let mut pair = connected("grbl", &Setup { refuse_line: Some(20), ..setup() });
+    pair.start(long_program());
+    assert_eq!(pair.run_job(), JobPhase::Held);
+    let notice = &pair.notices()[0];
+    assert!(notice.contains("line 20 "), "{notice}");
+    assert!(notice.contains("Lines 21 to "), "{notice}");
+    assert!(notice.contains("the rest runs if the job is resumed"), "{notice}");
+    let executed = pair.report().executed;
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!(pair.report().executed, executed, "a hold reads nothing more");
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    stands(&mut pair);
+    let report = pair.report();
+    assert_eq!(report.executed, executed + 2, "what waited was dropped; M5 and M9 make it safe: {report:?}");
+}
+
+#[test]
+fn a_machine_that_hit_a_limit_is_reset_when_a_person_clears_it() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(3));
+        pair.machine.happen(pair.now, Incident::Limit);
+        pair.run_until(|pair| pair.session.state() == State::Alarm);
+        assert_eq!(pair.progress().phase, JobPhase::Failed, "{dialect}");
+        pair.run_for(Duration::from_secs(60));
+        assert_eq!(pair.session.state(), State::Alarm, "{dialect}: nobody cleared it");
+        assert_eq!(pair.ask(Request::Clear), Ok(()));
+        stands(&mut pair);
+        assert!(!pair.session.snapshot().homed, "{dialect}");
+    }
+}
