@@ -92,6 +92,8 @@ fn happened(kind: &EventKind) -> String {
         EventKind::Job { phase, notice: Some(notice), .. } => format!("job {}: {notice}", phase.word()),
         EventKind::Job { phase, .. } => format!("job {}", phase.word()),
         EventKind::Trouble { notice } => format!("trouble: {notice}"),
+        EventKind::Probed { position_mm: [x, y, z], touched: true } => format!("the probe touched at {x} {y} {z}"),
+        EventKind::Probed { .. } => "the probe touched nothing".to_owned(),
         EventKind::Message { text } => format!("message: {text}"),
     }
 }

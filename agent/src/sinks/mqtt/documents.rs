@@ -52,6 +52,7 @@ pub(super) fn event(machine: &str, epoch: SystemTime, event: &Event) -> (Weight,
         EventKind::Message { .. } => Weight::Chatter,
         EventKind::State { to: State::Alarm | State::Attention, .. }
         | EventKind::Job { .. }
+        | EventKind::Probed { .. }
         | EventKind::Trouble { .. } => Weight::Lasting,
         EventKind::State { .. } | EventKind::Connected { .. } | EventKind::Disconnected { .. } => Weight::Passing,
     };
