@@ -4,7 +4,8 @@
 //!
 //! What the metadata say is given as the comments that the slicer writes into a plain program, so that whoever reads the
 //! text finds name, estimates, thumbnails and settings where they always are. No block is passed on before its checksum
-//! is proven.
+//! is proven. The text is, byte for byte, that of Prusa's own converter (libbgcode), except that blocks without data give
+//! nothing.
 
 mod gather;
 mod write;
@@ -25,9 +26,6 @@ pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Bytes of settings kept until the G-code is over. PrusaSlicer writes some 20 kB.
 const SETTINGS_BYTES_MAX: usize = BLOCK_BYTES_MAX;
-
-/// Pairs of a printer's metadata that are read. Slicers write some twenty.
-const PRINTER_PAIRS_MAX: usize = 64;
 
 /// A setting's key and value.
 type Pair = (Vec<u8>, Vec<u8>);
@@ -88,8 +86,8 @@ pub struct Reader<R> {
     last: Option<Kind>,
     text: Vec<u8>,
     taken: usize,
-    /// The printer's metadata, until it is known what the others say.
-    printer: Vec<u8>,
+    /// Whether there was text before the present block.
+    began: bool,
     /// Comments for behind the G-code.
     settings: Vec<u8>,
     finished: bool,
@@ -118,7 +116,7 @@ impl<R: Read> Reader<R> {
             last: None,
             text: Vec::new(),
             taken: 0,
-            printer: Vec::new(),
+            began: false,
             settings: Vec::new(),
             finished: false,
         })
@@ -179,6 +177,7 @@ impl<R: Read> Reader<R> {
 
     /// Makes the text of the next block.
     fn fill(&mut self) -> io::Result<()> {
+        self.began |= !self.text.is_empty();
         self.text.clear();
         self.taken = 0;
         let Some(block) = self.block()? else {
@@ -190,6 +189,7 @@ impl<R: Read> Reader<R> {
             return Ok(());
         };
         let first = self.last.is_none();
+        let first_gcode = block.kind == Kind::Gcode && self.last != Some(Kind::Gcode);
         if self.last.is_some_and(|last| last > block.kind) || (first && block.kind == Kind::Gcode) {
             return Err(Fault::Damaged.io("has its blocks in the wrong order"));
         }
@@ -203,14 +203,24 @@ impl<R: Read> Reader<R> {
             let what = format!("has a block in unknown encoding {}", block.parameters[0]);
             return Err(Fault::Unsupported.io(&what));
         }
-        if block.kind == Kind::Gcode {
-            self.printer_comments();
+        self.say(block, first_gcode);
+        if self.settings.len() > 2 * SETTINGS_BYTES_MAX {
+            return Err(Fault::Bomb.io("has more than 4 MiB of settings"));
         }
+        Ok(())
+    }
+
+    /// Makes text of a block, laid out as PrusaSlicer's own converter does.
+    fn say(&mut self, block: Block, first_gcode: bool) {
         match block.kind {
             Kind::FileMetadata => producer(&block.data, &mut self.text),
             Kind::Thumbnail => thumbnail(&block, &mut self.text),
-            Kind::PrinterMetadata => self.printer = block.data,
-            Kind::PrintMetadata => comments(&block.data, &mut self.settings),
+            Kind::PrinterMetadata => comments(&block.data, &mut self.text),
+            Kind::PrintMetadata if block.data.is_empty() => {}
+            Kind::PrintMetadata => {
+                self.settings.push(b'\n');
+                comments(&block.data, &mut self.settings);
+            }
             Kind::SlicerMetadata if block.parameters[0] == 1 => {
                 self.settings.extend_from_slice(b"\n; prusaslicer_json_config = begin\n");
                 for line in block.data.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
@@ -222,26 +232,18 @@ impl<R: Read> Reader<R> {
             Kind::SlicerMetadata => {
                 self.settings.extend_from_slice(b"\n; prusaslicer_config = begin\n");
                 comments(&block.data, &mut self.settings);
-                self.settings.extend_from_slice(b"; prusaslicer_config = end\n");
+                self.settings.extend_from_slice(b"; prusaslicer_config = end\n\n");
             }
-            Kind::Gcode if block.parameters[0] == 0 => self.text.extend_from_slice(&block.data),
-            Kind::Gcode => meatpack::Unpacker::default().unpack(&block.data, &mut self.text),
-        }
-        if self.settings.len() > 2 * SETTINGS_BYTES_MAX {
-            return Err(Fault::Bomb.io("has more than 4 MiB of settings"));
-        }
-        Ok(())
-    }
-}
-
-impl<R> Reader<R> {
-    /// Says of the printer's metadata what the print's and the slicer's do not say too.
-    fn printer_comments(&mut self) {
-        for pair in pairs(&std::mem::take(&mut self.printer)).take(PRINTER_PAIRS_MAX) {
-            let mut line = Vec::new();
-            comment(pair, &mut line);
-            if memchr::memmem::find(&self.settings, &line).is_none() {
-                self.text.extend(line);
+            Kind::Gcode => {
+                if first_gcode && self.began {
+                    self.text.push(b'\n');
+                }
+                let mut text = block.data;
+                if block.parameters[0] != 0 {
+                    let packed = std::mem::take(&mut text);
+                    meatpack::Unpacker::default().unpack(&packed, &mut text);
+                }
+                without_blanks(&text, &mut self.text);
             }
         }
     }
@@ -302,6 +304,7 @@ fn pairs(data: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn producer(data: &[u8], text: &mut Vec<u8>) {
+    let before = text.len();
     let find = |name: &[u8]| pairs(data).find(|(key, _)| *key == name).map(|(_, value)| value);
     if let Some(name) = find(b"Producer") {
         text.extend_from_slice(b"; generated by ");
@@ -314,6 +317,19 @@ fn producer(data: &[u8], text: &mut Vec<u8>) {
     }
     if let Some(name) = find(b"Prepared by") {
         text.extend([b"; prepared by ", name, b"\n"].concat());
+    }
+    if text.len() > before {
+        text.extend_from_slice(b"\n\n");
+    }
+}
+
+/// Appends lines of G-code, but for blank ones and comments with nothing in them.
+fn without_blanks(lines: &[u8], text: &mut Vec<u8>) {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let bare = line.trim_ascii();
+        if !bare.strip_prefix(b";").unwrap_or(bare).trim_ascii().is_empty() {
+            text.extend_from_slice(line);
+        }
     }
 }
 
@@ -339,7 +355,7 @@ fn thumbnail(block: &Block, text: &mut Vec<u8>) {
         _ => return,
     };
     let picture = base64::engine::general_purpose::STANDARD.encode(&block.data);
-    text.extend_from_slice(format!(";\n; {name} begin {width}x{height} {}\n", picture.len()).as_bytes());
+    text.extend_from_slice(format!("\n;\n; {name} begin {width}x{height} {}\n", picture.len()).as_bytes());
     for row in picture.as_bytes().chunks(THUMBNAIL_COLUMNS) {
         text.extend_from_slice(b"; ");
         text.extend_from_slice(row);

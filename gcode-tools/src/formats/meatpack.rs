@@ -2,6 +2,7 @@
 
 mod pack;
 
+pub(super) use pack::is_plain_g_line;
 pub use pack::{Packer, Spaces, Unpackable};
 
 /// A command to the receiver: two bytes 0xFF, which no packed text has, and one that says what.

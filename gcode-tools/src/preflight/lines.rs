@@ -60,6 +60,9 @@ impl Preflight<'_> {
             return;
         }
         self.commands += 1;
+        if self.commands == 1 {
+            self.slicer.commands_begin();
+        }
         if self.slicer.in_thumbnail() {
             self.broken_thumbnail();
         }

@@ -1,7 +1,7 @@
 //! Writing binary G-code.
 
 use super::super::heatshrink::{self, Fields};
-use super::super::meatpack::{Packer, Spaces, Unpackable};
+use super::super::meatpack::{Packer, Spaces, Unpackable, is_plain_g_line};
 use super::{Kind, Metadata, Pair};
 use crate::block::{Block, Item};
 use flate2::Compression as Level;
@@ -11,6 +11,9 @@ use std::io::{self, Write};
 
 /// Bytes of text in a block of G-code at most, and so in a line: what slicers write and firmware has buffers for.
 pub const TEXT_BYTES_MAX: usize = 65_536;
+
+/// A blank line, packed: readers drop it.
+const BLANK: u8 = 0xCC;
 
 /// How blocks of G-code are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Default for Options {
 /// assert_eq!(blocks, 4);
 /// let mut text = String::new();
 /// open(Cursor::new(file))?.read_to_string(&mut text)?;
-/// assert!(text.starts_with("G1 X10 Y2.5 E.5\n"));
+/// assert_eq!(text, "G1 X10 Y2.5 E.5\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -117,7 +120,7 @@ impl<W: Write> Writer<W> {
     /// [`io::ErrorKind::InvalidInput`] for a longer line, and those of the output.
     pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
         let bare = line.trim_ascii();
-        if bare.is_empty() || bare == b";" {
+        if bare.strip_prefix(b";").unwrap_or(bare).trim_ascii().is_empty() {
             return Ok(());
         }
         if line.len() >= TEXT_BYTES_MAX {
@@ -205,17 +208,42 @@ fn ini(pairs: &[Pair]) -> Vec<u8> {
 }
 
 /// A block's lines as MeatPack; `None` when they are nothing but comments, which are left out.
+///
+/// Slicers read such a block into room for two characters a byte and lose a character where that is too little, as it is
+/// once spaces are put back into densely packed lines. Blank lines make up for it, as they do in what slicers write.
 fn meatpack(text: &[u8], with_comments: bool) -> Result<Option<Vec<u8>>, Unpackable> {
     let mut packer = Packer::new(Spaces::Removed);
     let mut out = Vec::with_capacity(text.len() * 2 / 3);
     packer.open(&mut out);
-    let opened = out.len();
+    let (opened, mut unpacked_bytes, mut indented) = (out.len(), 0, Vec::new());
     for line in text.split(|byte| *byte == b'\n') {
         let code = without_comment(line).trim_ascii();
-        if !code.is_empty() {
+        if code.is_empty() {
+            if with_comments && !line.is_empty() {
+                packer.pass(line.trim_ascii(), &mut out)?;
+                unpacked_bytes += line.len() + 1;
+            }
+            continue;
+        }
+        if code[0] == b'G' && !is_plain_g_line(code) {
+            // Readers put spaces before the capitals of any line that begins with G: not if it begins with a blank.
+            indented.clear();
+            indented.push(b' ');
+            indented.extend_from_slice(code);
+            packer.pack(&indented, &mut out)?;
+        } else {
             packer.pack(code, &mut out)?;
-        } else if with_comments && !line.is_empty() {
-            packer.pass(line.trim_ascii(), &mut out)?;
+        }
+        if !code.is_ascii() {
+            // Sent as it is: a byte a character, and never too dense.
+            unpacked_bytes += code.len() + 1;
+            continue;
+        }
+        // A space may stand before every letter, whether it was there or not.
+        let letters = code.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+        unpacked_bytes += code.len() + 1 + letters - letters.min(memchr::memchr_iter(b' ', code).count());
+        while unpacked_bytes > 2 * out.len() {
+            out.push(BLANK);
         }
     }
     let packed = out.len() > opened;

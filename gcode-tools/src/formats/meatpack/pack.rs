@@ -84,8 +84,9 @@ impl Packer {
     ///
     /// With [`Spaces::Removed`] the blanks of lines whose command is a G code are left out and their letters become
     /// capitals, up to a comment; a checksum that was right is reckoned anew, and a line whose checksum was wrong stays as
-    /// it is, so that the receiver refuses it. Lines with strings, with comments in brackets or with a blank inside a
-    /// number stay as they are too. A line with bytes from 0x80 is sent as it is, with packing switched off for it.
+    /// it is, so that the receiver refuses it. Lines with anything but words and numbers (strings, expressions, comments
+    /// in brackets), or with a blank inside a number, stay as they are too. A line with bytes from 0x80 is sent as it is,
+    /// with packing switched off for it.
     ///
     /// # Errors
     /// [`Unpackable`]: nothing was appended.
@@ -171,7 +172,7 @@ fn bare(line: &[u8]) -> Result<&[u8], Unpackable> {
 /// Writes a G line without its blanks, if it means the same without them.
 fn squeeze(line: &[u8], out: &mut Vec<u8>) -> bool {
     let code = &line[..memchr::memchr(b';', line).unwrap_or(line.len())];
-    if !is_g_line(code) || code.iter().any(|byte| matches!(byte, b'"' | b'(')) {
+    if !is_plain_g_line(code) {
         return false;
     }
     let mut before = 0;
@@ -201,14 +202,15 @@ fn squeeze(line: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Whether a line's command, behind its number, is a G code.
-fn is_g_line(code: &[u8]) -> bool {
+/// Whether a line's command, behind its number, is a G code, and all of it are words with numbers.
+pub(in super::super) fn is_plain_g_line(code: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'\t' | b'.' | b'+' | b'-' | b'*');
     let mut rest = code.trim_ascii_start();
     if let [b'N' | b'n', numbered @ ..] = rest {
         let digits = numbered.iter().take_while(|byte| byte.is_ascii_digit()).count();
         rest = numbered[digits..].trim_ascii_start();
     }
-    matches!(rest, [b'G' | b'g', b'0'..=b'9', ..])
+    matches!(rest, [b'G' | b'g', b'0'..=b'9', ..]) && code.iter().all(plain)
 }
 
 fn is_of_number(byte: u8) -> bool {
@@ -280,7 +282,16 @@ mod test {
     fn spaces_leave_g_lines_and_nothing_else() {
         assert_eq!(sent("g1 x10.5 Y-2\te.5 f600\r\n"), "G1X10.5Y-2E.5F600\n");
         assert_eq!(sent("G1 X1 ; to x 1"), "G1X1; to x 1\n");
-        for line in ["M117 G1 is next", "M104 S200", "G1 X1 0", "G1 (to x) X1", "G28 W \"a b\"", "T0 G1 X1", "G X1"] {
+        for line in [
+            "M117 G1 is next",
+            "M104 S200",
+            "G1 X1 0",
+            "G1 (to x) X1",
+            "G28 W \"a b\"",
+            "T0 G1 X1",
+            "G X1",
+            "G1 X{a + b}",
+        ] {
             assert_eq!(sent(line), format!("{line}\n"));
         }
     }
