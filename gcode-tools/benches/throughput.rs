@@ -7,6 +7,7 @@
 use gcode_tools::analysis::{Setup, analyse, analyse_with};
 use gcode_tools::block::{Block, Item};
 use gcode_tools::preflight;
+use gcode_tools::preview::{Options, draw};
 use gcode_tools::profile::Profile;
 use gcode_tools::read::Lines;
 use gcode_tools::statement::Statement;
@@ -118,6 +119,13 @@ fn main() {
     });
     let whole = measure("whole analysis with time", size, Some(newlines), || {
         analyse(&program[..], None).map_or(0, |info| info.moves)
+    });
+    let options = Options { profile: profile.as_ref(), ..Options::default() };
+    measure("preview as SVG (read twice)", size, Some(newlines), || {
+        draw(|| Ok(&program[..]), &options).map_or(0, |picture| picture.svg().len() as u64)
+    });
+    measure("preview as PNG (read twice)", size, Some(newlines), || {
+        draw(|| Ok(&program[..]), &options).map_or(0, |picture| picture.png().len() as u64)
     });
     peers(&program, newlines, checked, whole);
 }

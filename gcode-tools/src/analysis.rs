@@ -115,6 +115,16 @@ pub(crate) fn firmware_of(head: &[u8]) -> Firmware {
     }
 }
 
+/// The name of the feature that a line says begins here: PrusaSlicer's and Cura's `;TYPE:`, Simplify3D's `; feature`.
+#[inline]
+pub(crate) fn feature_name(line: &[u8]) -> Option<&[u8]> {
+    if line.first() == Some(&b';') { feature_of(&line[1..]) } else { None }
+}
+
+fn feature_of(comment: &[u8]) -> Option<&[u8]> {
+    comment.strip_prefix(b"TYPE:").or_else(|| comment.strip_prefix(b" feature ")).map(<[u8]>::trim_ascii)
+}
+
 /// Watches a program and adds up what it does.
 #[derive(Debug)]
 pub struct Analysis {
@@ -206,9 +216,8 @@ impl Analysis {
     /// A comment that fills its line: features and the slicer's words.
     #[cold]
     fn comment(&mut self, text: &[u8], line: u64) {
-        let feature = text.strip_prefix(b"TYPE:").or_else(|| text.strip_prefix(b" feature "));
-        if let Some(name) = feature.filter(|_| !self.slicer.in_thumbnail()) {
-            self.tag = self.feature(&String::from_utf8_lossy(name.trim_ascii()));
+        if let Some(name) = feature_of(text).filter(|_| !self.slicer.in_thumbnail()) {
+            self.tag = self.feature(&String::from_utf8_lossy(name));
             return;
         }
         self.slicer.comment(text, line);

@@ -14,6 +14,7 @@ use std::io::{Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
 pub(crate) mod convert;
+pub(crate) mod preview;
 
 /// Bytes at the end of a file that are looked at for a slicer's settings. PrusaSlicer writes some 20 kB.
 const TAIL_BYTES: usize = 64 * 1024;

@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod modal;
 pub mod number;
 pub mod preflight;
+pub mod preview;
 pub mod profile;
 pub mod read;
 pub mod resume;

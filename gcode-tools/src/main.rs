@@ -45,6 +45,8 @@ enum Command {
     },
     /// Writes a program in another wrapping: plain text, gzip, bgcode. Exits 0 if OUT is there and whole, else 2.
     Convert(command::convert::Arguments),
+    /// Draws what a program does: is it the right part, where does it lie, does it fit?
+    Preview(command::preview::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Info { file, profile, json, time_line } => command::info(&file, profile.as_deref(), json, time_line),
         Command::Check { file, profile, json } => command::check(&file, &profile, json),
         Command::Convert(arguments) => command::convert::convert(&arguments),
+        Command::Preview(arguments) => command::preview::preview(&arguments),
     };
     ExitCode::from(code)
 }

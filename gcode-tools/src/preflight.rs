@@ -26,6 +26,7 @@ mod words;
 
 use finding::Findings;
 pub use finding::{FINDINGS_MAX, FINDINGS_PER_CODE_MAX, Finding, Severity};
+pub(crate) use motion::{is_beyond, is_placed, outside_of};
 
 /// Whether a program may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

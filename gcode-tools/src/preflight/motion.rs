@@ -5,7 +5,7 @@ use super::{Conditions, Preflight, Severity};
 use crate::analysis::Bounds;
 use crate::arc::ArcFault;
 use crate::interpret::{Event, Family, Fault, Move, Path, State};
-use crate::profile::{Kind, Profile};
+use crate::profile::{Envelope, Kind, Profile};
 
 /// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
 const OUTSIDE_MM: f64 = 0.005;
@@ -26,12 +26,40 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Program zero inside the envelope makes the assumption of no offset plausible; outside, nothing can be assumed.
     pub(super) fn of(profile: &Profile, conditions: &Conditions) -> Self {
-        let plausible = profile.envelope_mm.is_none_or(|envelope| envelope.max[0] > 0.0 && envelope.max[1] > 0.0);
-        let sized = profile.kind != Kind::Printer && conditions.work_offset_mm.is_none() && !plausible;
+        let sized = !is_placed(profile, conditions);
         Self { sized, bounds: Bounds::EMPTY, told: [false; 6] }
     }
+}
+
+/// Whether a coordinate lies beyond the machine's travel along an axis.
+#[inline]
+pub(crate) fn is_beyond(envelope: &Envelope, axis: usize, at: f64) -> bool {
+    !(at >= envelope.min[axis] - OUTSIDE_MM && at <= envelope.max[axis] + OUTSIDE_MM)
+}
+
+/// A point of a move that lies outside of the machine's travel, if there is one; arcs by their true extent.
+///
+/// An axis that stays where it is has been told of by the move that brought it there.
+#[inline]
+pub(crate) fn outside_of(envelope: &Envelope, motion: &Move) -> Option<[f64; 3]> {
+    let outside =
+        |point: [f64; 3]| (0..3).any(|axis| is_beyond(envelope, axis, point[axis]) && point[axis] != motion.from[axis]);
+    let mut worst = outside(motion.to).then_some(motion.to);
+    if let Path::Arc(arc) = &motion.path {
+        arc.extremes(motion.from, |point| {
+            if outside(point) {
+                worst = Some(point);
+            }
+        });
+    }
+    worst
+}
+
+/// Whether the program's zero may be the machine's: with a machine zero outside of the work nothing can be assumed.
+pub(crate) fn is_placed(profile: &Profile, conditions: &Conditions) -> bool {
+    let plausible = profile.envelope_mm.is_none_or(|envelope| envelope.max[0] > 0.0 && envelope.max[1] > 0.0);
+    profile.kind == Kind::Printer || conditions.work_offset_mm.is_some() || plausible
 }
 
 impl Preflight<'_> {
@@ -68,23 +96,7 @@ impl Preflight<'_> {
             self.check_size(motion.line);
             return;
         }
-        let (low, high) = (envelope.min, envelope.max);
-        // An axis that stays where it is has been told of by the move that brought it there.
-        let inside = |point: [f64; 3]| {
-            (0..3).all(|axis| {
-                (point[axis] >= low[axis] - OUTSIDE_MM && point[axis] <= high[axis] + OUTSIDE_MM)
-                    || point[axis] == motion.from[axis]
-            })
-        };
-        let mut worst = (!inside(motion.to)).then_some(motion.to);
-        if let Path::Arc(arc) = &motion.path {
-            arc.extremes(motion.from, |point| {
-                if !inside(point) {
-                    worst = Some(point);
-                }
-            });
-        }
-        if let Some(point) = worst {
+        if let Some(point) = outside_of(envelope, motion) {
             self.outside(motion, point);
         }
     }
