@@ -3,8 +3,11 @@
 
 use gcode_tools::analysis::analyse;
 use gcode_tools::block::Block;
+use gcode_tools::convert::{Target, convert};
 use gcode_tools::expression::Parameters;
 use gcode_tools::formats;
+use gcode_tools::formats::bgcode::{Compression, Encoding, Options};
+use gcode_tools::formats::meatpack::{Packer, Spaces, Unpacker};
 use gcode_tools::metadata::Slicer;
 use gcode_tools::modal::Modal;
 use gcode_tools::number;
@@ -61,6 +64,50 @@ pub(crate) fn packed(bytes: &[u8]) {
         let _ = program.take(UNPACKED_MAX).read_to_end(&mut text);
     }
     let _ = formats::tail(&mut Cursor::new(bytes), 4096);
+}
+
+/// A program of any format, written in another way: what was written can be read. The first byte chooses the way.
+pub(crate) fn conversion(bytes: &[u8]) {
+    let Some((first, program)) = bytes.split_first() else { return };
+    let compressions = [Compression::None, Compression::Deflate, Compression::Heatshrink11, Compression::Heatshrink12];
+    let encodings = [Encoding::Plain, Encoding::MeatPack, Encoding::MeatPackComments];
+    let target = match first % 14 {
+        0 => Target::Plain,
+        1 => Target::Gzip,
+        way => Target::Bgcode(Options {
+            compression: compressions[usize::from(way - 2) / 3],
+            encoding: encodings[usize::from(way - 2) % 3],
+            checksums: first & 0x80 == 0,
+        }),
+    };
+    let mut written = Vec::new();
+    if convert(Cursor::new(program), &mut written, target, None).is_ok() {
+        let mut program = formats::open(Cursor::new(&written)).unwrap_or_else(|error| panic!("{target:?}: {error}"));
+        let read = std::io::copy(&mut program, &mut std::io::sink());
+        assert!(read.is_ok(), "{target:?}: {read:?}");
+    }
+}
+
+/// Lines as MeatPack: with spaces they come back, and no command is in what is packed.
+pub(crate) fn meatpack(bytes: &[u8]) {
+    for spaces in [Spaces::Kept, Spaces::Removed] {
+        let (mut packer, mut expected, mut packed) = (Packer::new(spaces), Vec::new(), Vec::new());
+        packer.open(&mut packed);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let before = packed.len();
+            if packer.pack(line, &mut packed).is_ok() {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                expected.extend([line, b"\n"].concat());
+                let commands = packed[before..].windows(2).filter(|pair| *pair == b"\xFF\xFF").count();
+                assert!(commands <= 1, "{line:?}");
+            } else {
+                assert_eq!(packed.len(), before);
+            }
+        }
+        let mut text = Vec::new();
+        Unpacker::default().unpack(&packed, &mut text);
+        assert!(spaces == Spaces::Removed || text == expected, "{text:?}, not {expected:?}");
+    }
 }
 
 /// A machine's profile.

@@ -60,7 +60,7 @@ fn programs(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut programs = Vec::new();
     for path in common::files(folder) {
         let name = path.to_string_lossy().into_owned();
-        let odd = name.contains("/bad/") || name.ends_with(".sha256") || name.ends_with(".done");
+        let odd = name.contains("/bad/") || name.contains(".sha256") || name.contains(".done");
         if !odd && fs::metadata(&path).unwrap().len() < 1_000_000 {
             programs.push((name, text(&fs::read(&path).unwrap())));
         }
@@ -131,7 +131,7 @@ fn a_bgcode_becomes_the_same_bytes_as_with_prusas_converter() {
         }
         let ours = converted(&fs::read(&path).unwrap(), Target::Plain);
         if let Ok(stated) = fs::read_to_string(format!("{name}.decoded.sha256")) {
-            let sum: String = Sha256::digest(&ours).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = format!("{:x}", Sha256::digest(&ours));
             assert_eq!(Some(sum.as_str()), stated.split_ascii_whitespace().next(), "{name}");
             count += 1;
         }

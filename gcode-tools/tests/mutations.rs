@@ -118,6 +118,8 @@ fn mutated_programs_do_no_harm() {
         seed.mutate(&mut bytes);
         entry::program(&bytes);
         entry::preflight(&bytes);
+        entry::conversion(&bytes);
+        entry::meatpack(&bytes);
         for line in bytes.split(|byte| *byte == b'\n').take(40) {
             entry::block(line);
         }
@@ -132,10 +134,12 @@ fn mutated_packings_do_no_harm() {
         let mut unpacked = Vec::new();
         gcode_tools::formats::open(Cursor::new(&packed)).unwrap().read_to_end(&mut unpacked).unwrap();
         assert!(memchr::memmem::find(&unpacked, text).is_some(), "the packing itself is good: {}", unpacked.len());
-        for _ in 0..600 {
+        for round in 0..600_u16 {
+            let round = round as u8;
             let mut bytes = packed.clone();
             seed.mutate(&mut bytes);
             entry::packed(&bytes);
+            entry::conversion(&[&[round], &bytes[..]].concat());
         }
     }
 }
