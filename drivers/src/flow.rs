@@ -94,6 +94,23 @@ impl Window {
         Some(frame)
     }
 
+    /// The machine rejected that command, and everything behind it with it: none of them is answered any more. What
+    /// was said before it still is.
+    pub fn reject_from(&mut self, ordinal: u64) {
+        let rejected = |(frame, _): &(Frame, usize)| matches!(frame, Frame::Job(job) if *job >= ordinal);
+        if let Some(at) = self.in_flight.iter().position(rejected) {
+            self.bytes -= self.in_flight.drain(at..).map(|(_, bytes)| bytes).sum::<usize>();
+        }
+    }
+
+    /// The oldest command of the job that has no answer yet.
+    pub fn oldest_job(&self) -> Option<u64> {
+        self.in_flight.iter().find_map(|(frame, _)| match frame {
+            Frame::Job(ordinal) => Some(*ordinal),
+            Frame::Aside(_) => None,
+        })
+    }
+
     /// The oldest frame that has no answer yet.
     pub fn oldest(&self) -> Option<Frame> {
         self.in_flight.front().map(|(frame, _)| *frame)
@@ -151,6 +168,20 @@ mod test {
         assert_eq!(window.bytes(), 8);
         assert_eq!(window.answered(), Some(Frame::Aside(Aside::Query)));
         assert_eq!(window.answered(), None);
+    }
+
+    #[test]
+    fn what_was_said_before_a_rejected_line_is_still_answered() {
+        let mut window = Window::new(Limits { lines: 8, bytes: 100 });
+        for (frame, bytes) in
+            [(Frame::Job(4), 10), (Frame::Aside(Aside::Query), 5), (Frame::Job(5), 10), (Frame::Job(6), 10)]
+        {
+            window.sent(frame, bytes);
+        }
+        window.reject_from(5);
+        assert_eq!((window.bytes(), window.len(), window.oldest_job()), (15, 2, Some(4)));
+        window.reject_from(7);
+        assert_eq!(window.len(), 2, "nothing of that was in flight");
     }
 
     #[test]

@@ -60,8 +60,11 @@ pub(super) const HABITS: Habits = Habits {
     window: Limits { lines: 64, bytes: 127 },
     // LINE_BUFFER_SIZE 80 holds 79 characters and a zero (`protocol.h`); one more is error 11.
     line_max: 79,
+    // The question behind half a line makes nonsense of it.
+    spoils: "",
     identify: "$I",
     ok_when_taken: false,
+    ok_after_resend: false,
     needs_proof: false,
     banner: true,
     // The interface document asks for at most 5 Hz while streaming.

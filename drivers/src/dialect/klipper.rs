@@ -28,6 +28,8 @@ use crate::flow::Limits;
 pub(super) static KLIPPER: MarlinLike = MarlinLike {
     habits: Habits {
         name: "klipper",
+        // A number with an asterisk in it is none.
+        spoils: "*999\n",
         numbered: false,
         counter: None,
         // Fewer than the 20 pending lines up to which M112 is looked for (`gcode.py`), and a read of 4096 bytes.

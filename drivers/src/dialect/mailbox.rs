@@ -34,8 +34,10 @@ static HABITS: Habits = Habits {
     // Two writes' worth for a machine with 30 slots: one in its slots, one on its way.
     window: Limits { lines: 64, bytes: 4096 },
     line_max: 200,
+    spoils: "",
     identify: "$I",
     ok_when_taken: false,
+    ok_after_resend: false,
     needs_proof: true,
     banner: true,
     asking: Asking::Realtime { every_ms: 200 },

@@ -97,8 +97,11 @@ pub(super) const HABITS: Habits = Habits {
     window: Limits { lines: 4, bytes: 118 },
     // MAX_CMD_SIZE is 96 with the terminating zero (`Configuration_adv.h`); number and checksum need up to 15.
     line_max: 80,
+    // Half a numbered line has no checksum.
+    spoils: "\n",
     identify: "M115",
     ok_when_taken: false,
+    ok_after_resend: true,
     needs_proof: false,
     banner: true,
     asking: Asking::Commands { every_ms: 2_000, commands: &["M105", "M114"] },

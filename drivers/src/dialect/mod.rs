@@ -185,11 +185,16 @@ pub struct Habits {
     pub window: Limits,
     /// Longest command the machine takes, without line end.
     pub line_max: usize,
+    /// What is said before that: half a line, left in the machine by a pulled cable or another program, must end there
+    /// and must not be run.
+    pub spoils: &'static str,
     /// What is said to find out who is there.
     pub identify: &'static str,
     /// Whether a line is answered when it is taken and not when it is done. The answer to the next one then shows that
     /// it is done.
     pub ok_when_taken: bool,
+    /// Whether an `ok` may follow a request to say a line again, that answers no line.
+    pub ok_after_resend: bool,
     /// Whether a machine is taken for one of these only when it said what no other firmware says. Without, what its
     /// kin say is enough: old and re-badged builds name themselves as they like.
     pub needs_proof: bool,

@@ -28,6 +28,8 @@ use crate::flow::Limits;
 pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
     habits: Habits {
         name: "reprapfirmware",
+        // A line without a checksum is taken; this one fits none.
+        spoils: "*999\n",
         numbered: false,
         counter: None,
         // `GCodeInputBufferSize` is 256 (`GCodeInput.h`); one line at a time for the reason above.

@@ -29,6 +29,9 @@ use crate::flow::Limits;
 pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
     habits: Habits {
         name: "smoothieware",
+        ok_after_resend: false,
+        // A line without an asterisk is taken unchecked; this checksum fits none.
+        spoils: "*999\n",
         // The receive buffer holds 256 (`SerialConsole.h`); one tells full from empty, and a question needs nine.
         window: Limits { lines: 16, bytes: 240 },
         needs_proof: true,

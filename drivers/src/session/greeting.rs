@@ -97,6 +97,7 @@ impl Session {
         self.partial.clear();
         self.condition = None;
         self.answers_named = false;
+        self.resend_ok_until = None;
         self.needs_person = false;
         self.position_lost();
         self.prompt_over();
@@ -123,9 +124,7 @@ impl Session {
         let habits = self.dialect.habits();
         let word =
             if tries > OWN_QUESTIONS && tries % 2 == 0 { other_question(habits, tries) } else { habits.identify };
-        // A line end first clears half a line that noise or another program left in the machine.
-        let line_end = if habits.printer { "\n" } else { "" };
-        let greeting = format!("{line_end}{word}\n");
+        let greeting = format!("{}{word}\n", habits.spoils);
         self.wire.extend_from_slice(greeting.as_bytes());
         self.known.link.bytes_out += greeting.len() as u64;
         if tell {

@@ -71,6 +71,10 @@ impl Session {
     }
 
     fn hear(&mut self, reply: Reply) {
+        let resend_ok = self.resend_ok_until.take().is_some_and(|until| self.now <= until);
+        if resend_ok && matches!(reply, Reply::Ok { number: None, .. }) && self.dialect.habits().ok_after_resend {
+            return self.sign_of_life();
+        }
         match reply {
             Reply::Ok { number, planner_free } => self.hear_ok(number, planner_free),
             Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
@@ -174,7 +178,7 @@ impl Session {
                 return;
             }
         }
-        if self.answers_named && number.is_none() && matches!(self.window.oldest(), Some(Frame::Job(_))) {
+        if self.answers_named && number.is_none() && self.names_its_answer() {
             // What follows a request to say a line again, or a line that was passed over.
             self.known.link.answers_extra += 1;
             return;
@@ -191,9 +195,21 @@ impl Session {
         self.sign_of_life();
     }
 
+    /// Whether the answer that is due is one that names its line. Marlin's to M105 does not (`M105.cpp`): it says its
+    /// own `ok`, with the temperatures.
+    fn names_its_answer(&self) -> bool {
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
+        let due = self.run.as_ref().and_then(|run| run.history.command(ordinal));
+        self.dialect.habits().ok_when_taken || due.is_none_or(|command| !command.text.starts_with(b"M105"))
+    }
+
     fn accepted(&mut self, ordinal: u64) {
-        let planner_blocks = u64::from(self.planner_blocks());
+        let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
+        if run.resync.is_some_and(|resync| ordinal >= resync.ordinal) {
+            // The answer behind a request to say a line again is no answer to that line.
+            return;
+        }
         if ordinal == run.lead && run.highest >= RETAKEN_LINES && run.resync.is_none() {
             return self.line_counter_lost();
         }
@@ -203,7 +219,7 @@ impl Session {
         let homed = run.homing.filter(|(at, _)| *at == ordinal).map(|(_, homed)| homed);
         // Only reports that follow the last answer can prove that its motion is over.
         run.idle_reports = 0;
-        run.executed_at_least(run.accepted.saturating_sub(planner_blocks));
+        run.executed_but(planner_blocks, planner_blocks);
         if let Some(homed) = homed {
             run.homing = None;
             self.job_homed(homed);
@@ -236,9 +252,9 @@ impl Session {
     /// Free planner blocks bound what is accepted but not executed yet.
     fn planner_evidence(&mut self, free: u32) {
         self.note_planner(free);
-        let waiting = u64::from(self.planner_blocks().saturating_sub(free));
+        let blocks = self.planner_blocks();
         if let Some(run) = &mut self.run {
-            run.executed_at_least(run.accepted.saturating_sub(waiting));
+            run.executed_but(blocks.saturating_sub(free), blocks);
         }
     }
 
@@ -301,11 +317,12 @@ impl Session {
         let now = self.now;
         // Without a word for it, a pause between two moves is no hold: lines are still on their way.
         let can_hold = self.dialect.calm(Calm::Hold) != Spelling::None;
+        let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
         if condition == Some(Condition::Idle) {
             run.idle_reports += 1;
             if nothing_due && run.idle_reports >= 2 {
-                run.executed_at_least(run.accepted);
+                run.executed_but(0, planner_blocks);
             }
         } else {
             run.idle_reports = 0;

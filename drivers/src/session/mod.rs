@@ -24,6 +24,7 @@
 mod barrier;
 mod by_hand;
 mod control;
+mod evidence;
 mod frozen;
 mod greeting;
 mod health;
@@ -172,6 +173,9 @@ pub struct Session {
     work_offset: [f64; 3],
     /// Until when a report of a hold may have been on its way before the machine heard that it may go on.
     hold_stale_until: Option<Moment>,
+    /// Until when an `ok` belongs to a request to say a line again, if nothing else comes between them.
+    #[serde(default)]
+    resend_ok_until: Option<Moment>,
     /// Answers name the line they answer: one without a name then answers no line of a job.
     answers_named: bool,
     /// A person is needed at the machine (M0, M600, door), as the machine says.
@@ -225,6 +229,7 @@ impl Session {
             condition: None,
             work_offset: [0.0; 3],
             hold_stale_until: None,
+            resend_ok_until: None,
             answers_named: false,
             needs_person: false,
             alarm_reset: AlarmReset::default(),

@@ -248,7 +248,8 @@ impl Session {
         run.sent = run.sent.max(ordinal);
         run.accepted = run.accepted.max(ordinal);
         run.highest = run.highest.max(ordinal);
-        run.executed_at_least(ordinal);
+        // It stands still: nothing is left in the planner.
+        run.executed_but(0, 1);
         run.stage = Stage::Asking;
         self.asides.push_back((Aside::Word, SPINDLE_OFF.to_owned()));
         let what = self.tool_asked();

@@ -19,6 +19,10 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// Longest quiet waited for before a line is said again, however often it was refused.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 
+/// How soon behind a request to say a line again an `ok` is a part of it: both are said in one breath
+/// (`flush_and_request_resend` in Marlin's `queue.cpp`).
+const RESEND_OK: Duration = Duration::from_millis(5);
+
 /// Times the same line may be asked for again in a row. Noise that spoils one line in three gets through with
 /// near certainty; a cable that spoils more is no cable.
 const REWINDS_MAX: u32 = 15;
@@ -71,7 +75,8 @@ impl Session {
             self.known.link.chatter += 1;
             return;
         }
-        run.resync = Some(Resync { ordinal: number });
+        run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed) });
+        self.resend_ok_until = Some(self.now + RESEND_OK);
         let settle = (SETTLE * 2_u32.pow(backoff)).min(SETTLE_MAX);
         self.deadlines.settle = Some(self.now + settle);
         self.deadlines.answer = None;
@@ -88,7 +93,13 @@ impl Session {
             }
             return;
         };
-        self.window.clear();
+        if resync.nothing_due {
+            // It was silent until it was asked: it has nothing more to answer.
+            self.window.clear();
+        } else {
+            // Lines before this one wait in the machine behind a full planner, and are answered when they have room.
+            self.window.reject_from(resync.ordinal);
+        }
         run.alone_until = None;
         if run.last_rewind == resync.ordinal {
             run.rewinds += 1;
@@ -98,7 +109,8 @@ impl Session {
         }
         run.progress.resends += 1;
         // The machine said what it has: everything before, and nothing after.
-        run.accepted = resync.ordinal - 1;
+        run.accepted = self.window.oldest_job().unwrap_or(resync.ordinal) - 1;
+        run.evidence.rewind(run.accepted);
         match run.history.rewind(resync.ordinal) {
             Rewind::Done => {}
             Rewind::ReadFrom { program_line } => {
@@ -166,12 +178,10 @@ impl Session {
         self.wire_trouble("an answer is overdue");
         let Some(run) = &self.run else { return };
         if hopeless {
+            let waited = self.answer_due().since(self.now) * run.probes;
             let notice = Notice::new(
                 "machine.silent",
-                format!(
-                    "The machine has not answered for {} s.",
-                    u64::from(PROBES_MAX) * self.profile.stream.answer_timeout_ms / 1000
-                ),
+                format!("The machine has not answered for {} s.", waited.as_secs()),
                 "The job is held.",
                 "Check the machine and the cable, then resume or cancel.",
             );
@@ -221,6 +231,9 @@ impl Session {
         if let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) {
             self.dialect.spell(cleared, Some(number), &mut self.spelled);
             self.write_spelled();
+            if let Some(run) = &mut self.run {
+                run.probed = true;
+            }
         }
     }
 

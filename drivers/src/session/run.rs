@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::evidence::Evidence;
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
@@ -40,10 +41,14 @@ pub struct Ending {
 pub(super) struct Resync {
     /// Ordinal the machine wants.
     pub(super) ordinal: u64,
+    /// It was silent and was asked for the number: no earlier line is due an answer any more.
+    #[serde(default)]
+    pub(super) nothing_due: bool,
 }
 
 /// One run.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub(super) struct Run {
     pub(super) progress: Progress,
     pub(super) history: History,
@@ -80,6 +85,9 @@ pub(super) struct Run {
     pub(super) position_seen: bool,
     /// Questions about an overdue answer, without any since.
     pub(super) probes: u32,
+    /// The machine was asked which line it waits for, and has not said so yet.
+    #[serde(default)]
+    pub(super) probed: bool,
     /// Stage to return to on resume.
     pub(super) held_from: Stage,
     /// What the wire had done before.
@@ -91,6 +99,9 @@ pub(super) struct Run {
     /// The last line said that homes every axis or lets the axes go, and which of both.
     #[serde(default)]
     pub(super) homing: Option<(u64, bool)>,
+    /// What may still be in the planner.
+    #[serde(default)]
+    pub(super) evidence: Evidence,
 }
 
 impl Run {
@@ -132,11 +143,13 @@ impl Run {
             idle_reports: 0,
             position_seen: false,
             probes: 0,
+            probed: false,
             held_from: stage,
             link_before: LinkCounters::default(),
             starved_since: None,
             from_line,
             homing: None,
+            evidence: Evidence::default(),
         }
     }
 
@@ -186,11 +199,18 @@ impl Run {
         progress
     }
 
-    /// Raises the executed count to what evidence supports: `accepted` less what may still be in the planner.
-    pub(super) fn executed_at_least(&mut self, ordinal: u64) {
-        if self.is_safe_end() {
+    /// Raises the executed count to what evidence supports, when at most so many blocks are still in the planner.
+    /// `planner`: how many it has.
+    pub(super) fn executed_but(&mut self, blocks: u32, planner: u32) {
+        if self.is_safe_end() || self.resync.is_some() {
             return;
         }
+        while self.evidence.noted() < self.accepted {
+            let ordinal = self.evidence.noted() + 1;
+            let text = self.history.command(ordinal).map(|command| &*command.text);
+            self.evidence.note(ordinal, text, planner as usize);
+        }
+        let ordinal = self.evidence.executed(self.accepted, blocks as usize);
         let count = ordinal.min(self.accepted).saturating_sub(self.lead).min(self.commands.unwrap_or(u64::MAX));
         if count > self.progress.executed {
             self.progress.executed = count;

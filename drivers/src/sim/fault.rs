@@ -41,23 +41,48 @@ pub struct Faults {
     pub flip: f64,
     /// A byte, and all behind it, arrives late by up to 30 ms.
     pub delay: f64,
+    /// A line end appears in front of a byte: one line becomes two.
+    pub split: f64,
+    /// A line end is lost, per line: two lines become one.
+    pub glue: f64,
     /// A whole line from the machine is lost (per line).
     pub line_lost: f64,
     /// A whole line from the machine arrives twice (per line).
     pub line_doubled: f64,
+    /// A whole line from the machine, and all behind it, arrives late by up to 15 s (per line): longer than an answer is
+    /// waited for.
+    pub line_late: f64,
 }
 
 impl Faults {
     /// What becomes of one byte: none, one or two bytes.
     pub(super) fn spoil(&self, random: &mut Random, byte: u8, out: &mut Vec<u8>) {
-        if random.chance(self.drop) {
+        if random.chance(self.drop) || (byte == b'\n' && random.chance(self.glue)) {
             return;
+        }
+        if random.chance(self.split) {
+            out.push(b'\n');
         }
         let byte = if random.chance(self.flip) { byte ^ (1 << random.below(8)) } else { byte };
         out.push(byte);
         if random.chance(self.double) {
             out.push(byte);
         }
+    }
+
+    /// The same without those that befall whole lines, which are a machine's answers.
+    pub fn of_bytes(self) -> Self {
+        Self { line_lost: 0.0, line_doubled: 0.0, line_late: 0.0, ..self }
+    }
+
+    /// Whether whole lines can be lost, doubled or late.
+    pub(super) fn of_lines(&self) -> bool {
+        self.line_lost > 0.0 || self.line_doubled > 0.0 || self.line_late > 0.0
+    }
+
+    /// Whether nothing is lost, added or changed: what arrives is what was said, if late.
+    pub fn keep_all(&self) -> bool {
+        Self { delay: 0.0, line_late: 0.0, ..*self } == Self::default()
     }
 
     /// Reads `name=probability`, as on the command line: `flip=1e-4`.
@@ -67,8 +92,8 @@ impl Faults {
     pub fn set(&mut self, text: &str) -> Result<(), String> {
         let wrong = || {
             format!(
-                "`{text}` is no fault; known: drop, double, flip, delay (per byte), line-lost, line-doubled (per answer), \
-                 each with a probability from 0 to 1, such as flip=1e-4"
+                "`{text}` is no fault; known: drop, double, flip, delay, split (per byte), glue (per line), line-lost, \
+                 line-doubled, line-late (per answer), each with a probability from 0 to 1, such as flip=1e-4"
             )
         };
         let (name, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -78,8 +103,11 @@ impl Faults {
             "double" => &mut self.double,
             "flip" => &mut self.flip,
             "delay" => &mut self.delay,
+            "split" => &mut self.split,
+            "glue" => &mut self.glue,
             "line-lost" => &mut self.line_lost,
             "line-doubled" => &mut self.line_doubled,
+            "line-late" => &mut self.line_late,
             _ => return Err(wrong()),
         } = value;
         Ok(())

@@ -305,6 +305,11 @@ impl Simulated for Grbl {
         }
     }
 
+    fn completed(&self) -> u64 {
+        let waits = u64::from(matches!(self.busy, Busy::Sync { .. }));
+        self.motion.completed().min(self.ledger.count.saturating_sub(waits))
+    }
+
     fn report(&self) -> Report {
         Report {
             executed: self.ledger.count,
@@ -490,26 +495,31 @@ impl Grbl {
             }
             Ok(Meaning::Dwell { seconds }) => {
                 let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
-                self.ledger.executed(line);
+                self.count(line);
                 self.busy = Busy::Sync { pause, then: None };
                 return;
             }
             Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Refused => return self.error(20),
             Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Nothing => {}
             Ok(Meaning::Pause | Meaning::ToolChange) => {
-                self.ledger.executed(line);
+                self.count(line);
                 self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });
                 self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
                 return;
             }
             Ok(Meaning::Synchronise) => {
-                self.ledger.executed(line);
+                self.count(line);
                 self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
                 return;
             }
         }
-        self.ledger.executed(line);
+        self.count(line);
         self.ok();
+    }
+
+    fn count(&mut self, line: &[u8]) {
+        self.ledger.executed(line);
+        self.motion.count(self.ledger.count);
     }
 
     fn system(&mut self, line: &[u8]) {

@@ -23,6 +23,10 @@ const HEAT_C_S: f64 = 2.0;
 /// What the heaters start at.
 const ROOM_C: f64 = 21.0;
 
+/// What hosts say without a number.
+const HOSTS_OWN: [&[u8]; 12] =
+    [b"M105", b"M108", b"M110", b"M112", b"M113", b"M114", b"M115", b"M155", b"M400", b"M410", b"M85", b"M86"];
+
 /// What the command at the front of the queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Waiting {
@@ -234,6 +238,10 @@ impl Simulated for Marlin {
         self.out.extend_from_slice(said);
     }
 
+    fn completed(&self) -> u64 {
+        self.motion.completed()
+    }
+
     fn report(&self) -> Report {
         Report {
             executed: self.ledger.count,
@@ -339,7 +347,8 @@ impl Marlin {
         }
         let number = leading_number(&command[at..]);
         if number != self.last_number + 1 && !sets_counter {
-            if number + 1 == self.last_number || number == self.last_number {
+            let repeat = number + 1 == self.last_number || number == self.last_number;
+            if repeat && self.setup.passes_over_repeats {
                 // An old repeat, from a request that was already answered.
                 return;
             }
@@ -361,7 +370,7 @@ impl Marlin {
         }
         self.last_number = number;
         let start = command.iter().position(|byte| *byte == b' ').map_or(1, |space| space + 1);
-        self.enqueue(command[start..asterisk].trim_ascii(), (!sets_counter).then_some(number));
+        self.enqueue(command[start..asterisk].trim_ascii(), Some(number));
     }
 
     fn enqueue(&mut self, command: &[u8], number: Option<u64>) {
@@ -417,6 +426,7 @@ impl Marlin {
         self.waiting = Waiting::Nothing;
         self.queue.pop_front();
         self.count(&command, number);
+        self.motion.count(self.ledger.count + self.tail.len() as u64);
         self.finish(&command, number);
         true
     }
@@ -426,11 +436,21 @@ impl Marlin {
         let uncounted = matches!(self.flavour.counting, Counting::Drop | Counting::Ignore);
         if uncounted
             && !command.starts_with(b"$")
-            && !matches!(command, b"" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
+            && !matches!(command, b"" | b"*999" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
         {
             return self.ledger.executed(command);
         }
+        if command.starts_with(b"M110") {
+            // Another job begins: what proved the end of the last one is nothing of its program.
+            self.tail.clear();
+            self.report.own += 1;
+            return;
+        }
         let Some(number) = number else {
+            let moves = command.first().is_some_and(|letter| matches!(letter, b'G' | b'M' | b'T'));
+            if moves && !HOSTS_OWN.iter().any(|own| command.starts_with(own)) {
+                self.report.stray += 1;
+            }
             self.report.own += 1;
             return;
         };

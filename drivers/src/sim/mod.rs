@@ -59,6 +59,8 @@ pub struct Setup {
     pub emergency_parser: bool,
     /// Whether `Resend:` is followed by `ok` (Marlin 1.1 and late 2.x) or not (2.0).
     pub ok_after_resend: bool,
+    /// Whether a line that was already taken is passed over in silence (late Marlin 2.1) or asked for again (2.0).
+    pub passes_over_repeats: bool,
     /// Grbl's laser mode, `$32`.
     pub laser_mode: bool,
     /// Fastest rapid in mm/min.
@@ -87,6 +89,7 @@ impl Default for Setup {
             advanced_ok: false,
             emergency_parser: true,
             ok_after_resend: true,
+            passes_over_repeats: true,
             laser_mode: false,
             rapid_mm_min: 6000.0,
             silent_after: None,
@@ -114,6 +117,9 @@ pub struct Report {
     pub executed_lines: Option<Vec<String>>,
     /// The host's own commands it executed.
     pub own: u64,
+    /// Commands it executed although they came without a number and are none of the host's own: what is left of a
+    /// line that was cut behind its number.
+    pub stray: u64,
     /// Bytes it received.
     pub bytes: u64,
     /// Bytes it lost because its receive buffer was full.
@@ -167,6 +173,8 @@ pub trait Simulated: Send {
     fn reset(&mut self, now: Moment);
     /// Something happens at the machine itself. One that has no such switch, button or display does nothing.
     fn happen(&mut self, _now: Moment, _incident: Incident) {}
+    /// Commands of programs that it has executed to their end: their motion, and that of all before them, is over.
+    fn completed(&self) -> u64;
     /// What it did so far.
     fn report(&self) -> Report;
 }

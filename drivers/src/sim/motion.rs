@@ -13,6 +13,8 @@ struct Block {
     from: [f64; 3],
     to: [f64; 3],
     takes: Duration,
+    /// Commands that were executed before the one that planned it.
+    behind: u64,
 }
 
 /// Motion in virtual time.
@@ -29,6 +31,8 @@ pub(super) struct Motion {
     ended: Moment,
     moved: bool,
     underruns: u64,
+    /// Commands executed so far, as [`Motion::count`] was told.
+    executed: u64,
 }
 
 impl Motion {
@@ -43,6 +47,7 @@ impl Motion {
             ended: Moment::ZERO,
             moved: false,
             underruns: 0,
+            executed: 0,
         }
     }
 
@@ -57,8 +62,18 @@ impl Motion {
             self.began = now;
         }
         self.moved = true;
-        self.blocks.push_back(Block { from: self.planned, to, takes });
+        self.blocks.push_back(Block { from: self.planned, to, takes, behind: self.executed });
         self.planned = to;
+    }
+
+    /// Says how many commands were executed so far.
+    pub(super) fn count(&mut self, executed: u64) {
+        self.executed = executed;
+    }
+
+    /// Commands whose motion, and that of all before them, is over.
+    pub(super) fn completed(&self) -> u64 {
+        self.blocks.front().map_or(self.executed, |block| block.behind)
     }
 
     pub(super) fn has_room(&self) -> bool {

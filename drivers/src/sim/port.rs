@@ -158,7 +158,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(machine: Box<dyn Simulated>, between: Between, asked: mpsc::Receiver<Ask>) -> Self {
-        let outward = Faults { line_lost: 0.0, line_doubled: 0.0, ..between.faults };
+        let outward = between.faults.of_bytes();
         #[expect(clippy::disallowed_methods, reason = "a port runs in real time")]
         let started = Instant::now();
         Self {

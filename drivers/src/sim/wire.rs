@@ -9,6 +9,9 @@ use crate::moment::Moment;
 /// Longest extra delay of a delayed byte. Well under the time a session waits before it concludes anything.
 const DELAY_MAX_US: u64 = 30_000;
 
+/// Longest delay of a late line: longer than a session waits for an answer.
+const LINE_LATE_MAX_US: u64 = 15_000_000;
+
 /// How fast a line is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LineSpeed {
@@ -47,13 +50,16 @@ impl Line {
 
     /// Puts bytes on the line.
     pub fn send(&mut self, now: Moment, bytes: &[u8]) {
-        if self.faults.line_lost == 0.0 && self.faults.line_doubled == 0.0 {
+        if !self.faults.of_lines() {
             return self.put(now, bytes);
         }
         for byte in bytes {
             self.unfinished.push(*byte);
             if *byte == b'\n' {
                 let line = std::mem::take(&mut self.unfinished);
+                if self.random.chance(self.faults.line_late) {
+                    self.free_at = self.free_at.max(now) + Duration::from_micros(self.random.below(LINE_LATE_MAX_US));
+                }
                 if !self.random.chance(self.faults.line_lost) {
                     self.put(now, &line);
                     if self.random.chance(self.faults.line_doubled) {
@@ -91,6 +97,13 @@ impl Line {
             out.push(*byte);
             self.under_way.pop_front();
         }
+    }
+
+    /// The cable is pulled: what is under way is lost.
+    pub fn cut(&mut self, now: Moment) {
+        self.under_way.clear();
+        self.unfinished.clear();
+        self.free_at = now;
     }
 
     /// When the next byte arrives.

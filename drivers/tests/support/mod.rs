@@ -17,7 +17,7 @@ use drivers::request::Job;
 use drivers::session::Input;
 use drivers::sim::{Faults, Line, LineSpeed, Report, Setup, Simulated, simulated};
 use drivers::snapshot::{JobPhase, Progress};
-use drivers::{Event, EventKind, Moment, Request, Session, State, dialect};
+use drivers::{Event, EventKind, Moment, Notice, Request, Session, State, dialect};
 
 /// Virtual time after which a run that has not ended counts as a deadlock.
 pub const PATIENCE: Duration = Duration::from_secs(40 * 3600);
@@ -60,7 +60,7 @@ impl Pair {
     pub fn with_profile(profile: Profile, setup: &Setup, speed: LineSpeed, faults: Faults, seed: u64) -> Self {
         let dialect = dialect::named(&profile.dialect).unwrap();
         // Whole lines are lost and doubled on the machine's side only: those are its answers.
-        let outward = Faults { line_lost: 0.0, line_doubled: 0.0, ..faults };
+        let outward = faults.of_bytes();
         let profile = Arc::new(profile);
         Self {
             now: Moment::ZERO,
@@ -112,6 +112,32 @@ impl Pair {
         self.next_line = 0;
         let job = Job { id: "job".into(), lines: self.program.len() as u64, from_line: 1 };
         self.ask(Request::Start(job))
+    }
+
+    /// The cable is pulled: what is under way is lost, and the machine goes on by itself.
+    pub fn unplug(&mut self) {
+        self.to_machine.cut(self.now);
+        self.to_host.cut(self.now);
+        self.connected = false;
+        self.hand(Input::LinkDown(Notice::new("link.lost", "The cable was pulled.", "", "")));
+        self.take_said();
+    }
+
+    /// The cable is back. Opening the port may reset the board.
+    pub fn plug_in(&mut self, resets: bool) {
+        if resets {
+            self.machine.reset(self.now);
+        }
+        // What the machine said meanwhile was heard by nobody.
+        self.buffer.clear();
+        self.machine.say(&mut self.buffer);
+        if !resets {
+            self.buffer.clear();
+        }
+        let banner = std::mem::take(&mut self.buffer);
+        self.to_host.send(self.now, &banner);
+        self.connected = true;
+        self.hand(Input::LinkUp { may_reset: resets });
     }
 
     /// Moves everything forward to the next thing that happens. False when nothing ever will.
@@ -262,7 +288,8 @@ pub fn setup() -> Setup {
     Setup { keep_lines: true, ..Setup::default() }
 }
 
-/// A program of short moves, as a slicer writes them, with comments and blank lines between.
+/// A program of short moves, as a slicer writes them, with comments and blank lines between. No two moves near each
+/// other are alike, so that one in the place of another is seen.
 pub fn program(lines: usize, seed: u64) -> Vec<String> {
     let mut random = drivers::sim::Random::new(seed);
     let mut program = vec!["; a program".to_owned(), "G21".into(), "G90".into(), "G1 F3000".into()];
@@ -270,8 +297,8 @@ pub fn program(lines: usize, seed: u64) -> Vec<String> {
         program.push(match random.below(20) {
             0 => String::new(),
             1 => format!(";LAYER:{}", random.below(100)),
-            2 => format!("G0 X{} Y{}", random.below(100), random.below(100)),
-            _ => format!("G1 X{}.{:03} Y{} ; move", random.below(100), random.below(1000), random.below(100)),
+            2 => format!("G0 X{}.{:03} Y{}", random.below(100), program.len() % 1000, random.below(100)),
+            _ => format!("G1 X{}.{:03} Y{} ; move", random.below(100), program.len() % 1000, random.below(100)),
         });
     }
     program

@@ -83,6 +83,11 @@ impl Marlin {
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
         let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
         match (letter, code) {
+            // `M105.cpp` says its `ok` itself, and names no line with it.
+            (b'M', 105) if self.flavour.counting == Counting::Flush => {
+                self.out.extend_from_slice(b"ok");
+                return self.say_temperatures(" ");
+            }
             (b'M', 105) => {
                 self.ok(number, true);
                 return self.say_temperatures(" ");

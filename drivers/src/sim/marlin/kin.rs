@@ -55,6 +55,7 @@ impl Marlin {
         if text.starts_with(b"M110") {
             self.last_number = number;
             self.skips = 0;
+            self.tail.clear();
             return self.out.extend_from_slice(b"ok\n");
         }
         let tired = self.setup.resend_permille > 0 && self.random.below(1000) < self.setup.resend_permille.into();

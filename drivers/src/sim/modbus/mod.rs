@@ -188,6 +188,10 @@ impl Simulated for Bus {
         self.plc.reset(now);
     }
 
+    fn completed(&self) -> u64 {
+        self.plc.completed()
+    }
+
     fn report(&self) -> Report {
         Report { bytes: self.bytes, ..self.plc.report() }
     }

@@ -112,6 +112,11 @@ impl Plc {
         self.alarm = 0;
     }
 
+    /// Commands that it has executed to their end.
+    pub fn completed(&self) -> u64 {
+        self.motion.completed().min(self.ledger.count.saturating_sub(u64::from(self.busy.is_some())))
+    }
+
     /// What it did so far.
     pub fn report(&self) -> Report {
         let mut report = Report {
@@ -290,6 +295,7 @@ impl Plc {
             Ok(Meaning::Synchronise) => self.busy = Some(Busy { pause: Duration::ZERO, person: false, until: None }),
         }
         self.ledger.executed(line);
+        self.motion.count(self.ledger.count);
         self.motion.advance(self.now);
         0
     }

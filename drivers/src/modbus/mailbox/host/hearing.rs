@@ -20,9 +20,9 @@ impl Host {
         if version != VERSION {
             return Err(format!("the mailbox has version {version}; this agent knows {VERSION}"));
         }
-        let room =
-            u32::from(self.base) + u32::from(SLOTS) + u32::from(slots) * u32::from(text_words + SLOT_FRAME) <= 0x1_0000;
-        if !(1..=SLOTS_MAX).contains(&slots) || !(1..=SLOT_TEXT_MAX).contains(&text_words) || !room {
+        let sized = (1..=SLOTS_MAX).contains(&slots) && (1..=SLOT_TEXT_MAX).contains(&text_words);
+        let end = |slot_words: u16| u32::from(self.base) + u32::from(SLOTS) + u32::from(slots) * u32::from(slot_words);
+        if !sized || end(text_words + SLOT_FRAME) > 0x1_0000 {
             return Err(format!("the mailbox says that it has {slots} slots of {text_words} words, which cannot be"));
         }
         self.layout = Some(Layout {

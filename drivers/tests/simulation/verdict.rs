@@ -1,0 +1,177 @@
+//! What must hold after a run, and what no host could have seen.
+
+use drivers::snapshot::JobPhase;
+
+use crate::support::{Pair, commands};
+use crate::{Played, Run};
+
+/// Lines of one job whose damage may cancel in the checksum: one in 256 damaged lines at worst.
+const DAMAGED_MAX: u32 = 3;
+
+/// The same where a line that lost its asterisk is taken unchecked. A line left out or run twice spoils all that follow.
+const UNCHECKED_DAMAGED_MAX: u32 = 24;
+
+/// Bytes in which a line may differ from the one it was, however it was damaged.
+const DAMAGED_BYTES_MAX: usize = 8;
+
+/// A line that ran in the place of another is looked for this far around it.
+const NEAR: usize = 64;
+
+/// Smoothieware takes a line whose asterisk was lost unchecked, so also the two that prove the end of motion, which are
+/// then counted as the program's.
+const UNCHECKED_MAX: usize = 2;
+
+/// What the profile says when a job ends early.
+const SAFE_END: [&str; 5] = ["M104 S0", "M140 S0", "M107", "M84", "M5"];
+
+/// What came of a run, beside that nothing that must not happen did.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Lines that ran otherwise than they were written, in spite of a checksum.
+    pub(crate) damaged_in_checksum: u32,
+    /// Pieces of lines that ran because their number was cut off.
+    pub(crate) stray: u64,
+    /// A job that was called finished although the machine ran something else: only without a checksum.
+    pub(crate) finished_otherwise: u32,
+    /// Lines of such jobs.
+    pub(crate) lines_otherwise: u32,
+    /// Bytes lost in a full receive buffer, where answers were lost or doubled.
+    pub(crate) overflow: u64,
+}
+
+/// What must hold after every run.
+pub(crate) fn check(run: &Run) -> Seen {
+    let mut seen = Seen::default();
+    let report = run.pair.report();
+    let executed = report.executed_lines.as_ref().expect("kept lines");
+    seen.stray = report.stray;
+    seen.overflow = report.overflow;
+    let said = || format!("{} SEED={}: {:?} {:?}", run.dialect, run.seed, run.played, run.pair.notices());
+    if run.fate.answers_arrive() && run.fate.lines_arrive() {
+        assert_eq!(report.overflow, 0, "{}: the receive buffer overflowed", said());
+    }
+    // Each job's part of what was executed: what the machine still held when the next began runs before it.
+    let mut from = 0;
+    for (at, played) in run.played.iter().enumerate() {
+        let next = run.played.get(at + 1);
+        let least = next.map_or(executed.len(), |next| next.executed_before);
+        let part = &executed[from.min(executed.len())..];
+        let length = match next {
+            None => part.len(),
+            Some(next) => least + left_over(&executed[least..], played, &commands(&next.program)) - from,
+        };
+        check_job(run, played, &part[..length], &mut seen);
+        from += length;
+    }
+    seen
+}
+
+/// Commands of an earlier job that ran after the next one was started: the machine had them already.
+fn left_over(after: &[String], earlier: &Played, next: &[String]) -> usize {
+    let earlier = commands(&earlier.program);
+    (0..=after.len())
+        .find(|at| after[*at..].first().is_none_or(|line| next.first() == Some(line)))
+        .filter(|at| after[..*at].iter().all(|line| earlier.contains(line) || SAFE_END.contains(&line.as_str())))
+        .unwrap_or(0)
+}
+
+fn check_job(run: &Run, played: &Played, executed: &[String], seen: &mut Seen) {
+    let (dialect, fate) = (run.dialect, &run.fate);
+    let job = &played.job;
+    let commands = commands(&played.program);
+    let said = format!("{dialect} SEED={}: {:?} {:?}", run.seed, job.phase, run.pair.notices());
+    let own = executed.iter().rev().take_while(|line| SAFE_END.contains(&line.as_str())).count();
+    let ran = &executed[..executed.len() - own];
+    let checked = matches!(dialect, "marlin" | "repetier" | "smoothieware");
+    // RepRapFirmware checks too, but passes over a damaged line in silence, and runs what a line end cut off. Without
+    // checksums, what was on its way when the board restarted begins in the middle of a line.
+    let all_arrive = fate.wire_keeps_all() && !fate.cuts_lines();
+    if checked || all_arrive {
+        let unchecked = if dialect == "smoothieware" { UNCHECKED_MAX } else { 0 };
+        let damaged = in_order(ran, &commands, unchecked).unwrap_or_else(|why| panic!("{said}: {why}"));
+        assert!(
+            damaged == 0 || !fate.lines_arrive() || unchecked > 0,
+            "{said}: {damaged} lines differ on a wire that spoils none"
+        );
+        let most = if unchecked == 0 { DAMAGED_MAX } else { UNCHECKED_DAMAGED_MAX };
+        assert!(damaged <= most, "{said}: {damaged} lines differ");
+        if job.phase == JobPhase::Finished {
+            let more = ran.len().checked_sub(commands.len());
+            assert!(more.is_some_and(|more| more <= unchecked), "{said}: ran {}", ran.len());
+        }
+        seen.damaged_in_checksum += damaged;
+    } else if job.phase == JobPhase::Finished && ran != commands {
+        seen.finished_otherwise += 1;
+        let differ = ran.iter().zip(&commands).filter(|(ran, command)| ran != command).count();
+        seen.lines_otherwise += if ran.len() == commands.len() { differ as u32 } else { 1 };
+    }
+    assert!(job.phase != JobPhase::Finished || !played.moving, "{said}: finished while it moved");
+    assert!(job.executed <= job.accepted && job.accepted <= job.sent, "{said}: {job:?}");
+}
+
+/// Whether these are the program's first lines, each once and in order; how many of them arrived damaged.
+fn in_order(ran: &[String], commands: &[String], unchecked: usize) -> Result<u32, String> {
+    if ran.len() > commands.len() + unchecked {
+        return Err(format!("{} lines ran of {}", ran.len(), commands.len()));
+    }
+    let mut damaged = 0;
+    for (at, (line, command)) in ran.iter().zip(commands).enumerate() {
+        if line == command {
+            continue;
+        }
+        damaged += 1;
+        let around = at.saturating_sub(NEAR)..(at + NEAR).min(commands.len());
+        if unchecked == 0 && commands[around].contains(line) {
+            return Err(format!("`{line}` ran in the place of `{command}`, command {}", at + 1));
+        }
+        // Two lines in one, whose checksum is that of the second: the exclusive-or of the first happened to be zero.
+        let glued = line.starts_with(command.as_str()) && line.contains('*');
+        if unchecked == 0 && !glued && distance(line.as_bytes(), command.as_bytes()) > DAMAGED_BYTES_MAX {
+            return Err(format!("`{line}` ran where `{command}` was said, command {}", at + 1));
+        }
+    }
+    Ok(damaged)
+}
+
+/// Bytes to change, add or leave out to make one line of the other.
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let least = (diagonal + usize::from(a != b)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], least);
+        }
+    }
+    row[other.len()]
+}
+
+/// What the session claims while a job runs, which may never be ahead of the machine.
+pub(crate) struct Claims {
+    said: String,
+    /// Commands the machine had executed before the job.
+    executed_before: u64,
+    /// Whether the session's count of lines and the machine's are of the same lines.
+    comparable: bool,
+}
+
+impl Claims {
+    pub(crate) fn of(run: &Run, executed_before: u64) -> Self {
+        let numbered = matches!(run.dialect, "marlin" | "repetier");
+        Self {
+            said: format!("{} SEED={}", run.dialect, run.seed),
+            executed_before,
+            // What is damaged on its way back (a digit in a report of free blocks) nobody can tell from the truth.
+            comparable: (numbered && run.fate.answers_arrive())
+                || (run.fate.wire_keeps_all() && !run.fate.cuts_lines()),
+        }
+    }
+
+    pub(crate) fn check(&self, pair: &Pair) {
+        let Some(job) = pair.session.snapshot().job else { return };
+        assert!(job.executed <= job.accepted && job.accepted <= job.sent, "{}: {job:?}", self.said);
+        let done = pair.machine.completed().saturating_sub(self.executed_before);
+        let ahead = self.comparable && job.executed > done;
+        assert!(!ahead, "{}: says that {} were executed, and {done} were", self.said, job.executed);
+    }
+}

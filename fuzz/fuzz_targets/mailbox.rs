@@ -1,0 +1,9 @@
+//! A mailbox's words.
+#![no_main]
+
+#[path = "../machine.rs"]
+mod machine;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| machine::mailbox(bytes));

@@ -1,0 +1,9 @@
+//! Lines of a machine, in any dialect.
+#![no_main]
+
+#[path = "../machine.rs"]
+mod machine;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| machine::replies(bytes));
