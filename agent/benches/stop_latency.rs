@@ -165,7 +165,7 @@ fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16) 
     let setup = machine::Setup {
         name: "bench".to_owned(),
         port: wire.path.clone(),
-        baud: None,
+        baud: drivers::machine::Baud::Profile,
         profile: Arc::new(Profile::named(case.profile).unwrap()),
         reconnect: true,
     };

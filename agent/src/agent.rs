@@ -9,6 +9,7 @@ use drivers::{Notice, Request, State, shell};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bauds;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::http;
@@ -39,7 +40,9 @@ impl Agent {
         let mut server = http::bind(&config.http).await?;
         let address = server.address();
         let mut machines = Vec::new();
-        for setup in config.machines {
+        let mut setups = config.machines;
+        bauds::recall(&mut setups, &config.store.dir);
+        for setup in setups {
             let name = setup.name.clone();
             let (machine, events) = shell::spawn_heard(setup).map_err(|error| thread(&name, &error))?;
             server.hear(machine.clone(), events);
@@ -48,6 +51,7 @@ impl Agent {
         let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = recordings::keep(desk.machines(), &config.store.dir, &stopped);
+        tasks.extend(bauds::keep(desk.machines(), &config.store.dir, &stopped));
         for kind in sinks::ALL {
             if let Some(sink) = (kind.open)(&config.sinks)? {
                 let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));

@@ -1,6 +1,7 @@
 //! The agent: attaches machines to the network.
 
 pub mod agent;
+mod bauds;
 pub mod capability;
 pub mod capacity;
 pub mod cli;

@@ -51,7 +51,7 @@ fn config(ports: &[Port], names: [&str; 2], folder: &std::path::Path) -> Config 
     let setup = |(name, port): (&str, &Port)| Setup {
         name: name.to_owned(),
         port: port.address().to_owned(),
-        baud: None,
+        baud: drivers::machine::Baud::Profile,
         profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
         reconnect: true,
     };

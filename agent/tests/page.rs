@@ -45,11 +45,16 @@ fn is(browser: &Browser, machine: &str, state: &str) {
 
 /// Submits a program by the page's own form and starts it with its button.
 fn submit_and_start(browser: &Browser, machine: &str, program: &Path) {
+    submit_and_start_to(browser, machine, program, "running");
+}
+
+/// The same, until the machine is in a state.
+fn submit_and_start_to(browser: &Browser, machine: &str, program: &Path, state: &str) {
     let name = program.file_name().unwrap().to_str().unwrap();
     browser.fill(&of(machine, ".file"), program.canonicalize().unwrap().to_str().unwrap());
     browser.until(&says(&of(machine, ".waiting"), name));
     browser.click(&of(machine, ".waiting .start"));
-    is(browser, machine, "running");
+    is(browser, machine, state);
 }
 
 /// Lines executed, as the page says.
@@ -158,7 +163,7 @@ fn what_a_file_says_is_shown_as_text_and_never_as_html() {
     browser.until(&says("#jobs", "refused"));
     assert!(browser.text("#jobs").contains("<img src=x onerror=window.broken=1>"), "{}", browser.text("#jobs"));
     let foreign = "return [window.broken ?? null, document.images.length, document.scripts.length]";
-    assert_eq!(browser.evaluate(foreign), json!([null, 1, 1]), "the page's own picture and script and nothing else");
+    assert_eq!(browser.evaluate(foreign), json!([null, 1, 2]), "the page's own picture and scripts and nothing else");
     all_is_well(&browser, &agent);
     // Should text become HTML one day, the policy still lets nothing of it run.
     let injected = "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.broken=1>');
@@ -167,6 +172,75 @@ fn what_a_file_says_is_shown_as_text_and_never_as_html() {
     browser.evaluate(injected);
     browser.until("[...document.images].every((image) => image.complete)");
     assert_eq!(browser.evaluate("return window.broken ?? null"), Value::Null);
+}
+
+/// Where the mill's X axis stands.
+fn x(workshop: &Workshop) -> f64 {
+    workshop.report("mill").position_mm[0]
+}
+
+#[test]
+fn a_jog_button_moves_the_machine_while_it_is_held_and_no_longer() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    browser.looks(1280, 960, "light");
+    open(&browser, &agent);
+    is(&browser, "mill", "idle");
+    browser.click(&of("mill", ".by-hand summary"));
+    let button = of("mill", ".jog-x-less");
+    let lets_go: [(&str, fn(&Browser)); 3] = [
+        ("let go", |browser| browser.let_go()),
+        ("the window lost the focus", |browser| drop(browser.evaluate("window.dispatchEvent(new Event('blur'))"))),
+        ("the agent was heard of no more", |browser| {
+            drop(browser.evaluate("window.fetch = () => new Promise(() => {})"))
+        }),
+    ];
+    for (how, let_go) in lets_go {
+        let before = x(&workshop);
+        browser.press(&button);
+        let started = std::time::Instant::now();
+        while x(&workshop) > before - 4.0 {
+            assert!(started.elapsed() < agent::PATIENCE, "{how}: it never moved");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let_go(&browser);
+        agent.machine_is("mill", "idle");
+        let stood = x(&workshop);
+        assert!(stood < before - 4.0 && stood > before - 95.0, "{how}: from {before} to {stood} mm");
+        browser.let_go();
+        agent.machine_is("mill", "idle");
+        assert_eq!(x(&workshop), stood, "{how}: it moved again");
+    }
+}
+
+#[test]
+fn what_a_machine_asks_is_shown_as_text_and_answered_on_the_page() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 10.0)]);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    open(&browser, &agent);
+    is(&browser, "mill", "idle");
+    let program = workshop.home.path().join("ask.nc");
+    std::fs::write(&program, "G21\nG90\nG0 X-1\nM0\nG0 X-2\nM30\n").unwrap();
+    submit_and_start_to(&browser, "mill", &program, "attention");
+    browser.until(&says(&of("mill", ".asked-text"), "The program stops here for a person (line 4)."));
+    browser.click(&of("mill", ".resume"));
+    is(&browser, "mill", "idle");
+    browser.until(&format!("document.querySelector({}).hidden", json!(of("mill", ".asked"))));
+    let hostile = json!({ "text": HOSTILE, "choices": [HOSTILE, "Continue"] });
+    let shown = format!(
+        "const machine = {{ ...onMachine.get('mill'), asked: {hostile} }}; show(machine);
+         return [document.querySelector('.asked-text').textContent, document.querySelector('.choice').textContent,
+                 document.images.length, document.scripts.length, window.broken ?? null];"
+    );
+    assert_eq!(browser.evaluate(&shown), json!([HOSTILE, HOSTILE, 1, 2, null]));
+    browser.click(&of("mill", ".by-hand summary"));
+    browser.click(&of("mill", "[data-override=feed] .less"));
+    browser.until(&says(&of("mill", "[data-override=feed] .percent-now"), "90 %"));
+    browser.click(&of("mill", "[data-override=rapid] .less"));
+    browser.until(&says(&of("mill", "[data-override=rapid] .percent-now"), "50 %"));
+    all_is_well(&browser, &agent);
 }
 
 /// More tabs than a browser has connections to one address.

@@ -75,7 +75,7 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
         machines: vec![machine::Setup {
             name: "mill".to_owned(),
             port: port.address().to_owned(),
-            baud: None,
+            baud: drivers::machine::Baud::Profile,
             profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
             reconnect: true,
         }],

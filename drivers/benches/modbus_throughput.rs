@@ -73,7 +73,13 @@ fn serve(kind: &str, speed: LineSpeed) -> (Port, String) {
 async fn stream(kind: &str, speed: LineSpeed, lines: u64) -> f64 {
     let (_port, address) = serve(kind, speed);
     let profile = Profile::named("generic-mailbox").unwrap();
-    let setup = Setup { name: "bench".into(), port: address, baud: None, profile: Arc::new(profile), reconnect: false };
+    let setup = Setup {
+        name: "bench".into(),
+        port: address,
+        baud: drivers::machine::Baud::Profile,
+        profile: Arc::new(profile),
+        reconnect: false,
+    };
     let machine = shell::spawn(setup).unwrap();
     let mut watch = machine.watch();
     watch.wait_for(|snapshot| snapshot.state == State::Idle).await.unwrap();

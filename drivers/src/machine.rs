@@ -35,6 +35,21 @@ pub struct Recording {
     pub text: String,
 }
 
+/// At which rate a machine speaks, in bits per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Baud {
+    /// As its profile says.
+    #[default]
+    Profile,
+    /// This one.
+    Fixed(u32),
+    /// It is found out by asking at the usual rates, one after the other.
+    Detect {
+        /// Tried first: where it was found last.
+        first: Option<u32>,
+    },
+}
+
 /// How to reach a machine and what it should be.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -42,8 +57,8 @@ pub struct Setup {
     pub name: String,
     /// A device path, `tcp://host:port` or a `modbus…` address.
     pub port: String,
-    /// Overrides the profile's baud rate. Absent: the profile's.
-    pub baud: Option<u32>,
+    /// At which rate the machine speaks.
+    pub baud: Baud,
     /// What the machine should be.
     pub profile: Arc<Profile>,
     /// Whether to open the link again after it is lost. One-shot commands do not.
@@ -81,6 +96,11 @@ impl Machine {
     /// What the machine should be.
     pub fn profile(&self) -> &Profile {
         &self.setup.profile
+    }
+
+    /// Whether its baud rate is found out by asking.
+    pub fn finds_its_baud(&self) -> bool {
+        matches!(self.setup.baud, Baud::Detect { .. })
     }
 
     /// What is known now.

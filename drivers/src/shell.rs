@@ -1,6 +1,6 @@
 //! The thread that moves bytes and time between a link and a session; it decides nothing.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use crate::event::{Event, EventKind};
 use crate::link::{self, Address, Opened, Wire};
-use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
+use crate::machine::{Baud, EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
 use crate::modbus::attached::{own_points, protection};
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
@@ -22,6 +22,7 @@ use crate::modbus::mailbox;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
+use crate::probe::BAUDS;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
 use crate::recording::{Head, Recorder};
 use crate::request::{Answer, Denied, Request};
@@ -92,9 +93,10 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let shell = Shell {
         recorder: Recorder::new(&setup.profile, Moment::ZERO),
         session,
+        baud_found: None,
         address: Address {
             port: setup.port.clone(),
-            baud: setup.baud.unwrap_or(setup.profile.serial.baud),
+            baud: setup.profile.serial.baud,
             modbus: setup.profile.modbus.clone(),
         },
         setup,
@@ -139,6 +141,27 @@ fn worth_recording(event: &Event) -> Option<&Notice> {
     }
 }
 
+/// Opens a link, at the rate of the address or at one of those that are tried, which the address has then.
+async fn open(address: &mut Address, rates: &[u32], question: &'static str) -> Result<Opened, Notice> {
+    if rates.is_empty() {
+        return link::open(address).await;
+    }
+    let (opened, baud) = link::open_at_any(address, rates, question).await?;
+    address.baud = baud;
+    Ok(opened)
+}
+
+/// Rates to try: where the machine was found last, what its profile says, then the usual ones.
+fn rates(first: Option<u32>, profile: u32) -> Vec<u32> {
+    let mut rates = Vec::new();
+    for rate in first.into_iter().chain([profile]).chain(BAUDS) {
+        if !rates.contains(&rate) {
+            rates.push(rate);
+        }
+    }
+    rates
+}
+
 /// What a wait ended with.
 enum Happening {
     Stop(oneshot::Sender<Answer>),
@@ -163,6 +186,8 @@ struct Shell {
     setup: Setup,
     address: Address,
     session: Session,
+    /// The rate at which the line was opened last.
+    baud_found: Option<u32>,
     started: Instant,
     zero_us: u64,
     recorder: Recorder,
@@ -227,7 +252,8 @@ impl Shell {
             }
             loop {
                 match self.connect().await {
-                    Ok(opened) => {
+                    None => return,
+                    Some(Ok(opened)) => {
                         wait = REOPEN_FIRST;
                         let may_reset = opened.may_reset && self.setup.profile.serial.resets_on_open;
                         match self.converse(opened.wire, may_reset).await {
@@ -235,7 +261,7 @@ impl Shell {
                             End::Lost(error) => self.link_down(link::lost(&self.address.port, error.as_ref())),
                         }
                     }
-                    Err(notice) => self.link_down(notice),
+                    Some(Err(notice)) => self.link_down(notice),
                 }
                 if !self.rest(wait).await {
                     return;
@@ -278,8 +304,40 @@ impl Shell {
         Recording { machine: self.setup.name.clone(), at, code, text: self.recorder.text(&head) }
     }
 
-    async fn connect(&self) -> Result<Opened, Notice> {
-        link::open(&self.address).await
+    /// Opens the link: where the configuration says, or by the name under which the same socket was found before.
+    fn opening(&self) -> impl Future<Output = (Result<Opened, Notice>, u32, String)> + 'static {
+        let (mut address, fixed) = (self.address.clone(), self.setup.port.clone());
+        let question = self.session.question();
+        let profile = self.setup.profile.serial.baud;
+        let rates = match self.setup.baud {
+            Baud::Detect { first } if link::has_rate(&address.port) => rates(self.baud_found.or(first), profile),
+            Baud::Fixed(baud) => {
+                address.baud = baud;
+                Vec::new()
+            }
+            Baud::Detect { .. } | Baud::Profile => Vec::new(),
+        };
+        async move {
+            let mut opened = open(&mut address, &rates, question).await;
+            let gone = matches!(&opened, Err(notice) if notice.code == "link.no_such_port");
+            if gone && address.port != fixed {
+                address.port = fixed;
+                opened = open(&mut address, &rates, question).await;
+            }
+            (opened, address.baud, address.port)
+        }
+    }
+
+    /// Opens the link. Nothing when there is nobody left to serve.
+    async fn connect(&mut self) -> Option<Result<Opened, Notice>> {
+        let opening = self.opening();
+        let (opened, baud, port) = self.meanwhile(opening).await?;
+        if opened.is_ok() {
+            self.address.port = link::lasting_name(&port).unwrap_or(port);
+            self.address.baud = baud;
+            self.baud_found = Some(baud);
+        }
+        Some(opened)
     }
 
     fn link_down(&mut self, notice: Notice) {
@@ -291,22 +349,34 @@ impl Shell {
         self.tell(now, true);
     }
 
-    /// Waits before the next attempt, answering whoever asks. False when there is nobody left to serve.
+    /// Waits before the next attempt. False when there is nobody left to serve.
     async fn rest(&mut self, wait: Duration) -> bool {
         // A one-shot conversation is not opened again, and says so to all who ask.
         let reconnect = self.setup.reconnect;
-        let until = tokio::time::sleep(wait);
+        let until = async move {
+            if reconnect {
+                tokio::time::sleep(wait).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        self.meanwhile(until).await.is_some()
+    }
+
+    /// Answers whoever asks while there is no conversation, until something else is done. Nothing when there is nobody
+    /// left to serve.
+    async fn meanwhile<T>(&mut self, until: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(until);
         loop {
             tokio::select! {
-                () = &mut until, if reconnect => return true,
+                done = &mut until => return Some(done),
                 stop = self.stops.recv() => match stop {
                     Some(answer) => { let _ = answer.send(Err(Denied::Offline)); }
-                    None => return false,
+                    None => return None,
                 },
                 order = self.orders.recv() => match order {
                     Some(order) => { let _ = order.answer.send(Err(Denied::Offline)); }
-                    None => return false,
+                    None => return None,
                 },
                 Some(give) = self.copies.recv() => {
                     let now = self.now();
@@ -382,6 +452,8 @@ impl Shell {
         }
         self.published_at = now;
         let mut snapshot = self.session.snapshot();
+        snapshot.baud =
+            self.baud_found.filter(|_| link::has_rate(&self.address.port) && snapshot.state != State::Offline);
         let registers = dialect::named(&self.setup.profile.dialect).is_some_and(|dialect| dialect.habits().registers);
         if let Some(identity) = snapshot.identity.as_ref().filter(|_| registers) {
             snapshot.protection.push(mailbox::protection(identity));

@@ -380,6 +380,9 @@ pub struct Snapshot {
     pub job: Option<Progress>,
     /// What the wire did.
     pub link: LinkCounters,
+    /// The rate of the open serial line, in bits per second; absent where there is none.
+    #[serde(default)]
+    pub baud: Option<u32>,
     /// What the wire did during the current job, or the last one.
     pub job_link: LinkCounters,
     /// The last trouble on the wire.
@@ -452,6 +455,7 @@ impl Snapshot {
             asked: None,
             job: None,
             link: LinkCounters::default(),
+            baud: None,
             job_link: LinkCounters::default(),
             link_trouble: None,
             protection: Vec::new(),

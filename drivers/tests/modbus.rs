@@ -48,8 +48,13 @@ fn serve(kind: &str, setup: &sim::Setup, between: Between) -> (Port, String) {
 }
 
 fn machine(address: &str, profile: Profile) -> Machine {
-    let setup =
-        Setup { name: "test".into(), port: address.into(), baud: None, profile: Arc::new(profile), reconnect: true };
+    let setup = Setup {
+        name: "test".into(),
+        port: address.into(),
+        baud: drivers::machine::Baud::Profile,
+        profile: Arc::new(profile),
+        reconnect: true,
+    };
     shell::spawn(setup).unwrap()
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drivers::machine::{Machine, Setup};
+use drivers::machine::{Baud, Machine, Setup};
 use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
@@ -26,8 +26,13 @@ fn fast() -> sim::Setup {
 }
 
 fn machine(port: &str, profile: Profile) -> Machine {
-    let setup =
-        Setup { name: "test".into(), port: port.into(), baud: None, profile: Arc::new(profile), reconnect: true };
+    let setup = Setup {
+        name: "test".into(),
+        port: port.into(),
+        baud: Baud::Profile,
+        profile: Arc::new(profile),
+        reconnect: true,
+    };
     shell::spawn(setup).unwrap()
 }
 
@@ -125,6 +130,84 @@ async fn a_machine_that_vanishes_in_the_middle_fails_the_job_and_comes_back_idle
     let back = Port::on_pty(simulated("grbl", &slow).unwrap(), Between::default(), Some(&link)).unwrap();
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     assert_eq!(back.report().unwrap().executed, 0, "nothing starts by itself");
+}
+
+#[tokio::test]
+async fn a_machine_that_comes_back_under_another_name_is_found_and_nothing_goes_on_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("by-path");
+    let slow = sim::Setup { speed: 1.0, ..fast() };
+    let port = Port::on_pty(simulated("marlin", &slow).unwrap(), Between::default(), Some(&link)).unwrap();
+    let machine = machine(link.to_str().unwrap(), support::profile("marlin"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let program = program(5_000, 5);
+    let (_keep, path) = file(&program);
+    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.executed > 2)).await;
+    // Two are open at once: the second has another name for certain.
+    let back = Port::on_pty(simulated("marlin", &slow).unwrap(), Between::default(), None).unwrap();
+    assert_ne!(back.address(), port.address());
+    drop(port);
+    let lost = until(&machine, |snapshot| snapshot.state == State::Offline).await;
+    let job = lost.job.clone().unwrap();
+    assert_eq!(job.phase, JobPhase::Failed);
+    let said = lost.notice.as_ref().map(|notice| notice.happened.clone()).unwrap();
+    assert!(said.contains(&format!("Line {} of the job was executed, at least.", job.executed_line)), "{said}");
+    std::os::unix::fs::symlink(back.address(), &link).unwrap();
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    assert_eq!(back.report().unwrap().executed, 0, "nothing starts by itself");
+    assert_eq!(machine.ask(Request::Resume).await, Err(Denied::NoJob));
+}
+
+#[tokio::test]
+async fn a_board_that_is_reset_in_a_job_fails_it_and_waits() {
+    for dialect in ["marlin", "grbl"] {
+        let slow = sim::Setup { speed: 1.0, ..fast() };
+        let port = Port::on_pty(simulated(dialect, &slow).unwrap(), Between::default(), None).unwrap();
+        let machine = machine(port.address(), support::profile(dialect));
+        until(&machine, |snapshot| snapshot.state == State::Idle).await;
+        let program = program(5_000, 5);
+        let (_keep, path) = file(&program);
+        assert_eq!(machine.start(job(&program), path).await, Ok(()));
+        until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
+        port.reset();
+        let over = until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await;
+        assert_eq!(over.job.as_ref().map(|job| job.phase), Some(JobPhase::Failed), "{dialect}");
+        let executed = port.report().unwrap().executed;
+        until(&machine, |snapshot| matches!(snapshot.state, State::Idle | State::Alarm)).await;
+        assert_eq!(port.report().unwrap().executed, executed, "{dialect}: nothing goes on by itself");
+    }
+}
+
+fn detecting(port: &str, first: Option<u32>) -> Machine {
+    let profile = Arc::new(support::profile("marlin"));
+    let setup =
+        Setup { name: "test".into(), port: port.into(), baud: Baud::Detect { first }, profile, reconnect: true };
+    shell::spawn(setup).unwrap()
+}
+
+#[tokio::test]
+async fn the_rate_of_a_machine_is_found_and_where_it_was_found_before_is_tried_first() {
+    let between = Between { machine_baud: Some(57_600), ..Between::default() };
+    let mut bytes = Vec::new();
+    for first in [None, Some(57_600)] {
+        let port = Port::on_pty(simulated("marlin", &fast()).unwrap(), between, None).unwrap();
+        let machine = detecting(port.address(), first);
+        let found = until(&machine, |snapshot| snapshot.state == State::Idle).await;
+        assert_eq!(found.baud, Some(57_600));
+        bytes.push(port.report().unwrap().bytes);
+    }
+    assert!(bytes[1] < bytes[0], "nothing is asked at a wrong rate where the right one is known: {bytes:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_while_the_rate_is_being_found_is_answered_at_once() {
+    // A rate that is not among the usual ones.
+    let between = Between { machine_baud: Some(1_200), ..Between::default() };
+    let port = Port::on_pty(simulated("marlin", &fast()).unwrap(), between, None).unwrap();
+    let machine = detecting(port.address(), None);
+    assert_eq!(machine.stop().await, Err(Denied::Offline));
+    assert_eq!(machine.ask(Request::Pause).await, Err(Denied::Offline));
 }
 
 #[tokio::test]

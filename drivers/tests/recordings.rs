@@ -119,7 +119,14 @@ fn fast() -> sim::Setup {
 
 fn machine(port: &str, dialect: &str) -> Machine {
     let profile = Arc::new(support::profile(dialect));
-    shell::spawn(Setup { name: "test".into(), port: port.into(), baud: None, profile, reconnect: true }).unwrap()
+    shell::spawn(Setup {
+        name: "test".into(),
+        port: port.into(),
+        baud: drivers::machine::Baud::Profile,
+        profile,
+        reconnect: true,
+    })
+    .unwrap()
 }
 
 async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {

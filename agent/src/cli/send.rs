@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drivers::machine::{Machine, Setup};
+use drivers::machine::{Baud, Machine, Setup};
 use drivers::probe::{self, probe};
 use drivers::profile::Profile;
 use drivers::request::Job;
@@ -130,9 +130,14 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     if !arguments.no_preflight {
         check(arguments, &profile, outcome)?;
     }
-    let setup =
-        Setup { name: "send".into(), port: arguments.port.clone(), baud, profile: Arc::new(profile), reconnect: false };
-    let (dialect, baud_used) = (setup.profile.dialect.clone(), setup.baud.unwrap_or(setup.profile.serial.baud));
+    let setup = Setup {
+        name: "send".into(),
+        port: arguments.port.clone(),
+        baud: baud.map_or(Baud::Profile, Baud::Fixed),
+        profile: Arc::new(profile),
+        reconnect: false,
+    };
+    let (dialect, baud_used) = (setup.profile.dialect.clone(), baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
     if let Err(failure) = connect(&machine).await {
         record(&machine, arguments).await;

@@ -127,7 +127,12 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
         }
     }
     let latency = Duration::from_secs_f64(arguments.latency_ms / 1000.0);
-    let between = Between { speed: LineSpeed { baud: arguments.baud, latency }, faults, seed: arguments.seed };
+    let between = Between {
+        speed: LineSpeed { baud: arguments.baud, latency },
+        faults,
+        seed: arguments.seed,
+        machine_baud: None,
+    };
     Ok((setup, between))
 }
 

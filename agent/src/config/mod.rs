@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drivers::machine;
+use drivers::machine::{self, Baud};
 use drivers::modbus::address;
 use drivers::profile::Profile;
 use toml::de::DeTable;
@@ -17,7 +17,7 @@ use toml::de::DeTable;
 use crate::sinks::{self, mqtt};
 use crate::topics;
 pub use toml_reader::Problem;
-use toml_reader::{Reader, Section};
+use toml_reader::{NumberOrWord, Reader, Section};
 
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/fab-agent/agent.toml";
@@ -229,7 +229,11 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         let id = section.needed("id");
         let port = section.needed("port");
         let profile = section.needed("profile");
-        let baud = section.number("baud", 300..=4_000_000).map(|baud| baud as u32);
+        let baud = match section.number_or_word("baud", 300..=4_000_000, "auto") {
+            None => Baud::Profile,
+            Some(NumberOrWord::Number(baud)) => Baud::Fixed(baud as u32),
+            Some(NumberOrWord::Word) => Baud::Detect { first: None },
+        };
         section.finish();
         if let Some((id, span)) = &id {
             if let Err(error) = topics::check_machine(id) {
@@ -362,7 +366,10 @@ pub fn schema() -> serde_json::Value {
                 "id": text("The machine's name in topics and addresses."),
                 "port": text("Device path or tcp://host:port."),
                 "profile": text("Name of a bundled machine profile, or path of a TOML file."),
-                "baud": number("Bits per second, if not the profile's.", 300, 4_000_000),
+                "baud": { "anyOf": [
+                    number("Bits per second, if not the profile's.", 300, 4_000_000),
+                    { "const": "auto", "description": "Find it out, and remember it." },
+                ] },
             }), &["id", "port", "profile"]) },
         },
     })
@@ -432,6 +439,7 @@ mod test {
         for (text, part) in [
             ("[agent]\nsite = \"a/b\"", "a/b"),
             ("[agent]\nsite = 3", "text"),
+            ("[[machine]]\nid = \"a\"\nport = \"/dev/a\"\nprofile = \"prusa-mk3s\"\nbaud = \"fast\"", "or \"auto\""),
             ("[mqtt]\nport = 1883", "mqtt.host"),
             ("[mqtt]\nhost = \"b\"\nport = 0", "whole number"),
             ("[mqtt]\nhost = \"b\"\nversion = \"4\"", "MQTT version"),
@@ -444,6 +452,19 @@ mod test {
         ] {
             let found = problems(text);
             assert!(found.iter().any(|problem| problem.message.contains(part)), "{text}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_may_be_left_to_be_found() {
+        let machine = "[[machine]]\nid = \"a\"\nport = \"/dev/ttyUSB0\"\nprofile = \"prusa-mk3s\"\n";
+        for (line, baud) in [
+            ("", Baud::Profile),
+            ("baud = 250000", Baud::Fixed(250_000)),
+            ("baud = \"auto\"", Baud::Detect { first: None }),
+        ] {
+            let config = Config::parse(&format!("{machine}{line}"), Path::new("/etc/fab-agent")).unwrap();
+            assert_eq!(config.machines[0].baud, baud, "{line}");
         }
     }
 

@@ -31,6 +31,15 @@ pub(super) struct Reader<'t> {
     problems: RefCell<Vec<Problem>>,
 }
 
+/// What stands where a number or one word may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NumberOrWord {
+    /// The number.
+    Number(u64),
+    /// The word.
+    Word,
+}
+
 /// A table of the file.
 pub(super) struct Section<'r, 't> {
     reader: &'r Reader<'t>,
@@ -129,6 +138,29 @@ impl<'r, 't> Section<'r, 't> {
         let found = number.filter(|number| range.contains(number));
         if found.is_none() {
             self.wrong(key, &span, &format!("a whole number from {} to {}", range.start(), range.end()));
+        }
+        found
+    }
+
+    /// A whole number within a range, or the one word that may stand in its place.
+    pub(super) fn number_or_word(
+        &self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        word: &str,
+    ) -> Option<NumberOrWord> {
+        let (value, span) = self.value(key)?;
+        let found = match value {
+            DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix())
+                .ok()
+                .filter(|number| range.contains(number))
+                .map(NumberOrWord::Number),
+            DeValue::String(text) if text == word => Some(NumberOrWord::Word),
+            _ => None,
+        };
+        if found.is_none() {
+            let wanted = format!("a whole number from {} to {}, or \"{word}\"", range.start(), range.end());
+            self.wrong(key, &span, &wanted);
         }
         found
     }

@@ -38,7 +38,7 @@ impl Shop {
         let setup = |stand: &Stand| machine::Setup {
             name: stand.bundle.machine.to_owned(),
             port: stand.port.address().to_owned(),
-            baud: None,
+            baud: drivers::machine::Baud::Profile,
             profile: stand.profile.clone(),
             reconnect: true,
         };

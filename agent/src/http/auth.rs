@@ -67,7 +67,8 @@ impl Guard {
 
 /// Checks every request. The page itself and `/healthz` tell nothing of the machines and need no token.
 pub(super) async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let open = matches!(request.uri().path(), "/" | "/page.css" | "/page.js" | "/page.svg" | "/healthz");
+    let open =
+        matches!(request.uri().path(), "/" | "/page.css" | "/page.js" | "/control.js" | "/page.svg" | "/healthz");
     let admitted = shared.guard.admits(request.method(), request.headers());
     match admitted {
         Err(problem) if !(open && shared.guard.token.is_some()) => problem.into_response(),

@@ -17,11 +17,11 @@ use crate::capacity::Capacity;
 use crate::desk::{Refusal, no_such_machine};
 use crate::status;
 
-fn found<'s>(shared: &'s Shared, name: &str) -> Result<&'s Machine, Problem> {
+pub(super) fn found<'s>(shared: &'s Shared, name: &str) -> Result<&'s Machine, Problem> {
     shared.desk.machine(name).ok_or_else(|| Refusal::Unknown(no_such_machine()).into())
 }
 
-fn document(shared: &Shared, machine: &Machine) -> Value {
+pub(super) fn document(shared: &Shared, machine: &Machine) -> Value {
     let queue = shared.desk.queue(machine.name()).borrow().clone();
     status::machine(machine, &queue, &shared.desk.jobs())
 }

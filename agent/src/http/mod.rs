@@ -1,6 +1,7 @@
 //! The HTTP server: the page, the API and the event stream.
 
 mod auth;
+mod by_hand;
 mod events;
 mod jobs;
 mod machines;
@@ -102,6 +103,12 @@ fn router(shared: Shared) -> Router {
         .route("/machines/{machine}/capacity", get(machines::capacity))
         .route("/machines/{machine}/stop", post(machines::stop))
         .route("/machines/{machine}/clear", post(machines::clear))
+        .route("/machines/{machine}/resume", post(by_hand::resume))
+        .route("/machines/{machine}/home", post(by_hand::home))
+        .route("/machines/{machine}/jog", post(by_hand::jog))
+        .route("/machines/{machine}/probe", post(by_hand::probe))
+        .route("/machines/{machine}/override", post(by_hand::change_override))
+        .route("/machines/{machine}/answer", post(by_hand::answer))
         .route("/machines/{machine}/jobs", post(jobs::submit).layer(DefaultBodyLimit::disable()))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::one))
@@ -120,6 +127,7 @@ fn router(shared: Shared) -> Router {
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
+        .route("/control.js", get(page::control))
         .route("/page.svg", get(page::icon))
         .route("/healthz", get(machines::health))
         .route("/metrics", get(machines::metrics))

@@ -3,6 +3,8 @@
 use axum::Json;
 use serde_json::{Value, json};
 
+use super::by_hand;
+
 /// Every route of the API: method, path, what it does. A test asks the router for each of them.
 pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/machines", "Live status of every machine"),
@@ -11,6 +13,12 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/machines/{machine}/capacity", "Whether it is free, and when"),
     ("post", "/api/v1/machines/{machine}/stop", "Emergency stop; never queued behind anything"),
     ("post", "/api/v1/machines/{machine}/clear", "A person says: the alarm is looked at, the bed is clear"),
+    ("post", "/api/v1/machines/{machine}/resume", "A person says: go on, where no job is what waits"),
+    ("post", "/api/v1/machines/{machine}/home", "Home all axes; refused while anything else moves"),
+    ("post", "/api/v1/machines/{machine}/jog", "Move by hand, bounded: one step, or as long as a button is held"),
+    ("post", "/api/v1/machines/{machine}/probe", "Move down until the probe touches; mills only"),
+    ("post", "/api/v1/machines/{machine}/override", "Change feed, rapids, spindle or flow; also while a job runs"),
+    ("post", "/api/v1/machines/{machine}/answer", "Answer what the machine asks"),
     ("post", "/api/v1/machines/{machine}/jobs", "Submit a program: the body is the program. Submit is not start"),
     ("get", "/api/v1/jobs", "Jobs, newest first; filter by machine and state, page by limit and cursor"),
     ("get", "/api/v1/jobs/{job}", "One job"),
@@ -42,6 +50,10 @@ pub(super) async fn document() -> Json<Value> {
             "parameters": parameters,
             "responses": { done: { "description": "Done" }, "default": problem },
         });
+        if let Some(schema) = by_hand::body_schema(path).filter(|_| *method == "post") {
+            operation["requestBody"] =
+                json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+        }
         if done == "201" {
             operation["parameters"].as_array_mut().into_iter().for_each(|parameters| {
                 for (name, place) in [("name", "query"), ("Idempotency-Key", "header"), ("X-Content-SHA256", "header")]

@@ -1,4 +1,4 @@
-//! The web page: four files, compiled in, with nothing fetched from elsewhere.
+//! The web page: five files, compiled in, with nothing fetched from elsewhere.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -13,6 +13,10 @@ pub(super) async fn style() -> impl IntoResponse {
 
 pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/page.js"))
+}
+
+pub(super) async fn control() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/control.js"))
 }
 
 pub(super) async fn icon() -> impl IntoResponse {

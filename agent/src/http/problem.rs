@@ -59,6 +59,7 @@ impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let status = match denied {
             Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Denied::OutOfRange | Denied::OutsideEnvelope => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
         Self::new(status, &Notice::new(denied.code(), denied.to_string(), "", ""))

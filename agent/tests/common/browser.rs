@@ -126,6 +126,24 @@ impl Browser {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
+    /// Presses the mouse's button on an element and keeps it down.
+    pub(crate) fn press(&self, selector: &str) {
+        self.evaluate(&format!("document.querySelector({}).scrollIntoView({{ block: 'center' }})", json!(selector)));
+        let over = json!({ "type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": { ELEMENT: self.element(selector) } });
+        self.mouse(&json!([over, { "type": "pointerDown", "button": 0 }]));
+    }
+
+    /// Lets go of the mouse's button.
+    pub(crate) fn let_go(&self) {
+        self.mouse(&json!([{ "type": "pointerUp", "button": 0 }]));
+    }
+
+    fn mouse(&self, actions: &Value) {
+        let mouse =
+            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions });
+        self.ask("actions", &json!({ "actions": [mouse] })).unwrap();
+    }
+
     /// Clicks an element where it is on the screen: one that is hidden or covered fails the test.
     pub(crate) fn click(&self, selector: &str) {
         self.ask(&format!("element/{}/click", self.element(selector)), &json!({})).unwrap();

@@ -6,6 +6,7 @@ mod tcp;
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,6 +48,11 @@ pub trait Link: Sync {
     /// Whether this kind of link serves the address.
     fn serves(&self, port: &str) -> bool;
 
+    /// Whether it is a line with a rate of its own.
+    fn has_rate(&self) -> bool {
+        false
+    }
+
     /// Opens it. Errors say what happened, what was done and what to do.
     fn open<'a>(&'a self, address: &'a Address) -> Opening<'a>;
 }
@@ -68,6 +74,25 @@ pub async fn open(address: &Address) -> Result<Opened, Notice> {
         "Nothing was opened.",
         "Give a device path such as /dev/serial/by-path/…, tcp://host:port, modbus-tcp://host:port or modbus-rtu:/dev/….",
     ))
+}
+
+/// Whether an address is that of a serial line, which has a rate.
+pub fn has_rate(port: &str) -> bool {
+    ALL.iter().find(|link| link.serves(port)).is_some_and(|link| link.has_rate())
+}
+
+/// Opens a serial line whose rate is not known: asks `question` at one rate after the other, until something that a
+/// known firmware says comes back. The line is opened once, because opening resets many boards.
+///
+/// # Errors
+/// As [`open`], or `link.no_baud`.
+pub async fn open_at_any(address: &Address, bauds: &[u32], question: &str) -> Result<(Opened, u32), Notice> {
+    serial::open_at_any(&address.port, bauds, question).await
+}
+
+/// The name under which a port is found again when it is plugged in anew, if it has one and is not called by it.
+pub fn lasting_name(port: &str) -> Option<String> {
+    serial::lasting_name(Path::new(port), Path::new("/dev/serial/by-path"))
 }
 
 /// The notice for an operating system's error on opening.

@@ -73,10 +73,14 @@ impl Session {
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
     }
 
-    pub(super) fn link_down(&mut self, notice: Notice) {
+    pub(super) fn link_down(&mut self, mut notice: Notice) {
         if self.phase == Phase::Offline {
             self.known.notice = Some(notice);
             return;
+        }
+        if let Some(run) = &self.run {
+            let line = run.progress.executed_line;
+            notice.happened = format!("{} Line {line} of the job was executed, at least.", notice.happened);
         }
         if interlock::respond(Trouble::LinkLost) == Response::Fail {
             self.end_run(JobPhase::Failed, Some(notice.clone()));

@@ -354,6 +354,11 @@ impl Session {
         self.phase == Phase::Ready
     }
 
+    /// What is asked to find out who is there.
+    pub fn question(&self) -> &'static str {
+        self.dialect.habits().identify
+    }
+
     fn tell(&mut self, kind: EventKind) {
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
@@ -438,7 +443,10 @@ impl Session {
                 _ => State::Running,
             };
         }
-        let working = !self.asides.is_empty() || self.window.has_word() || self.moves_by_hand();
+        // A question is no work, even where it has to wait for the one in front of it.
+        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Settings | Aside::Arm);
+        let waits = self.asides.iter().any(|(aside, _)| !question(aside));
+        let working = waits || self.window.has_word() || self.moves_by_hand();
         match self.condition {
             Some(Condition::Door) => State::Attention,
             Some(Condition::Run | Condition::Holding) => State::Running,

@@ -4,89 +4,18 @@
 //! state changes), `report.c` (report fields), `system.c` (`$` commands), `gcode.c` (error numbers). What its kin do
 //! otherwise is in [`Flavour`], after grblHAL/core `report.c` and `system.c` and `FluidNC` `Report.cpp`.
 
+mod flavour;
+mod hand;
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use self::flavour::{FLUIDNC, Flavour, GRBL, GRBLHAL, ToolChange};
 use super::grbl_parser::{Meaning, Parser};
 use super::motion::Motion;
 use super::{Incident, Ledger, Report, Setup, Simulated};
 use crate::moment::Moment;
-
-/// How a firmware of the family differs from Grbl.
-struct Flavour {
-    dialect: &'static str,
-    banner: &'static [u8],
-    /// Smallest receive buffer it is built with.
-    buffer_min: usize,
-    /// Longest line, without the zero behind it.
-    line_max: usize,
-    /// What it answers to `$I` and `$I+`, without the `ok`. Nothing: it does not know the question.
-    info: fn(&Setup, long: bool) -> Option<String>,
-    /// Whether it reports a third number behind the spindle's: the speed measured.
-    measures_spindle: bool,
-    /// What it does at M6.
-    tool_change: ToolChange,
-    /// Whether it says nothing while it homes, not even how it is.
-    silent_homing: bool,
-}
-
-/// What a firmware of the family does at M6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ToolChange {
-    /// It knows no such word.
-    Refused,
-    /// Nothing, without a tool changer.
-    Nothing,
-    /// It waits for a person, in a state of its own.
-    Waits,
-}
-
-/// `LINE_BUFFER_SIZE` is 80 with its zero.
-static GRBL: Flavour = Flavour {
-    dialect: "grbl",
-    banner: b"\r\nGrbl 1.1h ['$' for help]\r\n",
-    buffer_min: 0,
-    line_max: 79,
-    info: |setup, long| {
-        let options = format!("[OPT:V,{},{}]\r\n", setup.planner_blocks.saturating_sub(1), setup.receive_buffer_bytes);
-        (!long).then(|| format!("[VER:1.1h.20190825:]\r\n{options}"))
-    },
-    measures_spindle: false,
-    tool_change: ToolChange::Refused,
-    silent_homing: true,
-};
-
-static GRBLHAL: Flavour = Flavour {
-    dialect: "grblhal",
-    banner: b"\r\nGrblHAL 1.1f ['$' or '$HELP' for help]\r\n",
-    buffer_min: 1024,
-    line_max: 256,
-    info: |setup, _| {
-        let (blocks, bytes) = (setup.planner_blocks, setup.receive_buffer_bytes);
-        Some(format!(
-            "[VER:1.1f.20260817:]\r\n[OPT:VNMSL,{blocks},{bytes},3,0]\r\n[AXS:3:XYZ]\r\n\
-             [NEWOPT:ENUMS,RT+,HOME,TC,SED]\r\n[FIRMWARE:grblHAL]\r\n[DRIVER:Simulator]\r\n"
-        ))
-    },
-    measures_spindle: true,
-    tool_change: ToolChange::Waits,
-    silent_homing: false,
-};
-
-static FLUIDNC: Flavour = Flavour {
-    dialect: "fluidnc",
-    banner: b"\r\nGrbl 3.9 [FluidNC v3.9.9 (esp32-wifi) '$' for help]\r\n",
-    buffer_min: 256,
-    line_max: 254,
-    info: |_, long| {
-        let lines = "[VER:3.9 FluidNC v3.9.9 (esp32-wifi) :]\r\n[OPT:PHSEW]\r\n[MSG:Machine: Simulated]\r\n";
-        (!long).then(|| lines.to_owned())
-    },
-    measures_spindle: false,
-    tool_change: ToolChange::Nothing,
-    silent_homing: false,
-};
 
 /// How long a machine takes to slow down in a hold, at speed 1.
 const HOLD_TAKES: Duration = Duration::from_millis(60);
@@ -252,25 +181,7 @@ impl Simulated for Grbl {
     }
 
     fn happen(&mut self, now: Moment, incident: Incident) {
-        self.advance(now);
-        match incident {
-            Incident::Limit => {
-                self.motion.drop_all(now);
-                self.lock = Lock::Alarm;
-                self.limit = true;
-                self.out.extend_from_slice(b"ALARM:1\r\n[MSG:Reset to continue]\r\n");
-            }
-            Incident::DoorOpened => {
-                self.door = Some(true);
-                self.end_jog(now);
-                self.held_since.get_or_insert(now);
-                self.out.extend_from_slice(b"[MSG:Check Door]\r\n");
-            }
-            Incident::DoorClosed => self.door = self.door.map(|_| false),
-            Incident::Paused => drop(self.pick_realtime(now, b'!')),
-            Incident::Resumed => drop(self.pick_realtime(now, b'~')),
-            Incident::Cancelled => {}
-        }
+        self.incident(now, incident);
     }
 
     fn reset(&mut self, now: Moment) {
@@ -385,18 +296,14 @@ impl Grbl {
             0x96 => self.overrides[1] = 50,
             0x97 => self.overrides[1] = 25,
             0x99 => self.overrides[2] = 100,
+            0x9a => self.overrides[2] = (self.overrides[2] + 10).min(200),
+            0x9b => self.overrides[2] = self.overrides[2].saturating_sub(10).max(10),
+            0x9c => self.overrides[2] = (self.overrides[2] + 1).min(200),
+            0x9d => self.overrides[2] = self.overrides[2].saturating_sub(1).max(10),
             0x80..=0xff => {}
             _ => return false,
         }
         true
-    }
-
-    /// A jog comes to its end early, and what is planned of it is forgotten. No other motion is.
-    fn end_jog(&mut self, now: Moment) {
-        if self.jogging {
-            let at = now + self.hold_takes();
-            self.jog_ends_at.get_or_insert(at);
-        }
     }
 
     /// One turn of the main loop. True if there may be more to do.
@@ -570,26 +477,6 @@ impl Grbl {
             _ => return self.error(3),
         }
         self.ok();
-    }
-
-    /// Moves until the probe touches, or to the end.
-    fn probe(&mut self, to: [f64; 3], feed_mm_min: f64) {
-        let from = self.motion.planned();
-        let touches = (to[2]..=from[2]).contains(&self.setup.probe_z_mm);
-        let end = if touches { [to[0], to[1], self.setup.probe_z_mm] } else { to };
-        self.motion.plan(self.now, end, super::motion::length_mm(from, end, None), feed_mm_min);
-        self.probing = Some((end, touches));
-        self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
-    }
-
-    fn say_probed(&mut self) {
-        let Some(([x, y, z], touched)) = self.probing.take() else { return };
-        if !touched {
-            self.lock = Lock::Alarm;
-            self.out.extend_from_slice(b"ALARM:5\r\n");
-        }
-        let touched = u8::from(touched);
-        self.out.extend_from_slice(format!("[PRB:{x:.3},{y:.3},{z:.3}:{touched}]\r\n").as_bytes());
     }
 
     fn ok(&mut self) {

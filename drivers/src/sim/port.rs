@@ -32,6 +32,8 @@ pub struct Between {
     pub faults: Faults,
     /// Seed of what goes wrong.
     pub seed: u64,
+    /// The rate the machine speaks at: what a host says and hears at another is garbage. Absent: any will do.
+    pub machine_baud: Option<u32>,
 }
 
 /// A simulated machine on a port. Dropping it ends the simulation.
@@ -143,6 +145,13 @@ impl Drop for Port {
     }
 }
 
+/// What bytes become at a wrong rate: nothing anybody says.
+fn garble(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = (*byte).rotate_left(3) | 0x81;
+    }
+}
+
 /// The running simulation.
 struct Simulation {
     machine: Box<dyn Simulated>,
@@ -150,6 +159,8 @@ struct Simulation {
     started: Instant,
     to_machine: Line,
     to_host: Line,
+    /// The rate the machine speaks at, and whether the host has it.
+    machine_baud: Option<u32>,
     /// Whether bytes go straight through, without a modelled line between.
     direct: bool,
     outbox: Vec<u8>,
@@ -168,6 +179,7 @@ impl Simulation {
             to_machine: Line::new(between.speed, outward, between.seed),
             to_host: Line::new(between.speed, between.faults, between.seed.wrapping_add(1)),
             direct: between.speed == LineSpeed::default() && !between.faults.any(),
+            machine_baud: between.machine_baud,
             outbox: Vec::new(),
             goes_on: true,
         }
@@ -190,7 +202,11 @@ impl Simulation {
         while self.goes_on {
             self.answer_asks();
             self.pass_time();
+            let garbled = self.is_garbled(descriptor);
             if !self.outbox.is_empty() {
+                if garbled {
+                    garble(&mut self.outbox);
+                }
                 if writer.write_all(&self.outbox).is_err() {
                     return;
                 }
@@ -201,11 +217,22 @@ impl Simulation {
             }
             match reader.read(&mut heard) {
                 Ok(0) => return,
-                Ok(count) => self.heard(&heard[..count]),
+                Ok(count) => {
+                    if self.is_garbled(descriptor) {
+                        garble(&mut heard[..count]);
+                    }
+                    self.heard(&heard[..count]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
         }
+    }
+
+    /// Whether the host has set the port to another rate than the machine's.
+    fn is_garbled(&self, descriptor: BorrowedFd<'_>) -> bool {
+        let Some(baud) = self.machine_baud else { return false };
+        rustix::termios::tcgetattr(descriptor).is_ok_and(|settings| settings.output_speed() != baud)
     }
 
     fn heard(&mut self, bytes: &[u8]) {

@@ -28,7 +28,7 @@ async function ask(path, options = {}) {
   const headers = { ...(options.headers || {}) };
   const shown = token;
   if (shown) headers.Authorization = `Bearer ${shown}`;
-  const signal = options.body ? undefined : AbortSignal.timeout(PATIENCE_MS);
+  const signal = options.signal ? options.signal : options.body ? undefined : AbortSignal.timeout(PATIENCE_MS);
   const answer = await fetch(api + path, { ...options, headers, signal }).catch(() => { throw new Error("The agent did not answer."); });
   agentNow = Date.parse(answer.headers.get("date")) || Date.now();
   // An answer to an older token says nothing of the one given since.
@@ -113,6 +113,7 @@ function card(machine) {
   on(".resume", () => job("resume"));
   twice(made.querySelector(".cancel"), () => job("cancel"));
   made.querySelector(".file").addEventListener("change", (event) => submit(machine.id, event.target));
+  fitControls(made, machine);
   byId("machines").append(made);
   cards.set(machine.id, made);
   return made;
@@ -195,6 +196,7 @@ function show(machine) {
   part(".if-host-dies").hidden = machine.protection.length === 0;
   part(".protection").replaceChildren(...machine.protection.map((hazard) =>
     element("li", `${hazard.hazard}: ${hazard.because}`, hazard.protected ? "safe" : "open")));
+  showControls(part, machine, on);
   part(".pause").hidden = !(on && machine.state === "running");
   part(".resume").hidden = !(on && ["held", "attention"].includes(machine.state));
   part(".cancel").hidden = !(on && machine.state !== "stopping");
@@ -367,6 +369,7 @@ function tellEvent(event) {
     job: () => `${names.get(event.job) || "job"}: ${event.phase}${event.notice ? `. ${event.notice.happened}` : ""}`,
     trouble: () => `${event.notice.happened} ${event.notice.to_do}`,
     message: () => event.text,
+    probed: () => (event.touched ? `the probe touched at Z ${event.position_mm[2].toFixed(3)} mm` : "the probe touched nothing"),
     missed: () => `${event.missed} events were missed`,
   }[event.type];
   if (!what) return;

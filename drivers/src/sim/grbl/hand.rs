@@ -1,0 +1,60 @@
+//! What people do at a simulated Grbl: jogs that end early, probing moves, doors and buttons.
+
+use std::time::Duration;
+
+use super::{Busy, Grbl, Lock};
+use crate::moment::Moment;
+use crate::sim::{Incident, Simulated as _};
+
+impl Grbl {
+    /// Something happens at the machine itself.
+    pub(super) fn incident(&mut self, now: Moment, incident: Incident) {
+        self.advance(now);
+        match incident {
+            Incident::Limit => {
+                self.motion.drop_all(now);
+                self.lock = Lock::Alarm;
+                self.limit = true;
+                self.out.extend_from_slice(b"ALARM:1\r\n[MSG:Reset to continue]\r\n");
+            }
+            Incident::DoorOpened => {
+                self.door = Some(true);
+                self.end_jog(now);
+                self.held_since.get_or_insert(now);
+                self.out.extend_from_slice(b"[MSG:Check Door]\r\n");
+            }
+            Incident::DoorClosed => self.door = self.door.map(|_| false),
+            Incident::Paused => drop(self.pick_realtime(now, b'!')),
+            Incident::Resumed => drop(self.pick_realtime(now, b'~')),
+            Incident::Cancelled => {}
+        }
+    }
+
+    /// A jog comes to its end early, and what is planned of it is forgotten. No other motion is.
+    pub(super) fn end_jog(&mut self, now: Moment) {
+        if self.jogging {
+            let at = now + self.hold_takes();
+            self.jog_ends_at.get_or_insert(at);
+        }
+    }
+
+    /// Moves until the probe touches, or to the end.
+    pub(super) fn probe(&mut self, to: [f64; 3], feed_mm_min: f64) {
+        let from = self.motion.planned();
+        let touches = (to[2]..=from[2]).contains(&self.setup.probe_z_mm);
+        let end = if touches { [to[0], to[1], self.setup.probe_z_mm] } else { to };
+        self.motion.plan(self.now, end, crate::sim::motion::length_mm(from, end, None), feed_mm_min);
+        self.probing = Some((end, touches));
+        self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
+    }
+
+    pub(super) fn say_probed(&mut self) {
+        let Some(([x, y, z], touched)) = self.probing.take() else { return };
+        if !touched {
+            self.lock = Lock::Alarm;
+            self.out.extend_from_slice(b"ALARM:5\r\n");
+        }
+        let touched = u8::from(touched);
+        self.out.extend_from_slice(format!("[PRB:{x:.3},{y:.3},{z:.3}:{touched}]\r\n").as_bytes());
+    }
+}
