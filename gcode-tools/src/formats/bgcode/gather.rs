@@ -190,7 +190,7 @@ impl Gatherer {
             }
             _ => {}
         }
-        let known = PRINT_KEYS.iter().chain(&PRINTER_KEYS).any(|known| known.as_bytes() == key);
+        let known = !value.is_empty() && PRINT_KEYS.iter().chain(&PRINTER_KEYS).any(|known| known.as_bytes() == key);
         if known && !self.estimates.iter().any(|(old, was)| old == key && was != value) {
             if !self.estimates.iter().any(|(old, _)| old == key) {
                 self.estimates.push((key.to_vec(), value.to_vec()));
@@ -295,7 +295,7 @@ impl Gatherer {
         }
         for key in PRINTER_KEYS {
             let mut known = self.estimates.iter().chain(&found.slicer);
-            let known = known.find(|(old, _)| old == key.as_bytes()).cloned();
+            let known = known.find(|(old, value)| old == key.as_bytes() && !value.is_empty()).cloned();
             found.printer.extend(known);
         }
         self.found

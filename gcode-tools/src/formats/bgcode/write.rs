@@ -220,7 +220,7 @@ fn meatpack(text: &[u8], with_comments: bool) -> Result<Option<Vec<u8>>, Unpacka
         let code = without_comment(line).trim_ascii();
         if code.is_empty() {
             if with_comments && !line.is_empty() {
-                packer.pass(line.trim_ascii(), &mut out)?;
+                packer.pass(line, &mut out)?;
                 unpacked_bytes += line.len() + 1;
             }
             continue;
