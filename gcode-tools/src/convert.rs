@@ -56,11 +56,11 @@ impl Target {
     }
 }
 
-/// What changes a program's lines on their way.
+/// What changes a program's text on its way.
 pub trait Filter {
-    /// Takes the next line, without its line end, and appends what is to stand in its place, each line with a line
-    /// feed: nothing while it waits for more, several lines when what it waited for is decided.
-    fn line(&mut self, line: &[u8], out: &mut Vec<u8>);
+    /// Takes the text's next bytes, cut anywhere, and appends what is to stand in their place: nothing while it waits
+    /// for more, more than it was given when what it waited for is decided.
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>);
 
     /// The program is over: appends what is left.
     fn finish(&mut self, out: &mut Vec<u8>);
@@ -99,40 +99,29 @@ pub struct Summary {
 ///
 /// # Errors
 /// Those of [`formats::open`] and [`sniff::refuse`]; `file.unwritable`; `convert.line_too_long` for a line that a bgcode
-/// or a filter cannot take, with its number; `file.empty` where a bgcode would have no G-code.
+/// cannot take, with its number; `file.empty` where a bgcode would have no G-code.
 pub fn convert<R: Read + Seek, W: Write>(
     mut input: R,
     output: W,
     target: Target,
     filter: Option<&mut dyn Filter>,
 ) -> Result<Summary, ReadError> {
-    match (target, filter) {
-        (Target::Plain, None) => {
-            let (summary, mut output) = copy(input, output)?;
+    match target {
+        Target::Plain => {
+            let (summary, mut output) = copy(input, output, filter)?;
             output.flush().map_err(|error| unwritable(&error))?;
             Ok(summary)
         }
-        (Target::Gzip, None) => {
-            let (summary, packer) = copy(input, GzEncoder::new(output, flate2::Compression::default()))?;
+        Target::Gzip => {
+            let (summary, packer) = copy(input, GzEncoder::new(output, flate2::Compression::default()), filter)?;
             packer.finish().and_then(|mut output| output.flush()).map_err(|error| unwritable(&error))?;
             Ok(summary)
         }
-        (Target::Plain, filter) => {
-            let (summary, mut output) = lines(input, Text(output), None, filter)?;
-            output.0.flush().map_err(|error| unwritable(&error))?;
-            Ok(summary)
-        }
-        (Target::Gzip, filter) => {
-            let packer = Text(GzEncoder::new(output, flate2::Compression::default()));
-            let (summary, packer) = lines(input, packer, None, filter)?;
-            packer.0.finish().and_then(|mut output| output.flush()).map_err(|error| unwritable(&error))?;
-            Ok(summary)
-        }
-        (Target::Bgcode(options), filter) => {
+        Target::Bgcode(options) => {
             let (_, program) = open(&mut input)?;
             let metadata = bgcode::Metadata::gather(&mut Lines::new(program)).map_err(|error| unreadable(&error))?;
             let writer = bgcode::Writer::new(output, options, &metadata).map_err(|error| unwritable(&error))?;
-            let (mut summary, writer) = lines(input, writer, Some(&metadata), filter)?;
+            let (mut summary, writer) = lines(input, writer, &metadata, filter)?;
             (_, summary.blocks) = writer.finish().map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidInput => ReadError::empty(),
                 _ => unwritable(&error),
@@ -156,10 +145,14 @@ fn open<R: Read + Seek>(input: R) -> Result<(Format, impl Read), ReadError> {
     }
 }
 
-/// Copies a program's text, byte for byte.
-fn copy<R: Read + Seek, W: Write>(input: R, mut output: W) -> Result<(Summary, W), ReadError> {
+/// Copies a program's text, byte for byte but for what the filter changes.
+fn copy<R: Read + Seek, W: Write>(
+    input: R,
+    mut output: W,
+    mut filter: Option<&mut dyn Filter>,
+) -> Result<(Summary, W), ReadError> {
     let (from, mut program) = open(input)?;
-    let (mut count, mut chunk) = (Count::default(), vec![0; CHUNK_BYTES]);
+    let (mut count, mut chunk, mut filtered) = (Count::default(), vec![0; CHUNK_BYTES], Vec::new());
     loop {
         let length = match program.read(&mut chunk) {
             Ok(0) => break,
@@ -168,7 +161,20 @@ fn copy<R: Read + Seek, W: Write>(input: R, mut output: W) -> Result<(Summary, W
             Err(error) => return Err(unreadable(&error)),
         };
         count.take(&chunk[..length]);
-        output.write_all(&chunk[..length]).map_err(|error| unwritable(&error))?;
+        let written = match &mut filter {
+            None => output.write_all(&chunk[..length]),
+            Some(filter) => {
+                filtered.clear();
+                filter.push(&chunk[..length], &mut filtered);
+                output.write_all(&filtered)
+            }
+        };
+        written.map_err(|error| unwritable(&error))?;
+    }
+    if let Some(filter) = filter {
+        filtered.clear();
+        filter.finish(&mut filtered);
+        output.write_all(&filtered).map_err(|error| unwritable(&error))?;
     }
     Ok((Summary { from, lines: count.lines(), text_bytes: count.bytes, blocks: 0, thumbnails: 0 }, output))
 }
@@ -196,34 +202,13 @@ impl Count {
     }
 }
 
-/// Where lines go.
-trait Sink {
-    /// Takes a line without its end.
-    fn line(&mut self, line: &[u8]) -> io::Result<()>;
-}
-
-struct Text<W>(W);
-
-impl<W: Write> Sink for Text<W> {
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        self.0.write_all(line)?;
-        self.0.write_all(b"\n")
-    }
-}
-
-impl<W: Write> Sink for bgcode::Writer<W> {
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        self.line(line)
-    }
-}
-
-/// Puts a program's lines through the filter into the sink, except those that the metadata have taken.
-fn lines<R: Read + Seek, S: Sink>(
+/// Puts a program's lines through the filter into a bgcode, except those that the metadata have taken.
+fn lines<R: Read + Seek, W: Write>(
     input: R,
-    mut sink: S,
-    metadata: Option<&bgcode::Metadata>,
+    mut writer: bgcode::Writer<W>,
+    metadata: &bgcode::Metadata,
     mut filter: Option<&mut dyn Filter>,
-) -> Result<(Summary, S), ReadError> {
+) -> Result<(Summary, bgcode::Writer<W>), ReadError> {
     let (from, program) = open(input)?;
     let mut lines = Lines::new(program);
     let (mut count, mut filtered) = (0, Vec::new());
@@ -232,32 +217,38 @@ fn lines<R: Read + Seek, S: Sink>(
         if line.is_cut() {
             return Err(too_long(&line));
         }
-        if metadata.is_some_and(|metadata| metadata.takes(line.number)) {
+        if metadata.takes(line.number) {
             continue;
         }
-        let put = |sink: &mut S, bytes: &[u8]| {
-            sink.line(bytes).map_err(|error| match error.kind() {
+        let put = |writer: &mut bgcode::Writer<W>, bytes: &[u8]| {
+            writer.line(bytes).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidInput => too_long(&line),
                 _ => unwritable(&error),
             })
         };
         let Some(filter) = &mut filter else {
-            put(&mut sink, line.bytes)?;
+            put(&mut writer, line.bytes)?;
             continue;
         };
-        filter.line(line.bytes, &mut filtered);
-        for bytes in whole_lines(&filtered) {
-            put(&mut sink, bytes)?;
+        filter.push(line.bytes, &mut filtered);
+        filter.push(b"\n", &mut filtered);
+        // A filter may answer in the middle of a line: what has no end yet waits.
+        let whole = memchr::memrchr(b'\n', &filtered).map_or(0, |end| end + 1);
+        for bytes in whole_lines(&filtered[..whole]) {
+            put(&mut writer, bytes)?;
         }
-        filtered.clear();
+        filtered.drain(..whole);
     }
     if let Some(filter) = filter {
         filter.finish(&mut filtered);
+        if filtered.last().is_some_and(|last| *last != b'\n') {
+            filtered.push(b'\n');
+        }
         for bytes in whole_lines(&filtered) {
-            sink.line(bytes).map_err(|error| unwritable(&error))?;
+            writer.line(bytes).map_err(|error| unwritable(&error))?;
         }
     }
-    Ok((Summary { from, lines: count, text_bytes: lines.offset(), blocks: 0, thumbnails: 0 }, sink))
+    Ok((Summary { from, lines: count, text_bytes: lines.offset(), blocks: 0, thumbnails: 0 }, writer))
 }
 
 fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -7,6 +7,7 @@
 
 pub mod analysis;
 pub mod arc;
+pub mod arcs;
 pub mod block;
 pub mod convert;
 pub mod expression;

@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Writes a program in another wrapping: plain text, gzip, bgcode. Exits 0 if OUT is there and whole, else 2.
+    /// Writes a program in another wrapping (plain text, gzip, bgcode), and with arcs. Exits 0 if OUT is there and whole, else 2.
     Convert(command::convert::Arguments),
     /// Draws what a program does: is it the right part, where does it lie, does it fit?
     Preview(command::preview::Arguments),

@@ -2,7 +2,8 @@
 
 use super::{DONE, open, print, refuse};
 use clap::{Args, ValueEnum};
-use gcode_tools::convert::{Summary, Target};
+use gcode_tools::arcs::{self, Fitter};
+use gcode_tools::convert::{Filter, Summary, Target};
 use gcode_tools::formats::{Format, bgcode};
 use gcode_tools::sniff::ReadError;
 use serde_json::json;
@@ -36,9 +37,20 @@ pub(crate) struct Arguments {
     /// With bgcode: what proves each block.
     #[arg(long, value_enum)]
     checksum: Option<ChecksumName>,
+    /// Put arcs (G2, G3) in the place of short straight moves, never further from them than so many millimetres.
+    #[arg(long, value_name = "TOLERANCE_MM", value_parser = tolerance)]
+    arcs: Option<arcs::Setup>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// The tolerance of `--arcs`.
+fn tolerance(text: &str) -> Result<arcs::Setup, String> {
+    let setup = text.parse().ok().and_then(arcs::Setup::new);
+    setup.ok_or_else(|| {
+        format!("say millimetres from {} to {}, such as 0.025", arcs::TOLERANCE_MIN_MM, arcs::TOLERANCE_MAX_MM)
+    })
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -130,6 +142,7 @@ pub(crate) fn convert(arguments: &Arguments) -> u8 {
 /// What was written.
 struct Done {
     summary: Summary,
+    arcs: Option<arcs::Summary>,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -144,8 +157,8 @@ fn write(arguments: &Arguments, target: Target) -> Result<Done, ReadError> {
     let bytes_in = input.metadata().map_err(|error| ReadError::from_io(&error))?.len();
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut unfinished = beside(folder).map_err(|error| unwritable(out, &error))?;
-    // A filter of lines, such as the one that fits arcs, goes here.
-    let filter = None;
+    let mut fitter = arguments.arcs.as_ref().map(Fitter::new);
+    let filter = fitter.as_mut().map(|fitter| fitter as &mut dyn Filter);
     let written = BufWriter::with_capacity(BUFFER_BYTES, unfinished.as_file_mut());
     let summary = gcode_tools::convert::convert(input, written, target, filter)?;
     let file = unfinished.as_file();
@@ -156,7 +169,7 @@ fn write(arguments: &Arguments, target: Target) -> Result<Done, ReadError> {
         io::ErrorKind::AlreadyExists => exists(out),
         _ => unwritable(out, &error.error),
     })?;
-    Ok(Done { summary, bytes_in, bytes_out })
+    Ok(Done { summary, arcs: fitter.map(|fitter| fitter.summary()), bytes_in, bytes_out })
 }
 
 /// A file that is gone again unless it gets a name.
@@ -190,7 +203,7 @@ impl Done {
 
     fn json(&self, target: Target, arguments: &Arguments) -> String {
         let Summary { from, lines, text_bytes, blocks, thumbnails } = self.summary;
-        let value = json!({
+        let mut value = json!({
             "file": arguments.file.to_string_lossy(),
             "output": arguments.output.to_string_lossy(),
             "from": name(from),
@@ -203,19 +216,34 @@ impl Done {
             "blocks": blocks,
             "thumbnails": thumbnails,
         });
+        if let (Some(arcs), Some(object)) = (self.arcs, value.as_object_mut()) {
+            let of_arcs = json!({
+                "count": arcs.arcs,
+                "moves_replaced": arcs.moves_replaced,
+                "deviation_mm": (arcs.deviation_mm * 1e6).round() / 1e6,
+            });
+            object.insert("arcs".to_owned(), of_arcs);
+        }
         format!("{value:#}\n")
     }
 
     fn text(&self, target: Target, arguments: &Arguments) -> String {
         let Self { bytes_in, bytes_out, summary, .. } = self;
+        let arcs = self.arcs.map(|arcs| {
+            format!(
+                "{} arcs for {} moves, at most {:.4} mm from them\n",
+                arcs.arcs, arcs.moves_replaced, arcs.deviation_mm
+            )
+        });
         format!(
-            "{} ({}, {bytes_in} bytes) to {} ({}, {bytes_out} bytes): {} lines, {:.3} of the size\n",
+            "{} ({}, {bytes_in} bytes) to {} ({}, {bytes_out} bytes): {} lines, {:.3} of the size\n{}",
             arguments.file.display(),
             name(summary.from),
             arguments.output.display(),
             target.name(),
             summary.lines,
             self.ratio(),
+            arcs.unwrap_or_default(),
         )
     }
 }
