@@ -15,7 +15,7 @@
 //! fitter.push(program.as_bytes(), &mut out);
 //! let summary = fitter.finish(&mut out);
 //! assert_eq!((summary.arcs, summary.moves_replaced), (1, 20));
-//! assert_eq!(String::from_utf8(out).unwrap(), "G90\nM83\nG1 X30 Y20 F1800\nG3 X15.839 Y29.093 I-10.003 J-.001 E1\n");
+//! assert_eq!(String::from_utf8(out).unwrap(), "G90\nM83\nG1 X30 Y20 F1800\nG3 X15.839 Y29.093 I-10 J.001 E1\n");
 //! ```
 
 use crate::block::Block;
