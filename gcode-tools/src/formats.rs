@@ -76,6 +76,17 @@ impl Fault {
     }
 }
 
+/// Bytes that a file of this size may unpack to; one that holds more is refused as a bomb.
+///
+/// ```
+/// use gcode_tools::formats::unpacked_bytes_max;
+/// assert_eq!(unpacked_bytes_max(1000), 16 * 1024 * 1024);
+/// assert_eq!(unpacked_bytes_max(1_000_000), 250_000_000);
+/// ```
+pub fn unpacked_bytes_max(packed_bytes: u64) -> u64 {
+    packed_bytes.saturating_mul(EXPANSION_MAX).clamp(UNPACKED_BYTES_FREE, UNPACKED_BYTES_MAX)
+}
+
 /// How a program is wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -203,8 +214,7 @@ struct Bounded<R> {
 
 impl<R> Bounded<R> {
     fn new(input: R, packed_bytes: u64) -> Self {
-        let left = packed_bytes.saturating_mul(EXPANSION_MAX).clamp(UNPACKED_BYTES_FREE, UNPACKED_BYTES_MAX);
-        Self { input, left }
+        Self { input, left: unpacked_bytes_max(packed_bytes) }
     }
 }
 

@@ -81,6 +81,8 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing() {
     refused(folder, &["part.gcode", "-o", "nowhere/a.gz"], "file.unwritable");
     fs::write(folder.join("picture.gcode"), b"\x89PNG\r\n\x1a\n").unwrap();
     refused(folder, &["picture.gcode", "-o", "a.gz"], "file.not_gcode");
+    fs::write(folder.join("same.gcode"), b"G1 X1\n".repeat(4_000_000)).unwrap();
+    refused(folder, &["same.gcode", "-o", "a.gz"], "convert.too_repetitive");
     let output = run(folder, &["part.gcode", "-o", "there.gz", "--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["error"]["code"], "file.exists");

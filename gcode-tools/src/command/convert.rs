@@ -4,7 +4,7 @@ use super::{DONE, open, print, refuse};
 use clap::{Args, ValueEnum};
 use gcode_tools::arcs::{self, Fitter};
 use gcode_tools::convert::{Filter, Summary, Target};
-use gcode_tools::formats::{Format, bgcode};
+use gcode_tools::formats::{self, Format, bgcode};
 use gcode_tools::sniff::ReadError;
 use serde_json::json;
 use std::io::{self, BufWriter};
@@ -164,6 +164,10 @@ fn write(arguments: &Arguments, target: Target) -> Result<Done, ReadError> {
     let file = unfinished.as_file();
     file.sync_all().map_err(|error| unwritable(out, &error))?;
     let bytes_out = file.metadata().map_err(|error| unwritable(out, &error))?.len();
+    if target != Target::Plain && summary.text_bytes > formats::unpacked_bytes_max(bytes_out) {
+        let message = "It packs so small that whoever unpacks it takes it for a bomb. Keep it as plain text.";
+        return Err(ReadError::new("convert.too_repetitive", message));
+    }
     let kept = if arguments.force { unfinished.persist(out) } else { unfinished.persist_noclobber(out) };
     kept.map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => exists(out),
