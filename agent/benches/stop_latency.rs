@@ -2,9 +2,13 @@
 //! as bad as it gets: a job streams at full speed, 8 MB uploads arrive, and the MQTT broker takes the connection and
 //! then reads nothing.
 //!
-//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES]`. The machines are a simulated Grbl and a simulated
+//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES] [busy] [grbl|marlin]`; `busy` keeps every core busy with an
+//! endless loop meanwhile. The machines are a simulated Grbl and a simulated
 //! Marlin whose motion takes no time, each on a real pseudo-terminal; the clock stops when their end of the terminal
 //! has read the stop. The time includes the client's own TCP connection, as a page's would.
+//!
+//! The agent's threads ask for the priority they ask for in the daemon. Client and machine stand for other computers,
+//! so their threads get it too; the uploads' does not.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench is a script")]
 
 use std::fmt::Write as _;
@@ -18,7 +22,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use drivers::profile::Profile;
-use drivers::{Moment, machine, sim};
+use drivers::{Moment, machine, priority, sim};
 use fab_agent::Agent;
 use fab_agent::client::Client;
 use fab_agent::config::{Config, Http, Store};
@@ -60,14 +64,45 @@ const UPLOAD_CHUNK: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
-    let samples = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
-    for case in CASES {
-        measure(&case, samples);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let samples = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
+    let _busy = has("busy").then(Busy::start);
+    let one = CASES.iter().any(|case| has(case.dialect));
+    for case in CASES.iter().filter(|case| !one || has(case.dialect)) {
+        measure(case, samples);
+    }
+}
+
+/// An endless loop for each core, in processes of their own, of the priority this one was started with.
+struct Busy(Vec<std::process::Child>);
+
+impl Busy {
+    fn start() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let endless = || std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..cores).map(|_| endless()).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 fn measure(case: &Case, samples: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_thread_start(|| {
+            priority::ask(priority::NETWORK);
+        })
+        .enable_all()
+        .build()
+        .unwrap();
     let wire = Wire::open(case);
     let folder = tempfile::tempdir().unwrap();
     let deaf = deaf_broker();
@@ -76,11 +111,18 @@ fn measure(case: &Case, samples: usize) {
     let uploading = Arc::new(AtomicBool::new(true));
     let uploader = std::thread::spawn({
         let (address, uploading) = (address.clone(), uploading.clone());
-        move || upload_again_and_again(&address, &uploading)
+        move || {
+            // A thread begins with the priority of the one that starts it.
+            priority::ask(0);
+            upload_again_and_again(&address, &uploading)
+        }
     });
     let client = Client::new(address, None);
     let program = program(case);
     let mut latencies = Vec::new();
+    // The client runs on this thread.
+    let nice = priority::ask(priority::NETWORK);
+    println!("{}: a thread that asks for nice {} gets {nice:?}", case.dialect, priority::NETWORK);
     for sample in 0..samples {
         latencies.push(runtime.block_on(stop_once(&client, &wire, &program)));
         if sample % 20 == 19 {
@@ -238,6 +280,7 @@ impl Wire {
         std::thread::spawn({
             let heard = heard.clone();
             move || {
+                priority::ask(priority::MACHINE);
                 let keep_open = pair.slave;
                 serve(dialect, stop, &File::from(pair.master), &heard, &tell);
                 drop(keep_open);

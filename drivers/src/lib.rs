@@ -27,6 +27,8 @@ pub mod machine;
 #[cfg(feature = "io")]
 mod outbox;
 #[cfg(feature = "io")]
+pub mod priority;
+#[cfg(feature = "io")]
 pub mod probe;
 #[cfg(feature = "io")]
 mod program;

@@ -28,7 +28,7 @@ use crate::recording::{Head, Recorder};
 use crate::request::{Answer, Denied, Request};
 use crate::session::{Input, Session};
 use crate::snapshot::{JobPhase, Snapshot, State};
-use crate::{dialect, state_change};
+use crate::{dialect, priority, state_change};
 
 /// Bytes read from a link at once: more than a fast machine says between two wake-ups.
 const READ_BYTES: usize = 4096;
@@ -218,6 +218,8 @@ impl Shell {
 
     /// The life of the thread. A fault in the agent costs this machine its conversation and no other machine anything.
     fn live(mut self) {
+        let nice = priority::ask(priority::MACHINE);
+        tracing::info!(machine = %self.setup.name, ?nice, "its thread runs");
         let mut wait = Duration::ZERO;
         while catch_unwind(AssertUnwindSafe(|| self.serve(wait))).is_err() {
             wait = REOPEN_LAST;

@@ -71,7 +71,14 @@ impl From<Notice> for Failure {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_thread_start(|| {
+            drivers::priority::ask(drivers::priority::NETWORK);
+        })
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("The program could not start: {error}. Free memory and try again. [agent.no_runtime]");

@@ -143,7 +143,7 @@ impl Clerk {
         let (id, path, asks) = (record.id.clone(), self.spool.path(&record.sha256), self.asks.clone());
         let record = self.put(record);
         tokio::task::spawn_blocking(move || {
-            let checked = check(&path, &profile);
+            let checked = drivers::priority::in_background(|| check(&path, &profile));
             // A desk that is gone needs no answer.
             let _ = asks.blocking_send(Ask::Checked(id, Box::new(checked)));
         });

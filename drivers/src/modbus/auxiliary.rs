@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use super::address::{Address, is_modbus};
 use super::bus::{Bus, Patience};
 use super::{Attached, Auxiliary};
-use crate::Moment;
 use crate::notice::Notice;
 use crate::snapshot::Beside;
+use crate::{Moment, priority};
 
 /// Stops and notices that may wait.
 const WAITING_MAX: usize = 16;
@@ -55,6 +55,7 @@ impl Auxiliaries {
         let (tell, notices) = mpsc::channel(WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = std::thread::Builder::new().name("auxiliary".to_owned()).spawn(move || {
+            priority::ask(priority::MACHINE);
             runtime.block_on(serve(lines, started, &publish, asked, &tell));
         })?;
         Ok(Self { known, stops: Some(stops), notices, thread: Some(thread) })

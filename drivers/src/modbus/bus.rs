@@ -22,6 +22,7 @@ use tokio_serial::{SerialPort as _, SerialStream};
 
 use super::address::{Address, Way};
 use super::{Modbus, Parity, Question, Table, Trouble};
+use crate::priority;
 
 /// Questions that may wait for one bus. Each device asks one at a time, and no bus has more devices.
 const WAITING_MAX: usize = 64;
@@ -104,7 +105,10 @@ impl Bus {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let name = "modbus".to_owned();
-        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(serve(port, asked, asked_urgently)))?;
+        std::thread::Builder::new().name(name).spawn(move || {
+            priority::ask(priority::MACHINE);
+            runtime.block_on(serve(port, asked, asked_urgently));
+        })?;
         open.retain(|_, (asks, _)| asks.strong_count() > 0);
         open.insert(address.way.clone(), (asks.downgrade(), urgent.downgrade()));
         Ok(Self { asks, urgent })
