@@ -48,6 +48,10 @@ pub enum Aside {
     Settings,
     /// Arms the firmware's own timer.
     Arm,
+    /// Makes sure that the firmware says when it is busy; one that does not know the word never does.
+    KeepAlive,
+    /// Makes the firmware report by itself.
+    AutoReport,
 }
 
 /// Frames written and not yet answered, oldest first.
@@ -56,12 +60,15 @@ pub struct Window {
     limits: Limits,
     in_flight: VecDeque<(Frame, usize)>,
     bytes: usize,
+    /// The oldest so many are known to have left the receive buffer: the machine's queue of commands holds them.
+    #[serde(default)]
+    queued: usize,
 }
 
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, in_flight: VecDeque::new(), bytes: 0 }
+        Self { limits, in_flight: VecDeque::new(), bytes: 0, queued: 0 }
     }
 
     /// Changes the limits, for a machine that reported its real buffer.
@@ -77,8 +84,10 @@ impl Window {
     /// Whether a frame of `bytes` may be written now. A frame larger than the whole buffer may go alone: the
     /// machine must then be reading, since nothing else is in flight.
     pub fn has_room(&self, bytes: usize) -> bool {
+        let queued: usize = self.in_flight.iter().take(self.queued).map(|(_, bytes)| bytes).sum();
         self.in_flight.is_empty()
-            || (self.in_flight.len() < self.limits.lines && self.bytes + bytes <= self.limits.bytes)
+            || (self.in_flight.len() - self.queued < self.limits.lines
+                && self.bytes - queued + bytes <= self.limits.bytes)
     }
 
     /// Notes a frame as written.
@@ -91,6 +100,7 @@ impl Window {
     pub fn answered(&mut self) -> Option<Frame> {
         let (frame, bytes) = self.in_flight.pop_front()?;
         self.bytes -= bytes;
+        self.queued = self.queued.saturating_sub(1);
         Some(frame)
     }
 
@@ -100,6 +110,7 @@ impl Window {
         let rejected = |(frame, _): &(Frame, usize)| matches!(frame, Frame::Job(job) if *job >= ordinal);
         if let Some(at) = self.in_flight.iter().position(rejected) {
             self.bytes -= self.in_flight.drain(at..).map(|(_, bytes)| bytes).sum::<usize>();
+            self.queued = self.queued.min(at);
         }
     }
 
@@ -109,6 +120,12 @@ impl Window {
             Frame::Job(ordinal) => Some(*ordinal),
             Frame::Aside(_) => None,
         })
+    }
+
+    /// The machine says that the oldest so many unanswered frames wait in its queue, and no longer in its receive
+    /// buffer. What it says replaces what it said before.
+    pub fn queued(&mut self, frames: usize) {
+        self.queued = frames.min(self.in_flight.len());
     }
 
     /// The oldest frame that has no answer yet.
@@ -150,6 +167,7 @@ impl Window {
     pub fn clear(&mut self) {
         self.in_flight.clear();
         self.bytes = 0;
+        self.queued = 0;
     }
 }
 
@@ -182,6 +200,26 @@ mod test {
         assert_eq!((window.bytes(), window.len(), window.oldest_job()), (15, 2, Some(4)));
         window.reject_from(7);
         assert_eq!(window.len(), 2, "nothing of that was in flight");
+    }
+
+    #[test]
+    fn a_frame_that_left_the_receive_buffer_makes_room_for_another() {
+        let mut window = Window::new(Limits { lines: 2, bytes: 20 });
+        window.sent(Frame::Job(1), 10);
+        window.sent(Frame::Job(2), 10);
+        assert!(!window.has_room(1));
+        window.queued(1);
+        assert!(window.has_room(10) && !window.has_room(11));
+        window.sent(Frame::Job(3), 10);
+        assert!(!window.has_room(1));
+        // The answer is to the one in the queue: nothing else has left the buffer.
+        window.answered();
+        assert!(!window.has_room(1));
+        window.queued(100);
+        assert!(window.has_room(20), "no more can have left than was sent");
+        window.clear();
+        window.sent(Frame::Job(4), 20);
+        assert!(!window.has_room(1), "a new conversation begins with nothing known");
     }
 
     #[test]

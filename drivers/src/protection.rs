@@ -5,9 +5,9 @@
 //! "Laser Mode" ($32, M4); grblHAL `sleep.c` ($62: five minutes in idle, hold or alarm with something turned on and
 //! nothing heard); Klipper's configuration reference (`idle_timeout`, 600 s). What is not known counts as unprotected.
 
-use crate::dialect::Habits;
+use crate::dialect::{Habits, StopHabit};
 use crate::profile::{Kind, Profile};
-use crate::snapshot::{Identity, Protection};
+use crate::snapshot::{Identity, Protection, StopWord};
 
 /// What the machine has said of its settings, as key and value: `$32` and `1`, `M86` and `S300 T180`.
 pub type Setting = (String, String);
@@ -44,6 +44,24 @@ pub fn of(
         tell("door", door(profile));
     }
     protection
+}
+
+/// How an emergency stop acts on this machine. A profile that says how it was built wins over what it reports.
+pub fn stop(habits: &Habits, profile: &Profile, identity: &Identity) -> StopWord {
+    let reported = identity.capabilities.iter().any(|capability| capability == "EMERGENCY_PARSER");
+    let (at_once, because) = match habits.stop {
+        StopHabit::AtOnce => (true, "the firmware acts on the stop as it arrives, whatever waits before it"),
+        StopHabit::Parser if profile.safety.emergency_parser.unwrap_or(reported) => {
+            (true, "the firmware looks for M112 and M108 in all that arrives (EMERGENCY_PARSER)")
+        }
+        StopHabit::Parser => (
+            false,
+            "the firmware was built without EMERGENCY_PARSER: it reads M112 only when its queue has room, behind the \
+             moves and waits before it; use the switch",
+        ),
+        StopHabit::InTurn => (false, "the firmware comes to the stop only after the lines before it; use the switch"),
+    };
+    StopWord { at_once, because: because.to_owned() }
 }
 
 struct Known<'a> {
@@ -164,6 +182,20 @@ mod test {
         assert!(is_protected(&marlin(&[("M86", "B0 E0 S300 T180")], None), "heaters"));
         assert!(is_protected(&marlin(&[], Some(1800)), "heaters"));
         assert!(is_protected(&told("prusa-mk3s", "Prusa-Firmware 3.13.3", &[], None), "heaters"));
+    }
+
+    #[test]
+    fn a_stop_acts_at_once_only_where_the_firmware_looks_for_it() {
+        let stop = |profile: &str, capabilities: &[&str]| {
+            let profile = Profile::named(profile).unwrap();
+            let habits = dialect::named(&profile.dialect).unwrap().habits();
+            let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
+            super::stop(habits, &profile, &Identity { capabilities, ..Identity::default() })
+        };
+        assert!(stop("grbl-mill-3018", &[]).at_once);
+        assert!(stop("ender3", &["EMERGENCY_PARSER"]).at_once);
+        let prusa = stop("prusa-mk3s", &["AUTOREPORT_TEMP"]);
+        assert!(!prusa.at_once && prusa.because.contains("switch"), "Prusa's 8-bit firmware has no such parser");
     }
 
     #[test]

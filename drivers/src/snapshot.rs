@@ -338,6 +338,15 @@ pub struct Protection {
     pub because: String,
 }
 
+/// How an emergency stop acts on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopWord {
+    /// Whether the firmware acts on it as it arrives, and not only after what it received before.
+    pub at_once: bool,
+    /// The sentence that says why.
+    pub because: String,
+}
+
 /// What is known of a machine at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -389,6 +398,9 @@ pub struct Snapshot {
     pub link_trouble: Option<LinkTrouble>,
     /// What happens if the host dies now, per hazard. Empty: not yet known.
     pub protection: Vec<Protection>,
+    /// How an emergency stop acts on it. Absent: not yet known.
+    #[serde(default)]
+    pub stop: Option<StopWord>,
     /// The devices beside the machine.
     #[serde(skip_deserializing)]
     pub auxiliary: Vec<Beside>,
@@ -459,6 +471,7 @@ impl Snapshot {
             job_link: LinkCounters::default(),
             link_trouble: None,
             protection: Vec::new(),
+            stop: None,
             auxiliary: Vec::new(),
         }
     }

@@ -229,6 +229,9 @@ pub struct Stream {
     pub tool_change: Option<ToolChange>,
     /// Send comments and spaces as they stand. They cost wire time and mean nothing to the machine.
     pub send_comments: bool,
+    /// Pack lines two characters in a byte (MeatPack), where the firmware says that it unpacks them. Worth it on a slow
+    /// line only.
+    pub meatpack: bool,
     /// Longest time without any sign of life while an answer is due, in milliseconds.
     pub answer_timeout_ms: u64,
 }
@@ -241,6 +244,7 @@ impl Default for Stream {
             on_error: OnError::Hold,
             tool_change: None,
             send_comments: false,
+            meatpack: false,
             answer_timeout_ms: 10_000,
         }
     }

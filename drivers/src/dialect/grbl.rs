@@ -19,7 +19,9 @@
 //! Sources: gnea/grbl 1.1h `grbl/serial.c`, `protocol.c`, `report.c`, `doc/markdown/interface.md` and `doc/csv`.
 
 use super::grbl_codes::{ALARMS, ERRORS, Sentences, sentence};
-use super::{Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Status, Word, printable};
+use super::{
+    Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Status, StopHabit, Word, printable,
+};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
@@ -76,6 +78,9 @@ pub(super) const HABITS: Habits = Habits {
     inactivity: None,
     keepalive: false,
     tool_change: true,
+    keep_alive: None,
+    auto_report: None,
+    stop: StopHabit::AtOnce,
 };
 
 /// Whether Grbl or one of its kin says this: grblHAL, built to be compatible, says the same of itself. `FluidNC`
@@ -160,7 +165,7 @@ fn steps(percent: u32, reset: u8) -> Vec<u8> {
 impl GrblLike {
     fn read_line(&self, line: &[u8]) -> Reply {
         if line == b"ok" {
-            return Reply::Ok { number: None, planner_free: None };
+            return Reply::Ok { number: None, planner_free: None, queue_free: None };
         }
         if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
             return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));

@@ -21,7 +21,7 @@
 //! Sources: Klipper `klippy/gcode.py`, `klippy/extras/gcode_move.py`, `klippy/extras/heaters.py`, `klippy/toolhead.py`.
 
 use super::marlin::{Framing, HABITS, MarlinLike, read_identity, read_temperatures};
-use super::{Habits, Likeness, Reply, printable};
+use super::{Habits, Likeness, Reply, StopHabit, printable};
 use crate::flow::Limits;
 
 /// Klipper's vocabulary.
@@ -43,6 +43,8 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
         // Moves of up to two seconds are on their way (`BUFFER_TIME_HIGH`), however many those are.
         planner_blocks: 10_000,
         keepalive: false,
+        // `gcode.py` looks for it in what has arrived, past the line that runs.
+        stop: StopHabit::AtOnce,
         ..HABITS
     },
     likeness: |line| {
@@ -62,7 +64,7 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if let Some(identity) = line.strip_prefix(b"ok ").and_then(read_identity) {
         heard.push(Reply::Identity(Box::new(identity)));
-        heard.push(Reply::Ok { number: None, planner_free: None });
+        heard.push(Reply::Ok { number: None, planner_free: None, queue_free: None });
         return true;
     }
     if let Some(state) = line.strip_prefix(b"// Klipper state: ") {

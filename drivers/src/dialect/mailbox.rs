@@ -16,7 +16,7 @@
 //! CAN drops. The registers behind this are in `docs/modbus.md` and `modbus::mailbox`.
 
 use super::grbl::{integer, read_status};
-use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Word, printable};
+use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::snapshot::Identity;
@@ -48,6 +48,9 @@ static HABITS: Habits = Habits {
     inactivity: None,
     keepalive: false,
     tool_change: true,
+    keep_alive: None,
+    auto_report: None,
+    stop: StopHabit::AtOnce,
 };
 
 impl Dialect for Mailbox {
@@ -95,7 +98,7 @@ impl Dialect for Mailbox {
 
 fn read(line: &[u8]) -> Reply {
     if line == b"ok" {
-        return Reply::Ok { number: None, planner_free: None };
+        return Reply::Ok { number: None, planner_free: None, queue_free: None };
     }
     if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
         return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));

@@ -20,7 +20,10 @@
 
 use std::io::Write as _;
 
-use super::{Asking, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Word, printable};
+use super::{
+    Asking, AutoReport, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word,
+    printable,
+};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::request::Override;
@@ -62,7 +65,16 @@ pub(super) struct MarlinLike {
 /// Marlin's vocabulary.
 pub(super) static MARLIN: MarlinLike = MarlinLike {
     // Without parameters M86 reports; a firmware without it answers `Unknown command`, Prusa's does nothing.
-    habits: Habits { name: "marlin", settings: Some("M86"), inactivity: Some("M85 S"), ..HABITS },
+    habits: Habits {
+        name: "marlin",
+        settings: Some("M86"),
+        inactivity: Some("M85 S"),
+        // Two seconds are the firmware's own default; a configuration may have switched it off (`M113.cpp`).
+        keep_alive: Some("M113 S2"),
+        auto_report: Some(AutoReport { capability: "AUTOREPORT_TEMP", word: "M155 S2", question: "M105" }),
+        stop: StopHabit::Parser,
+        ..HABITS
+    },
     likeness: |line| {
         let text = line.strip_prefix(b"echo:").unwrap_or(line).trim_ascii();
         let known = text.strip_prefix(b"FIRMWARE_NAME:").map_or_else(
@@ -112,6 +124,9 @@ pub(super) const HABITS: Habits = Habits {
     inactivity: None,
     keepalive: true,
     tool_change: true,
+    keep_alive: None,
+    auto_report: None,
+    stop: StopHabit::InTurn,
 };
 
 impl Dialect for MarlinLike {
@@ -184,18 +199,21 @@ impl Dialect for MarlinLike {
     }
 }
 
-/// `N7 G1 X1*85`: the checksum is the exclusive-or of every byte before the asterisk.
+/// `N7 G1 X1*85`: the checksum is the exclusive-or of every byte before the asterisk. A comment goes behind it: the
+/// firmware drops everything from the semicolon on, before it looks for a checksum.
 fn spell(text: &[u8], number: Option<u64>, out: &mut Vec<u8>) {
     let start = out.len();
-    if let Some(number) = number {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "N{number} ");
-    }
-    out.extend_from_slice(text);
-    if number.is_some() {
-        let checksum = out[start..].iter().fold(0_u8, |sum, byte| sum ^ byte);
-        let _ = write!(out, "*{checksum}");
-    }
+    let Some(number) = number else {
+        out.extend_from_slice(text);
+        return out.push(b'\n');
+    };
+    let (command, comment) = text.split_at(memchr::memchr(b';', text).unwrap_or(text.len()));
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "N{number} ");
+    out.extend_from_slice(command.trim_ascii_end());
+    let checksum = out[start..].iter().fold(0_u8, |sum, byte| sum ^ byte);
+    let _ = write!(out, "*{checksum}");
+    out.extend_from_slice(comment);
     out.push(b'\n');
 }
 
@@ -203,7 +221,7 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
     let line = line.trim_ascii();
     if let Some(rest) = line.strip_prefix(b"ok") {
         if rest.is_empty() {
-            return heard.push(Reply::Ok { number: None, planner_free: None });
+            return heard.push(Reply::Ok { number: None, planner_free: None, queue_free: None });
         }
         if rest.starts_with(b" ") {
             return read_ok(rest, heard);
@@ -235,6 +253,10 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
         // Repetier-style "nothing to do" of firmwares with NO_TIMEOUTS: a sign of life.
         return heard.push(Reply::Busy);
     }
+    if line.starts_with(b"[MP] PV") {
+        // The report of a MeatPack receiver (`feature/meatpack.cpp`).
+        return heard.push(Reply::Unpacks);
+    }
     if let Some(identity) = read_identity(line) {
         return heard.push(Reply::Identity(Box::new(identity)));
     }
@@ -247,14 +269,17 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
 fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
     let mut line_number = None;
     let mut planner_free = None;
+    let mut queue_free = None;
+    let count = |digits| number(digits).and_then(|free| u32::try_from(free).ok());
     for word in rest.split(|byte| *byte == b' ') {
         match word.split_first() {
             Some((b'N', digits)) => line_number = number(digits),
-            Some((b'P', digits)) => planner_free = number(digits).and_then(|free| u32::try_from(free).ok()),
+            Some((b'P', digits)) => planner_free = count(digits),
+            Some((b'B', digits)) => queue_free = count(digits),
             _ => {}
         }
     }
-    heard.push(Reply::Ok { number: line_number, planner_free });
+    heard.push(Reply::Ok { number: line_number, planner_free, queue_free });
     let rest = rest.trim_ascii();
     let _ = read_temperatures(rest, heard) || read_position(rest, heard);
 }
@@ -288,7 +313,7 @@ fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
     }
     if text.starts_with(b"Unknown command") {
         // The line was answered with `ok` like any other: it did nothing.
-        return heard.push(Reply::Message(printable(text)));
+        return heard.push(Reply::Unknown(printable(text)));
     }
     if let Some(value) = text.trim_ascii_start().strip_prefix(b"M86 ") {
         return heard.push(Reply::Setting("M86".to_owned(), printable(value)));
@@ -418,8 +443,11 @@ mod test {
 
     #[test]
     fn an_advanced_ok_says_which_line_and_what_is_free() {
-        assert_eq!(heard("ok N12 P15 B3"), [Reply::Ok { number: Some(12), planner_free: Some(15) }]);
-        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None }]);
+        assert_eq!(
+            heard("ok N12 P15 B3"),
+            [Reply::Ok { number: Some(12), planner_free: Some(15), queue_free: Some(3) }]
+        );
+        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
     }
 
     #[test]

@@ -214,6 +214,34 @@ pub struct Habits {
     pub keepalive: bool,
     /// Whether it knows M6. To one that does not, the agent says nothing and waits for a person itself.
     pub tool_change: bool,
+    /// The word that makes sure of that, where it has one.
+    pub keep_alive: Option<&'static str>,
+    /// How it reports temperatures by itself, where it can.
+    pub auto_report: Option<AutoReport>,
+    /// When it acts on an emergency stop.
+    pub stop: StopHabit,
+}
+
+/// How a machine reports something by itself, so that it need not be asked between the lines of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutoReport {
+    /// The capability that says that it can.
+    pub capability: &'static str,
+    /// The word that switches it on.
+    pub word: &'static str,
+    /// The question that it replaces.
+    pub question: &'static str,
+}
+
+/// When a firmware acts on an emergency stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopHabit {
+    /// As its bytes arrive, whatever waits before them.
+    AtOnce,
+    /// As its bytes arrive where it was built with an emergency parser (`EMERGENCY_PARSER`); otherwise in turn.
+    Parser,
+    /// When it comes to the line: after those before it.
+    InTurn,
 }
 
 /// What a machine's condition is in its own report.
@@ -273,6 +301,8 @@ pub enum Reply {
         number: Option<u64>,
         /// Free planner blocks, where the machine says them.
         planner_free: Option<u32>,
+        /// Free places of its command queue, where the machine says them. The answered line still has its own.
+        queue_free: Option<u32>,
     },
     /// The oldest line was refused.
     Refused {
@@ -326,6 +356,10 @@ pub enum Reply {
         /// What it said.
         text: String,
     },
+    /// It does not know the command, and says so beside its answer.
+    Unknown(String),
+    /// It unpacks MeatPack.
+    Unpacks,
     /// Something for people.
     Message(String),
     /// Means nothing we know.

@@ -53,7 +53,7 @@ pub(super) static REPETIER: MarlinLike = MarlinLike {
 
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     let heard_one = if let Some(digits) = line.strip_prefix(b"ok ").filter(|rest| rest.iter().all(u8::is_ascii_digit)) {
-        Reply::Ok { number: number(digits), planner_free: None }
+        Reply::Ok { number: number(digits), planner_free: None, queue_free: None }
     } else if line.starts_with(b"busy:paused") || line.starts_with(b"busy:door open") {
         Reply::NeedsPerson
     } else if line.starts_with(b"busy:") {
@@ -92,8 +92,8 @@ mod test {
             REPETIER.read(line.as_bytes(), &mut heard);
             heard
         };
-        assert_eq!(heard("ok 12"), [Reply::Ok { number: Some(12), planner_free: None }]);
-        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None }]);
+        assert_eq!(heard("ok 12"), [Reply::Ok { number: Some(12), planner_free: None, queue_free: None }]);
+        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
         assert_eq!(heard("Resend:12"), [Reply::Resend { number: 12 }]);
         assert_eq!(heard("wait"), [Reply::Chatter]);
         assert_eq!(heard("skip 13"), [Reply::ChecksumError]);

@@ -22,7 +22,7 @@
 
 use super::grbl::read_status;
 use super::marlin::{Framing, HABITS, MarlinLike, read_position};
-use super::{Asking, Habits, Likeness, Reply, printable};
+use super::{Asking, Habits, Likeness, Reply, StopHabit, printable};
 use crate::flow::Limits;
 
 /// Smoothieware's vocabulary.
@@ -39,6 +39,7 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
         // `planner_queue_size` is 32, and the line that is answered before it is planned is one more.
         planner_blocks: 33,
         keepalive: false,
+        stop: StopHabit::AtOnce,
         ..HABITS
     },
     likeness,
@@ -76,7 +77,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         return true;
     }
     if let Some(position) = line.strip_prefix(b"ok C: ") {
-        heard.push(Reply::Ok { number: None, planner_free: None });
+        heard.push(Reply::Ok { number: None, planner_free: None, queue_free: None });
         read_position(position, heard);
         return true;
     }

@@ -65,6 +65,7 @@ impl Session {
         self.known.link.opened += 1;
         self.known.notice = None;
         self.known.protection.clear();
+        self.known.stop = None;
         // Where it stands now is unknown until it says so: the board may have restarted meanwhile.
         (self.known.position_mm, self.known.work_position_mm) = (None, None);
         (self.known.feed_mm_min, self.known.spindle) = (None, None);
@@ -89,6 +90,7 @@ impl Session {
         self.phase = Phase::Offline;
         self.known.identity = None;
         self.known.protection.clear();
+        self.known.stop = None;
         self.known.notice = Some(notice.clone());
         self.tell(EventKind::Disconnected { notice });
     }
@@ -106,6 +108,8 @@ impl Session {
         self.position_lost();
         self.prompt_over();
         self.alarm_reset = super::AlarmReset::NotNeeded;
+        self.reporting = super::reporting::Reporting::default();
+        self.packing = super::packing::Packing::default();
         self.deadlines = super::Deadlines::default();
     }
 
@@ -128,6 +132,7 @@ impl Session {
         let habits = self.dialect.habits();
         let word =
             if tries > OWN_QUESTIONS && tries % 2 == 0 { other_question(habits, tries) } else { habits.identify };
+        self.unpack_receiver();
         let greeting = format!("{}{word}\n", habits.spoils);
         self.wire.extend_from_slice(greeting.as_bytes());
         self.known.link.bytes_out += greeting.len() as u64;
@@ -270,6 +275,7 @@ impl Session {
         if let (Some(word), Some(seconds)) = (habits.inactivity, self.profile.safety.inactivity_s) {
             self.asides.push_back((Aside::Arm, format!("{word}{seconds}")));
         }
+        self.ask_to_report();
     }
 
     pub(super) fn note_setting(&mut self, key: &str, value: &str) {
@@ -286,6 +292,7 @@ impl Session {
         let Some(identity) = &self.known.identity else { return };
         let Settings { known, armed_s, .. } = &self.settings;
         self.known.protection = protection::of(self.dialect.habits(), &self.profile, identity, known, *armed_s);
+        self.known.stop = Some(protection::stop(self.dialect.habits(), &self.profile, identity));
         self.known.generation += 1;
     }
 
@@ -302,6 +309,9 @@ impl Session {
         self.known.notice = None;
         self.known.generation += 1;
         self.tell(EventKind::Connected { firmware: identity.firmware.clone() });
+        if identity.capabilities.iter().any(|capability| capability == super::packing::CAPABILITY) {
+            self.packing.receiver_found(&self.profile);
+        }
         self.known.identity = Some(identity);
         self.known_protection();
         self.deadlines.ask = Some(self.now);
@@ -328,10 +338,11 @@ impl Session {
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
             Asking::Commands { commands, .. } => {
+                let tells = self.told_unasked();
                 // One question at a time: a machine that heats or homes answers late.
                 let asked = self.window.has_query() || self.asides.iter().any(|(aside, _)| *aside == Aside::Query);
                 if !asked && self.phase == Phase::Ready && self.run.as_ref().is_none_or(super::Run::may_be_asked) {
-                    for command in commands {
+                    for command in commands.iter().filter(|command| tells != Some(**command)) {
                         self.asides.push_back((Aside::Query, (*command).to_owned()));
                     }
                 }
@@ -361,7 +372,9 @@ impl Session {
     pub(super) fn answer_due(&self) -> Moment {
         let habits = self.dialect.habits();
         let patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
-        let tells = habits.keepalive || matches!(habits.asking, Asking::Realtime { .. }) || self.run.is_none();
+        let tells = (habits.keepalive && !self.reporting.silent)
+            || matches!(habits.asking, Asking::Realtime { .. })
+            || self.run.is_none();
         // Grbl answers nothing while it homes, not even how it is (`limits.c`).
         self.now + if tells && !self.works_by_hand() { patience } else { patience.max(SILENT_WORK) }
     }

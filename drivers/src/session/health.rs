@@ -20,6 +20,7 @@ pub(super) struct Health {
 impl Session {
     /// Something was lost or damaged on the wire: notes what was going on.
     pub(super) fn wire_trouble(&mut self, what: &str) {
+        self.reporting.queue_unknown();
         let full = self.window.bytes() * 2 > self.window.limits().bytes;
         let spindle = self.spindle_runs();
         self.known.link.damaged_when_full += u64::from(full);
@@ -65,7 +66,7 @@ impl Session {
 
     /// The planner reports free blocks: all of them in the middle of a job means that the machine stood still.
     pub(super) fn note_planner(&mut self, free: u32) {
-        let blocks = self.planner_blocks();
+        let blocks = self.planner_size(free);
         let Some(run) = &self.run else { return };
         let in_the_middle = run.stage == Stage::Streaming && run.alone_until.is_none() && run.resync.is_none();
         if in_the_middle && free >= blocks && run.accepted > run.lead + u64::from(blocks) {

@@ -76,7 +76,7 @@ impl Session {
             return self.sign_of_life();
         }
         match reply {
-            Reply::Ok { number, planner_free } => self.hear_ok(number, planner_free),
+            Reply::Ok { number, planner_free, queue_free } => self.hear_ok(number, planner_free, queue_free),
             Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
@@ -134,6 +134,8 @@ impl Session {
                     self.sign_of_life();
                 }
             }
+            Reply::Unknown(text) => self.note_unknown(text),
+            Reply::Unpacks => self.packing.receiver_found(&self.profile),
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Setting(key, value) => self.note_setting(key, value),
             Reply::Chatter => self.known.link.chatter += 1,
@@ -159,7 +161,7 @@ impl Session {
         }
     }
 
-    fn hear_ok(&mut self, number: Option<u64>, planner_free: Option<u32>) {
+    fn hear_ok(&mut self, number: Option<u64>, planner_free: Option<u32>, queue_free: Option<u32>) {
         if self.condition.is_none() {
             self.needs_person = false;
         }
@@ -170,11 +172,13 @@ impl Session {
                     break;
                 }
                 self.known.link.answers_lost += 1;
+                self.reporting.queue_unknown();
                 self.window.answered();
                 self.accepted(ordinal);
             }
             if self.window.oldest().is_some_and(|oldest| matches!(oldest, Frame::Job(ordinal) if ordinal > number)) {
                 self.known.link.answers_extra += 1;
+                self.reporting.queue_unknown();
                 return;
             }
         }
@@ -192,6 +196,7 @@ impl Session {
         if let Some(free) = planner_free {
             self.planner_evidence(free);
         }
+        self.queue_evidence(queue_free);
         self.sign_of_life();
     }
 
@@ -232,6 +237,9 @@ impl Session {
             self.known_protection();
         }
         self.hand_answered(aside, false);
+        if aside == Aside::AutoReport {
+            self.reporting.temperatures = true;
+        }
         let Some(run) = &mut self.run else { return };
         match (aside, run.stage) {
             (Aside::CounterReset, Stage::Counter) => run.stage = Stage::Streaming,
@@ -252,7 +260,7 @@ impl Session {
     /// Free planner blocks bound what is accepted but not executed yet.
     fn planner_evidence(&mut self, free: u32) {
         self.note_planner(free);
-        let blocks = self.planner_blocks();
+        let blocks = self.planner_blocks().max(self.reporting.planner_free_max);
         if let Some(run) = &mut self.run {
             run.executed_but(blocks.saturating_sub(free), blocks);
         }

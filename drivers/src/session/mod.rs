@@ -29,9 +29,11 @@ mod frozen;
 mod greeting;
 mod health;
 mod hearing;
+mod packing;
 mod person;
 mod recovery;
 mod refusal;
+mod reporting;
 mod run;
 mod safe_end;
 mod streaming;
@@ -194,6 +196,12 @@ pub struct Session {
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
     health: health::Health,
+    /// What it was asked to tell by itself, and what it says of its queues.
+    #[serde(default)]
+    reporting: reporting::Reporting,
+    /// Whether what is said is packed.
+    #[serde(default)]
+    packing: packing::Packing,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -238,6 +246,8 @@ impl Session {
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
+            reporting: reporting::Reporting::default(),
+            packing: packing::Packing::default(),
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),
@@ -368,7 +378,9 @@ impl Session {
     }
 
     fn say_urgently(&mut self, bytes: &[u8], discard: bool) {
+        let plain = self.packing.interrupted_for_plain();
         let urgent = self.urgent.get_or_insert_with(|| Urgent { bytes: Vec::new(), discard: false });
+        urgent.bytes.extend_from_slice(plain);
         urgent.bytes.extend_from_slice(bytes);
         urgent.discard |= discard;
         if discard {

@@ -84,6 +84,8 @@ impl Session {
 
     /// All answers to the rejected stretch have come: the cursor moves, and saying starts again.
     pub(super) fn settle(&mut self) {
+        self.packing.interrupt();
+        self.reporting.queue_unknown();
         let Some(run) = &mut self.run else { return };
         let Some(resync) = run.resync.take() else {
             if run.stage == Stage::Counter {
@@ -173,6 +175,7 @@ impl Session {
             return;
         };
         self.known.link.answers_lost += 1;
+        self.packing.interrupt();
         run.probes += 1;
         let hopeless = run.probes > PROBES_MAX;
         self.wire_trouble("an answer is overdue");
@@ -230,6 +233,7 @@ impl Session {
         self.spelled.clear();
         if let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) {
             self.dialect.spell(cleared, Some(number), &mut self.spelled);
+            self.pack_spelled();
             self.write_spelled();
             if let Some(run) = &mut self.run {
                 run.probed = true;

@@ -31,7 +31,7 @@ impl Session {
             }
             _ => None,
         };
-        if matches!(frame, Some(Frame::Aside(Aside::Settings | Aside::Arm))) {
+        if matches!(frame, Some(Frame::Aside(Aside::Settings | Aside::Arm | Aside::KeepAlive | Aside::AutoReport))) {
             // It has no such word: then nothing is known, and nothing armed.
             return;
         }

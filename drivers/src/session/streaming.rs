@@ -38,6 +38,7 @@ impl Session {
         if habits.numbered && self.spelled.starts_with(b"M110") {
             return;
         }
+        self.reporting.program_says(&self.spelled);
         let raw = bytes.trim_ascii();
         let text = if send_comments && block.line_number().is_none() { raw } else { &self.spelled };
         run.history.push(command(number, text));
@@ -95,6 +96,7 @@ impl Session {
                     continue;
                 }
             }
+            self.packing.pack(&mut self.spelled);
             if !self.window.has_room(self.spelled.len()) {
                 return;
             }
@@ -127,6 +129,7 @@ impl Session {
             if run.stage != Stage::Streaming || run.resync.is_some() || run.alone_until.is_some() {
                 return;
             }
+            self.packing.begin();
             let ordinal = run.history.cursor();
             let Some(next) = run.history.next() else {
                 if run.from_file && !run.history.is_complete() && run.accepted > run.lead && self.window.has_room(1) {
@@ -155,6 +158,7 @@ impl Session {
             self.spelled.clear();
             self.dialect.spell(cleared, habits.numbered.then_some(ordinal), &mut self.spelled);
             let patience = if alone { dwell(&next.text, habits) + answer_timeout } else { Duration::ZERO };
+            self.packing.pack(&mut self.spelled);
             let length = self.spelled.len();
             if !self.window.has_room(length) {
                 return;
@@ -180,6 +184,7 @@ impl Session {
         let bytes = self.spelled.len() as u64;
         self.known.link.bytes_out += bytes;
         self.note_line_out(bytes);
+        self.packing.written();
         self.wire.extend_from_slice(&self.spelled);
     }
 
@@ -244,6 +249,7 @@ impl Session {
         progress.ended_at = Some(self.now);
         self.known.job = Some(progress);
         self.known.job_link = self.known.link.since(&run.link_before);
+        self.packing.end(&mut self.wire);
         self.deadlines.settle = None;
         self.deadlines.drop = None;
         self.reread = None;

@@ -228,6 +228,7 @@ impl Simulated for Grbl {
             executed_lines: self.ledger.lines.clone(),
             underruns: self.motion.underruns(),
             position_mm: self.motion.position(self.now),
+            motion_began_at: self.motion.first().0,
             motion_ended_at: self.motion.ended().0,
             moving: !self.motion.is_idle() || self.busy != Busy::No,
             violations: Ledger::violations(&self.report),

@@ -5,6 +5,7 @@
 
 mod commands;
 mod kin;
+mod meatpack;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,14 +51,17 @@ struct Marlin {
     setup: Setup,
     now: Moment,
     received: VecDeque<u8>,
+    receiver: meatpack::Receiver,
+    /// Characters unpacked and not yet part of a line.
+    unpacked: VecDeque<u8>,
     line: Vec<u8>,
     in_comment: bool,
-    queue: VecDeque<(Vec<u8>, Option<u64>)>,
+    queue: VecDeque<(Vec<u8>, Option<i64>)>,
     waiting: Waiting,
     /// A question to a person is open.
     prompts: bool,
     busy_at: Moment,
-    last_number: u64,
+    last_number: i64,
     /// Lines still passed over in silence behind a line that was asked for again (Repetier).
     skips: u32,
     motion: Motion,
@@ -105,6 +109,8 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         flavour,
         now: Moment::ZERO,
         received: VecDeque::new(),
+        receiver: meatpack::Receiver::default(),
+        unpacked: VecDeque::new(),
         line: Vec::new(),
         in_comment: false,
         queue: VecDeque::new(),
@@ -176,7 +182,7 @@ impl Simulated for Marlin {
         }
         if !self.queue.is_empty() && self.waiting != Waiting::Nothing && self.now >= self.busy_at {
             self.busy_at = self.now + KEEPALIVE;
-            if let Some([working, person]) = self.flavour.keepalive {
+            if let Some([working, person]) = self.flavour.keepalive.filter(|_| self.setup.host_keepalive) {
                 self.out.extend_from_slice(if self.waiting == Waiting::Person { person } else { working });
             }
         }
@@ -211,6 +217,8 @@ impl Simulated for Marlin {
     fn reset(&mut self, now: Moment) {
         self.now = self.now.max(now);
         self.received.clear();
+        self.receiver = meatpack::Receiver::default();
+        self.unpacked.clear();
         self.line.clear();
         self.queue.clear();
         self.waiting = Waiting::Nothing;
@@ -249,6 +257,7 @@ impl Simulated for Marlin {
             executed_lines: self.ledger.lines.clone(),
             underruns: self.motion.underruns(),
             position_mm: self.motion.position(self.now),
+            motion_began_at: self.motion.first().0,
             motion_ended_at: self.motion.ended().0,
             moving: !self.motion.is_idle() || !self.queue.is_empty(),
             violations: Ledger::violations(&self.report),
@@ -308,7 +317,7 @@ impl Marlin {
     fn read_lines(&mut self) -> bool {
         let mut any = false;
         while self.queue.len() < self.flavour.queue_commands {
-            let Some(byte) = self.received.pop_front() else { break };
+            let Some(byte) = self.next_character() else { break };
             any = true;
             match byte {
                 b'\n' | b'\r' => {
@@ -358,7 +367,7 @@ impl Marlin {
             return self.line_error("No Checksum with line number, Last Line: ");
         };
         let checksum = command[..asterisk].iter().fold(0, |sum, byte| sum ^ byte);
-        if leading_number(&command[asterisk + 1..]) != u64::from(checksum) {
+        if leading_number(&command[asterisk + 1..]) != i64::from(checksum) {
             self.report.checksum_errors += 1;
             return self.line_error("checksum mismatch, Last Line: ");
         }
@@ -369,11 +378,12 @@ impl Marlin {
             return self.line_error("checksum mismatch, Last Line: ");
         }
         self.last_number = number;
-        let start = command.iter().position(|byte| *byte == b' ').map_or(1, |space| space + 1);
-        self.enqueue(command[start..asterisk].trim_ascii(), Some(number));
+        // The number ends at the first character that is none of its own; a space behind it may be there or not.
+        let digits = command[1..asterisk].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
+        self.enqueue(command[1 + digits..asterisk].trim_ascii(), Some(number));
     }
 
-    fn enqueue(&mut self, command: &[u8], number: Option<u64>) {
+    fn enqueue(&mut self, command: &[u8], number: Option<i64>) {
         self.queue.push_back((command.to_vec(), number));
     }
 
@@ -432,7 +442,7 @@ impl Marlin {
     }
 
     /// Counts a command that was executed: the program's own, or the host's.
-    fn count(&mut self, command: &[u8], number: Option<u64>) {
+    fn count(&mut self, command: &[u8], number: Option<i64>) {
         let uncounted = matches!(self.flavour.counting, Counting::Drop | Counting::Ignore);
         if uncounted
             && !command.starts_with(b"$")
@@ -477,8 +487,9 @@ impl Marlin {
     }
 }
 
-/// The decimal number at the start, zero if there is none, as C's `strtol`.
-fn leading_number(text: &[u8]) -> u64 {
+/// The decimal number at the start, zero if there is none, as C's `strtol`: some hosts start at `N-1`.
+fn leading_number(text: &[u8]) -> i64 {
+    let (sign, text) = text.strip_prefix(b"-").map_or((1, text), |rest| (-1, rest));
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).take(18).count();
-    std::str::from_utf8(&text[..digits]).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    sign * std::str::from_utf8(&text[..digits]).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }

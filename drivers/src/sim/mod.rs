@@ -57,6 +57,10 @@ pub struct Setup {
     pub advanced_ok: bool,
     /// Marlin's `EMERGENCY_PARSER`.
     pub emergency_parser: bool,
+    /// Marlin's `HOST_KEEPALIVE_FEATURE`.
+    pub host_keepalive: bool,
+    /// Marlin's `MEATPACK`.
+    pub meatpack: bool,
     /// Whether `Resend:` is followed by `ok` (Marlin 1.1 and late 2.x) or not (2.0).
     pub ok_after_resend: bool,
     /// Whether a line that was already taken is passed over in silence (late Marlin 2.1) or asked for again (2.0).
@@ -88,6 +92,8 @@ impl Default for Setup {
             keep_lines: false,
             advanced_ok: false,
             emergency_parser: true,
+            host_keepalive: true,
+            meatpack: false,
             ok_after_resend: true,
             passes_over_repeats: true,
             laser_mode: false,
@@ -134,6 +140,8 @@ pub struct Report {
     pub underruns: u64,
     /// Where it stands, X Y Z in millimetres.
     pub position_mm: [f64; 3],
+    /// When its first motion began, in microseconds of its own time; zero before it.
+    pub motion_began_at: u64,
     /// When its last motion ended, in microseconds of its own time.
     pub motion_ended_at: u64,
     /// Whether anything still moves or waits.

@@ -29,7 +29,8 @@ pub(super) struct Motion {
     /// Where the last planned block ends.
     planned: [f64; 3],
     ended: Moment,
-    moved: bool,
+    /// When the first move of all began.
+    first: Option<Moment>,
     underruns: u64,
     /// Commands executed so far, as [`Motion::count`] was told.
     executed: u64,
@@ -45,7 +46,7 @@ impl Motion {
             held_at: None,
             planned: [0.0; 3],
             ended: Moment::ZERO,
-            moved: false,
+            first: None,
             underruns: 0,
             executed: 0,
         }
@@ -56,12 +57,12 @@ impl Motion {
         let seconds = length_mm / (feed_mm_min.max(1.0) / 60.0) / self.speed;
         let takes = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         if self.blocks.is_empty() {
-            if self.moved && now.since(self.ended) < UNDERRUN_WITHIN && now > self.ended {
+            if self.first.is_some() && now.since(self.ended) < UNDERRUN_WITHIN && now > self.ended {
                 self.underruns += 1;
             }
             self.began = now;
         }
-        self.moved = true;
+        self.first.get_or_insert(now);
         self.blocks.push_back(Block { from: self.planned, to, takes, behind: self.executed });
         self.planned = to;
     }
@@ -154,6 +155,11 @@ impl Motion {
     /// Says that the machine is at a position without having moved (G92, homing).
     pub(super) fn stand_at(&mut self, position: [f64; 3]) {
         self.planned = position;
+    }
+
+    /// When the first move of all began; zero before it.
+    pub(super) fn first(&self) -> Moment {
+        self.first.unwrap_or_default()
     }
 
     pub(super) fn ended(&self) -> Moment {

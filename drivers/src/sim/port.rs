@@ -263,10 +263,15 @@ impl Simulation {
     fn wait(&self, descriptor: BorrowedFd<'_>) -> bool {
         let wakes = [self.machine.wakes_at(), self.to_machine.wakes_at(), self.to_host.wakes_at()];
         let until = wakes.into_iter().flatten().min().map_or(LOOK_EVERY, |at| at.since(self.now()).min(LOOK_EVERY));
-        // The system call counts milliseconds: what is nearer is waited for by looking again at once.
         let timeout = PollTimeout::try_from(until).unwrap_or(PollTimeout::ZERO);
         let mut descriptors = [PollFd::new(descriptor, PollFlags::POLLIN)];
-        matches!(poll(&mut descriptors, timeout), Ok(ready) if ready > 0)
+        let ready = matches!(poll(&mut descriptors, timeout), Ok(ready) if ready > 0);
+        // The system call counts milliseconds: what is nearer is slept for, and only then looked at again.
+        if !ready && until < Duration::from_millis(1) && until > Duration::ZERO {
+            #[expect(clippy::disallowed_methods, reason = "a port runs in real time")]
+            std::thread::sleep(until);
+        }
+        ready
     }
 
     /// Time without a host.

@@ -79,7 +79,7 @@ impl Marlin {
     }
 
     /// Ends a command: its own answer, then `ok`.
-    pub(super) fn finish(&mut self, command: &[u8], number: Option<u64>) {
+    pub(super) fn finish(&mut self, command: &[u8], number: Option<i64>) {
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
         let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
         match (letter, code) {
@@ -108,7 +108,9 @@ impl Marlin {
             (b'M', 115) => {
                 self.out.extend_from_slice(self.flavour.identity.as_bytes());
                 let parser = u8::from(self.setup.emergency_parser);
-                self.out.extend_from_slice(format!("Cap:EMERGENCY_PARSER:{parser}\n").as_bytes());
+                let packs = u8::from(self.setup.meatpack);
+                let capabilities = format!("Cap:EMERGENCY_PARSER:{parser}\nCap:MEATPACK:{packs}\n");
+                self.out.extend_from_slice(capabilities.as_bytes());
             }
             (b'M', 155) => {
                 let seconds = value(command, b'S').unwrap_or(0.0);
@@ -123,20 +125,23 @@ impl Marlin {
                 let planned = self.motion.planned();
                 self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
             }
+            (b'M', 113) if !self.setup.host_keepalive => self.say_unknown(command),
             (b'G' | b'M' | b'T', 0..) => {}
             _ if command.is_empty() => {}
             _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
                 self.out.extend_from_slice(b"// Klipper state: Ready\n");
             }
-            _ => {
-                let text = String::from_utf8_lossy(command);
-                self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
-            }
+            _ => self.say_unknown(command),
         }
         self.ok(number, false);
     }
 
-    fn ok(&mut self, number: Option<u64>, more: bool) {
+    fn say_unknown(&mut self, command: &[u8]) {
+        let text = String::from_utf8_lossy(command);
+        self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
+    }
+
+    fn ok(&mut self, number: Option<i64>, more: bool) {
         // Said when the line was taken.
         if self.flavour.counting == Counting::Skip {
             return;
@@ -146,7 +151,8 @@ impl Marlin {
             if let Some(number) = number {
                 self.out.extend_from_slice(format!(" N{number}").as_bytes());
             }
-            let queue = self.flavour.queue_commands - self.queue.len();
+            // The command being answered still has its place in the queue.
+            let queue = self.flavour.queue_commands - self.queue.len() - 1;
             self.out.extend_from_slice(format!(" P{} B{queue}", self.motion.free()).as_bytes());
         }
         if !more {

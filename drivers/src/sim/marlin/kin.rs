@@ -38,7 +38,7 @@ impl Marlin {
         let number = command.strip_prefix(b"N").map(leading_number);
         let asterisk = memchr::memrchr(b'*', command).filter(|_| number.is_some());
         let whole = asterisk.is_none_or(|at| {
-            leading_number(&command[at + 1..]) == u64::from(command[..at].iter().fold(0, |sum, byte| sum ^ byte))
+            leading_number(&command[at + 1..]) == i64::from(command[..at].iter().fold(0, |sum, byte| sum ^ byte))
         });
         let start = number.and_then(|_| command.iter().position(|byte| *byte == b' ')).map_or(0, |space| space + 1);
         let text = command[start..asterisk.unwrap_or(command.len()).max(start)].trim_ascii().to_vec();
@@ -69,7 +69,7 @@ impl Marlin {
             self.report.checksum_errors += 1;
             return self.ask_again("Error:Wrong checksum\r\n");
         } else if !next {
-            if self.last_number.wrapping_sub(number) >= 40 && self.skips == 0 {
+            if !(0..40).contains(&(self.last_number - number)) && self.skips == 0 {
                 return self.ask_again("");
             }
             self.skips = self.skips.saturating_sub(1);
