@@ -120,20 +120,6 @@ pub fn respond(trouble: Trouble) -> Response {
     }
 }
 
-/// Whether a person may move a machine by hand as it is known now: home it, jog, probe.
-///
-/// # Errors
-/// The reason it may not.
-pub fn may_move_by_hand(snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
-    use crate::request::Denied;
-    match may_start(snapshot) {
-        // Without a job, something else moves.
-        Err(Denied::JobRunning) if snapshot.state == State::Running => Err(Denied::Moving),
-        Err(Denied::JobRunning) => Err(Denied::Attention),
-        other => other,
-    }
-}
-
 /// Whether the machine may probe: only a mill has a probe in its spindle, and that must stand.
 ///
 /// # Errors
@@ -143,21 +129,24 @@ pub fn may_probe(snapshot: &Snapshot, profile: &Profile) -> Result<(), crate::re
     if profile.kind != Kind::Mill {
         return Err(Denied::Unsupported);
     }
-    may_move_by_hand(snapshot)?;
+    may_start(snapshot)?;
     if snapshot.spindle.is_some_and(|spindle| spindle.value > 0.0) { Err(Denied::SpindleOn) } else { Ok(()) }
 }
 
-/// Whether a job may start on a machine as it is known now.
+/// Whether a job may start on a machine as it is known now, or a person move it by hand.
 ///
 /// # Errors
 /// The reason it may not.
 pub fn may_start(snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
     use crate::request::Denied;
+    let has_job = snapshot.job.as_ref().is_some_and(|job| !job.phase.is_over());
     match snapshot.state {
         State::Idle => Ok(()),
         State::Offline => Err(Denied::Offline),
         State::Connecting | State::Unknown => Err(Denied::NotReady),
-        State::Running | State::Held | State::Holding => Err(Denied::JobRunning),
+        State::Running | State::Held | State::Holding if has_job => Err(Denied::JobRunning),
+        State::Running => Err(Denied::Moving),
+        State::Held | State::Holding => Err(Denied::Attention),
         State::Stopping => Err(Denied::Stopping),
         State::Attention => Err(Denied::Attention),
         State::Alarm => Err(Denied::Alarm),

@@ -446,3 +446,54 @@ fn a_machine_that_hit_a_limit_is_reset_when_a_person_clears_it() {
         assert!(!pair.session.snapshot().homed, "{dialect}");
     }
 }
+
+#[test]
+fn a_stop_of_a_machine_that_stands_still_latches_all_the_same() {
+    for dialect in GRBL_KIN {
+        for held in [false, true] {
+            let mut pair = connected(dialect, &setup());
+            if held {
+                pair.start(long_program());
+                pair.run_for(Duration::from_secs(3));
+                assert_eq!(pair.ask(Request::Pause), Ok(()));
+                pair.run_until(|pair| pair.session.state() == State::Held);
+            }
+            assert_eq!(pair.ask(Request::Stop), Ok(()));
+            pair.run_for(Duration::from_secs(60));
+            assert_eq!(pair.session.state(), State::Alarm, "{dialect}, held: {held}: nobody cleared it");
+            assert_eq!(pair.ask(Request::Clear), Ok(()));
+            stands(&mut pair);
+        }
+    }
+}
+
+#[test]
+fn a_pause_behind_a_printers_own_wait_can_be_taken_back() {
+    let mut pair = connected("marlin", &Setup { speed: 20.0, ..setup() });
+    pair.start(strings(&["G1 X5 F600", "M0", "G1 X10"]));
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    pair.run_for(Duration::from_secs(30));
+    assert_eq!(pair.session.state(), State::Holding, "it cannot prove that it stands while it waits");
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+    assert_eq!(pair.executed(), ["G1X5F600", "M0", "G1X10"]);
+}
+
+#[test]
+fn a_job_can_be_cancelled_while_the_door_is_open() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(3));
+        pair.machine.happen(pair.now, Incident::DoorOpened);
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        pair.run_for(Duration::from_secs(10));
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
+        assert_eq!(pair.session.snapshot().asked.unwrap().text, "Close the safety door, then resume.", "{dialect}");
+        pair.machine.happen(pair.now, Incident::DoorClosed);
+        assert_eq!(pair.ask(Request::Resume), Ok(()), "{dialect}");
+        stands(&mut pair);
+    }
+}

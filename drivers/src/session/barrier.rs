@@ -41,6 +41,12 @@ pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     })
 }
 
+/// Whether a command that is done only when a person has done something.
+pub(super) fn waits_for_person(text: &[u8]) -> bool {
+    let waits = |(letter, tenths)| letter == 'M' && matches!(tenths, 0 | 10 | 60 | 250 | 2260 | 2910 | 6000 | 6010);
+    Block::new(text).codes().any(waits)
+}
+
 /// How long a dwell takes: Grbl's P is seconds; Marlin's P is milliseconds and its S seconds. Bounded by an hour, so
 /// that nonsense in a file does not become for ever.
 pub(super) fn dwell(text: &[u8], habits: &Habits) -> Duration {

@@ -67,7 +67,7 @@ struct Jogging {
 impl Session {
     pub(super) fn home(&mut self) -> Answer {
         self.must_be_free()?;
-        interlock::may_move_by_hand(&self.known)?;
+        interlock::may_start(&self.known)?;
         self.say_motion(&Word::Home, Aside::Home)?;
         self.by_hand.homed = false;
         Ok(())
@@ -79,7 +79,7 @@ impl Session {
             return Err(Denied::Released);
         }
         match self.by_hand.jog {
-            None => interlock::may_move_by_hand(&self.known)?,
+            None => interlock::may_start(&self.known)?,
             Some(Jogging { ending: true, .. }) => return Err(Denied::Stopping),
             Some(jogging) if jogging.press.is_none() || jogging.press != jog.press => return Err(Denied::Moving),
             Some(_) => {}

@@ -136,12 +136,15 @@ impl Session {
         };
         match run.stage {
             _ if run.is_safe_end() => return Err(Denied::Stopping),
-            Stage::Cancelling | Stage::Holding => return Err(Denied::Stopping),
-            Stage::Held => {
+            Stage::Cancelling => return Err(Denied::Stopping),
+            // Where nothing was said to hold it, there is nothing to wait for.
+            Stage::Holding if self.dialect.calm(Calm::Hold) != Spelling::None => return Err(Denied::Stopping),
+            Stage::Holding | Stage::Held => {
                 run.stage = run.held_from;
                 run.probes = 0;
                 run.rewinds = 0;
                 self.known.notice = None;
+                self.asides.retain(|(aside, _)| *aside != Aside::HoldProof);
                 self.told_job_phase(JobPhase::Running, None);
                 self.go_on();
             }
@@ -186,7 +189,6 @@ impl Session {
         if self.phase == Phase::Offline {
             return Err(Denied::Offline);
         }
-        self.alarm_reset = AlarmReset::NotNeeded;
         // Said even to a machine that has not answered yet: it may be moving.
         if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Halt) {
             self.say_urgently(&bytes, true);
@@ -205,6 +207,8 @@ impl Session {
             self.wire.clear();
             if !greeting {
                 self.phase = Phase::Alarm;
+                self.alarm_reset = AlarmReset::Stopped;
+                self.position_lost();
             }
         }
         self.known.notice = Some(notice.clone());

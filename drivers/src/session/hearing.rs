@@ -302,7 +302,11 @@ impl Session {
                 "machine.alarm".to_owned(),
                 "The machine reports that it is in alarm; it is locked until somebody clears it.".to_owned(),
             ),
-            Some(condition) if condition != Condition::Alarm && self.phase == Phase::Alarm => {
+            Some(condition)
+                if condition != Condition::Alarm
+                    && self.phase == Phase::Alarm
+                    && self.alarm_reset != AlarmReset::Stopped =>
+            {
                 // Unlocked at the machine, or by our own word.
                 self.phase = Phase::Ready;
             }
@@ -327,6 +331,12 @@ impl Session {
         let can_hold = self.dialect.calm(Calm::Hold) != Spelling::None;
         let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
+        if let (Some(Condition::Door), Some(ending)) = (condition, run.ending.clone()) {
+            // It was reset, which switched off what turned; with its door open it reads nothing.
+            self.window.clear();
+            self.asides.clear();
+            return self.end_run(ending.phase, ending.notice);
+        }
         if condition == Some(Condition::Idle) {
             run.idle_reports += 1;
             if nothing_due && run.idle_reports >= 2 {

@@ -126,6 +126,8 @@ enum AlarmReset {
     Needed,
     /// A person cleared the alarm, and the machine was reset for that: it is unlocked when it is back.
     Awaited,
+    /// It was stopped from here: only a person here ends that, whatever the machine reports.
+    Stopped,
 }
 
 /// When the session wants to be called again, by reason.

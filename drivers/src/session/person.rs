@@ -3,6 +3,7 @@
 use gcode_tools::block::Block;
 use serde::{Deserialize, Serialize};
 
+use super::barrier::waits_for_person;
 use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Habits, HostAction, Prompt, Spelling, Status, Word};
 use crate::event::EventKind;
@@ -159,7 +160,7 @@ impl Session {
         }
         match action {
             // A command that waits for a person says so, too; it is answered when the person is done.
-            HostAction::Pause if run.alone_until.is_some() => self.hear_needs_person(),
+            HostAction::Pause if self.person_is_waited_for() => self.hear_needs_person(),
             HostAction::Pause => {
                 let notice = Notice::new(
                     "machine.paused",
@@ -197,6 +198,13 @@ impl Session {
                 self.cancel_as(JobPhase::Failed, Some(notice));
             }
         }
+    }
+
+    /// Whether the oldest command without an answer is one that waits for a person.
+    fn person_is_waited_for(&self) -> bool {
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
+        let command = self.run.as_ref().and_then(|run| run.history.command(ordinal));
+        command.is_some_and(|command| waits_for_person(&command.text))
     }
 
     /// A person at the machine let the job go on: it moves already, or will at once.

@@ -267,7 +267,8 @@ impl Grbl {
             }
             b'~' => {
                 self.advance(now);
-                if self.door == Some(true) {
+                let slows_down = self.held_since.is_some() && !self.motion.is_held();
+                if self.door == Some(true) || slows_down {
                     return true;
                 }
                 self.door = None;

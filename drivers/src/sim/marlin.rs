@@ -140,6 +140,10 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
 impl Simulated for Marlin {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         self.report.bytes += bytes.len() as u64;
+        let frees = self.flavour.counting == Counting::Ask && memchr::memmem::find(bytes, b"M999").is_some();
+        if frees && std::mem::take(&mut self.halted) {
+            return self.out.extend_from_slice(b"ok\n");
+        }
         for byte in bytes {
             if self.flavour.counting == Counting::Ask && self.pick_realtime(now, *byte) {
                 continue;

@@ -17,6 +17,11 @@ impl Grbl {
                 self.limit = true;
                 self.out.extend_from_slice(b"ALARM:1\r\n[MSG:Reset to continue]\r\n");
             }
+            Incident::DoorOpened if self.homing => {
+                self.motion.drop_all(now);
+                (self.homing, self.lock, self.busy) = (false, Lock::Alarm, Busy::No);
+                self.out.extend_from_slice(b"ALARM:7\r\n");
+            }
             Incident::DoorOpened => {
                 self.door = Some(true);
                 self.end_jog(now);
