@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each target uses one.
 
 use gcode_tools::analysis::analyse;
+use gcode_tools::arcs::{Fitter, Setup};
 use gcode_tools::block::Block;
 use gcode_tools::convert::{Target, convert};
 use gcode_tools::expression::Parameters;
@@ -64,6 +65,19 @@ pub(crate) fn packed(bytes: &[u8]) {
         let _ = program.take(UNPACKED_MAX).read_to_end(&mut text);
     }
     let _ = formats::tail(&mut Cursor::new(bytes), 4096);
+}
+
+/// Arcs for moves, within a tolerance that the first byte chooses: what is no arc comes out as it went in.
+pub(crate) fn arcs(bytes: &[u8]) {
+    let Some((first, program)) = bytes.split_first() else { return };
+    let Some(setup) = Setup::new(0.005 * f64::from(first % 64 + 1)) else { return };
+    let mut fitter = Fitter::new(&setup);
+    let mut out = Vec::new();
+    let (front, back) = program.split_at(program.len() / 2);
+    fitter.push(front, &mut out);
+    fitter.push(back, &mut out);
+    let summary = fitter.finish(&mut out);
+    assert!(out == program || summary.arcs > 0 && out.len() < program.len(), "{summary:?}");
 }
 
 /// A program of any format, written in another way: what was written can be read. The first byte chooses the way.

@@ -119,6 +119,7 @@ fn mutated_programs_do_no_harm() {
         entry::program(&bytes);
         entry::preflight(&bytes);
         entry::conversion(&bytes);
+        entry::arcs(&bytes);
         entry::meatpack(&bytes);
         for line in bytes.split(|byte| *byte == b'\n').take(40) {
             entry::block(line);

@@ -238,7 +238,8 @@ pub(super) fn proves(chain: &Chain, circle: &Circle, limits: &Limits) -> bool {
         path += length;
         before = here;
     }
-    let length = start_radius * sweep(start, end, turn);
+    // As `arc::Arc` has it: between the two radii.
+    let length = (start_radius + end_radius) * 0.5 * sweep(start, end, turn);
     flow_holds(chain, length, path, limits)
 }
 
