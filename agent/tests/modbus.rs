@@ -1,14 +1,18 @@
-//! `fab-agent` against Modbus devices that are not ours: a mailbox machine served by pymodbus, and `mbpoll` as another
-//! master on our simulator.
+//! `fab-agent` against Modbus devices that are not ours: a mailbox machine served by pymodbus, a device served by
+//! libmodbus, and `mbpoll` as another master on our simulator; and what becomes of a drive when the agent ends.
 //!
-//! `./check` installs pymodbus into `.check/python` and mbpoll from Debian; without them these tests fail.
+//! `./check` installs pymodbus into `.check/python` and mbpoll (with libmodbus) from Debian; without them these tests fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
+use drivers::sim::port::{Between, Port};
+use drivers::sim::{self};
 use serde_json::Value;
 
 /// A process whose first line says where it serves.
@@ -23,6 +27,15 @@ fn root() -> PathBuf {
 }
 
 impl Served {
+    /// A device on libmodbus.
+    fn libmodbus(kind: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witnesses/libmodbus_device.py");
+        let mut command = Command::new("python3");
+        let mut process = command.arg(script).arg(kind).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let out: ChildStdout = process.stdout.take().unwrap();
+        Self::new(process, Box::new(out))
+    }
+
     /// The mailbox machine of the document, on pymodbus.
     fn witness(arguments: &[&str]) -> Self {
         let python = root().join(".check/python/bin/python");
@@ -178,15 +191,206 @@ fn mbpoll_and_our_hand_tool_read_the_same_and_see_each_others_writes() {
     assert!(theirs.contains("25000"), "{theirs}");
 }
 
+/// Stands between a client and a server on TCP and keeps the frames that the client says.
+fn recorder(server: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server) = (listener.local_addr().unwrap(), server.to_owned());
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&said);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+            let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+            let (mut from, mut to, kept) = (client, server, Arc::clone(&kept));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 512];
+                while let Ok(count @ 1..) = from.read(&mut bytes) {
+                    kept.lock().unwrap().extend_from_slice(&bytes[..count]);
+                    to.write_all(&bytes[..count]).unwrap();
+                }
+            });
+        }
+    });
+    (format!("modbus-tcp://{address}"), said)
+}
+
 #[test]
 fn a_scan_finds_the_devices_and_writes_nothing() {
-    let (served, port) = simulator();
-    let before = mbpoll(&port, &["-a", "1", "-t", "4", "-r", "32", "-c", "60", "127.0.0.1"]);
-    let scan = modbus(&served.address, &["scan", "--units", "1-9", "--json"]);
+    let (_served, port) = simulator();
+    let (address, said) = recorder(&format!("127.0.0.1:{port}"));
+    let scan = modbus(&address, &["scan", "--units", "1-9", "--json"]);
     let found: Value = serde_json::from_str(&out(&scan)).unwrap();
     let units: Vec<_> = found["units"].as_array().unwrap().iter().map(|unit| unit["unit"].as_u64().unwrap()).collect();
-    assert_eq!(units, [1, 2, 3], "{found}");
-    assert_eq!(mbpoll(&port, &["-a", "1", "-t", "4", "-r", "32", "-c", "60", "127.0.0.1"]), before);
+    assert_eq!(units, [1, 2, 3, 4], "{found}");
+    // Each question is a header of 7 bytes, whose last is the unit, and a body of 5, whose first is the function.
+    let said = said.lock().unwrap();
+    let questions: Vec<_> = said.chunks(12).collect();
+    let asked: Vec<_> = questions.iter().map(|question| (question[6], question[7])).collect();
+    assert_eq!(asked, (1..=9).map(|unit| (unit, 3)).collect::<Vec<_>>(), "one reading each and nothing else");
+}
+
+#[test]
+fn every_type_and_order_agrees_with_a_device_served_by_libmodbus_over_tcp_and_over_a_serial_line() {
+    let wanted = [
+        ("0", "u16", "abcd", "54321"),
+        ("0", "u16", "badc", "12756"),
+        ("1", "i16", "abcd", "-4321"),
+        ("2", "u32", "abcd", "3000000001"),
+        ("4", "i32", "abcd", "-2000000001"),
+        ("10", "f32", "abcd", "1234.5625"),
+        ("12", "f32", "cdab", "1234.5625"),
+        ("14", "f32", "badc", "1234.5625"),
+        ("16", "f32", "dcba", "1234.5625"),
+    ];
+    for kind in ["tcp", "rtu"] {
+        let device = Served::libmodbus(kind);
+        for (at, form, order, value) in wanted {
+            for table in ["holding", "input"] {
+                let place = ["read", "--table", table, "--at", at, "--type", form, "--order", order];
+                let read = modbus(&device.address, &place);
+                assert!(out(&read).contains(&format!(": {value} ")), "{kind} {table} {form} {order}: {read:?}");
+            }
+        }
+        let text = modbus(&device.address, &["read", "--at", "6", "--type", "ascii", "--registers", "3"]);
+        assert!(out(&text).contains("\"PLC 7\""), "{text:?}");
+        for table in ["coil", "discrete"] {
+            let bits = modbus(&device.address, &["read", "--table", table, "--at", "0", "--count", "4", "--json"]);
+            let document: Value = serde_json::from_str(&out(&bits)).unwrap();
+            let values: Vec<_> =
+                document["values"].as_array().unwrap().iter().map(|bit| bit["value"].clone()).collect();
+            assert_eq!(values, [1, 0, 0, 1], "{kind} {table}");
+        }
+        // What is written is held and read back as the same: one register, several, a coil.
+        for (at, form, order, value) in [
+            ("40", "u16", "abcd", "65535"),
+            ("40", "i16", "badc", "-2"),
+            ("42", "u32", "cdab", "4000000001"),
+            ("44", "i32", "dcba", "-7"),
+            ("46", "f32", "badc", "-0.375"),
+        ] {
+            let place = ["--at", at, "--type", form, "--order", order];
+            let wrote = modbus(&device.address, &[&["write"], &place[..], &["--value", value]].concat());
+            assert_eq!(wrote.status.code(), Some(0), "{kind} {form} {order}: {wrote:?}");
+            let read = modbus(&device.address, &[&["read"], &place[..]].concat());
+            assert!(out(&read).contains(&format!(": {value} ")), "{kind} {form} {order}: {read:?}");
+        }
+        let wrote = modbus(&device.address, &["write", "--table", "coil", "--at", "1", "--value", "1"]);
+        assert_eq!(wrote.status.code(), Some(0), "{wrote:?}");
+        let beyond = modbus(&device.address, &["read", "--at", "100"]);
+        assert!(String::from_utf8_lossy(&beyond.stderr).contains("[modbus.illegal_address]"), "{kind} {beyond:?}");
+    }
+}
+
+/// A mill with the simulated drive beside it, in a configuration.
+fn with_drive(home: &Path, mill: &str, devices: &str) -> PathBuf {
+    let profile = include_str!("../../config/machines/grbl-mill-3018.toml");
+    let drive = format!(
+        "\n[[auxiliary]]\nname = \"spindle\"\nkind = \"drive\"\nport = \"{devices}?unit=2\"\n\
+         [auxiliary.stop]\npoint = \"command\"\nvalue = 0\nproof = \"actual\"\nproof_max = 0.5\n\
+         [[auxiliary.modbus.points]]\nname = \"command\"\naddress = 0\ntype = \"u16\"\naccess = \"write\"\n\
+         [[auxiliary.modbus.points]]\nname = \"actual\"\naddress = 11\ntype = \"u16\"\nscale = 0.01\nunit = \"Hz\"\npoll_ms = 100\n"
+    );
+    std::fs::write(home.join("mill.toml"), format!("{profile}{drive}")).unwrap();
+    let config = home.join("agent.toml");
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[store]\ndir = \"store\"\n\
+         [[machine]]\nid = \"mill\"\nport = \"{mill}\"\nprofile = \"./mill.toml\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    config
+}
+
+/// Starts the simulated drive at 50 Hz.
+fn start_drive(address: &str) {
+    for (at, value) in [("1", "5000"), ("0", "1")] {
+        let wrote = modbus(address, &["write", "--unit", "2", "--at", at, "--value", value]);
+        assert_eq!(wrote.status.code(), Some(0), "{wrote:?}");
+    }
+}
+
+/// The drive's command word and its actual frequency in hundredths.
+fn drive(address: &str) -> (f64, f64) {
+    let at = |at: &str| {
+        let read = modbus(address, &["read", "--unit", "2", "--at", at, "--json"]);
+        let document: Value = serde_json::from_str(&out(&read)).unwrap();
+        document["values"][0]["value"].as_f64().unwrap()
+    };
+    (at("0"), at("11"))
+}
+
+#[test]
+fn a_drive_stands_when_the_agent_is_told_to_end_and_when_it_was_killed_and_stop_is_written_for_it() {
+    let (served, _port) = simulator();
+    let home = tempfile::tempdir().unwrap();
+    let machine = sim::simulated("grbl", &sim::Setup::default()).unwrap();
+    let mill = Port::on_pty(machine, Between::default(), None).unwrap();
+    let config = with_drive(home.path(), mill.address(), &served.address);
+    for (signal, code) in [("-TERM", Some(0)), ("-KILL", None)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+        command.args(["run", "--config"]).arg(&config).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut agent = command.spawn().unwrap();
+        let mut log = BufReader::new(agent.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("serving") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it never serves");
+        }
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        start_drive(&served.address);
+        while drive(&served.address).1 < 5000.0 {}
+        Command::new("kill").args([signal, &agent.id().to_string()]).status().unwrap();
+        assert_eq!(agent.wait().unwrap().code(), code, "{signal}");
+        if code.is_none() {
+            assert_eq!(drive(&served.address), (1.0, 5000.0), "nothing tells it that its agent is dead");
+            let mut stop = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+            stop.args(["modbus", "stop", "--config"]).arg(&config);
+            let stopped = stop.output().unwrap();
+            assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+            assert!(out(&stopped).contains("mill: every drive stands"), "{stopped:?}");
+        }
+        let (command, actual) = drive(&served.address);
+        assert!(command == 0.0 && actual <= 50.0, "{signal}: {command} {actual}");
+    }
+}
+
+#[test]
+fn config_check_prints_the_plan_of_reads_and_says_every_impossible_point_with_its_line() {
+    let home = tempfile::tempdir().unwrap();
+    let config = with_drive(home.path(), "/dev/null", "modbus-tcp://127.0.0.1:9");
+    let check =
+        || Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(["config", "check"]).arg(&config).output().unwrap();
+    let checked = check();
+    assert!(out(&checked).contains("mill/spindle: holding 11 to 11 every 100 ms: actual"), "{checked:?}");
+    let profile = home.path().join("mill.toml");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let lines = text.lines().count();
+    let wrong = "[[auxiliary.modbus.points]]\nname = \"twice\"\naddress = 11\ntype = \"u32\"\n\
+                 [[auxiliary.modbus.points]]\nname = \"beyond\"\naddress = 65535\ntype = \"f32\"\n";
+    std::fs::write(&profile, format!("{text}{wrong}")).unwrap();
+    let checked = check();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(2), "{said}");
+    for (line, name, other) in [(lines + 1, "`twice`", "`actual`"), (lines + 5, "`beyond`", "65535")] {
+        let found = said.lines().find(|found| found.contains(&format!("line {line}: ")) && found.contains(name));
+        assert!(found.is_some_and(|found| found.contains(other)), "line {line}: {said}");
+    }
+}
+
+#[test]
+fn a_program_file_is_sent_to_the_simulated_controller() {
+    let (served, _port) = simulator();
+    let program = root().join("config/demo/cube.gcode");
+    let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
+        .args(["send", "--no-preflight", "--json", "--profile", "generic-program-file", "--port"])
+        .arg(format!("{}?unit=4", served.address))
+        .arg(&program)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    // The cube is a print: a controller of a mill does not know its words, and says so as its alarm.
+    assert_eq!(report["outcome"], "failed", "{report}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("program.alarm.20"), "{output:?}");
 }
 
 #[test]

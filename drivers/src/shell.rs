@@ -18,7 +18,6 @@ use crate::machine::{Baud, EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDING
 use crate::modbus::attached::{own_points, protection};
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
-use crate::modbus::mailbox;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
@@ -28,7 +27,7 @@ use crate::recording::{Head, Recorder};
 use crate::request::{Answer, Denied, Request};
 use crate::session::{Input, Session};
 use crate::snapshot::{JobPhase, Snapshot, State};
-use crate::{dialect, priority, state_change};
+use crate::{dialect, modbus, priority, state_change};
 
 /// Bytes read from a link at once: more than a fast machine says between two wake-ups.
 const READ_BYTES: usize = 4096;
@@ -456,10 +455,7 @@ impl Shell {
         let mut snapshot = self.session.snapshot();
         snapshot.baud =
             self.baud_found.filter(|_| link::has_rate(&self.address.port) && snapshot.state != State::Offline);
-        let registers = dialect::named(&self.setup.profile.dialect).is_some_and(|dialect| dialect.habits().registers);
-        if let Some(identity) = snapshot.identity.as_ref().filter(|_| registers) {
-            snapshot.protection.push(mailbox::protection(identity));
-        }
+        snapshot.protection.extend(modbus::protection(&self.setup.profile, snapshot.identity.as_ref()));
         if let Some(beside) = &self.beside {
             let known = beside.known();
             if let Some(job) = &mut snapshot.job {

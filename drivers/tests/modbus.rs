@@ -171,6 +171,89 @@ async fn devices_on_one_line_are_asked_in_turn_and_their_troubles_have_names() {
     assert_eq!(bus.ask(2, read(Table::Holding, 0, 2), patience).await, Ok(vec![0, 100]));
 }
 
+fn program_file() -> Profile {
+    let mut profile = Profile::named("generic-program-file").unwrap();
+    if let Some(modbus) = &mut profile.modbus {
+        modbus.timeout_ms = 60;
+    }
+    profile
+}
+
+#[tokio::test]
+async fn a_program_file_is_loaded_in_blocks_started_and_finished_by_what_the_controller_says() {
+    let late_by = Duration::from_millis(50);
+    let faults = AnswerFaults { lost: 0.02, doubled: 0.02, late: 0.02, late_by, silent_after: None };
+    for (kind, answers) in
+        [("modbus-tcp", AnswerFaults::default()), ("modbus-tcp", faults), ("modbus-rtu", AnswerFaults::default())]
+    {
+        let (port, address) = serve(kind, &sim::Setup { answers, ..setup() }, Between::default());
+        let machine = machine(&format!("{address}?unit=4"), program_file());
+        let program = program(1_500, 11);
+        let end = run(&machine, &program).await;
+        let job = end.job.as_ref().unwrap();
+        assert_eq!(job.phase, JobPhase::Finished, "{kind}: {:?}", end.notice);
+        assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program), "{kind}");
+        assert_eq!((job.accepted, job.executed), (job.commands, job.commands));
+        let motion = end.protection.iter().find(|protection| protection.hazard == "motion").unwrap();
+        assert!(!motion.protected && motion.because.contains("unprotected"), "{motion:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_file_machine_holds_goes_on_and_is_cancelled_while_it_runs() {
+    let (port, address) = serve("modbus-tcp", &sim::Setup { speed: 1.0, ..setup() }, Between::default());
+    let machine = machine(&format!("{address}?unit=4"), program_file());
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"G1 F600 X400\nG1 X0\n").unwrap();
+    let job = Job { id: "job".into(), lines: 2, from_line: 1 };
+    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    let moves = async {
+        while !port.report().unwrap().moving {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, moves).await.expect("it never moves");
+    assert_eq!(machine.ask(Request::Pause).await, Ok(()));
+    let held = until(&machine, |snapshot| snapshot.state == State::Held).await;
+    assert_eq!(held.job.as_ref().unwrap().executed, 0, "it is in the middle of its first line");
+    assert_eq!(machine.ask(Request::Resume).await, Ok(()));
+    until(&machine, |snapshot| snapshot.state == State::Running).await;
+    assert_eq!(machine.ask(Request::Cancel).await, Ok(()));
+    let end = until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Cancelled);
+    assert!(!port.report().unwrap().moving);
+}
+
+#[tokio::test]
+async fn a_late_answer_to_one_is_never_taken_by_another_on_the_same_serial_line() {
+    // The mailbox and the points of its own controller are one unit, and ask for as many registers.
+    let late_by = Duration::from_millis(80);
+    let answers = AnswerFaults { late: 0.1, late_by, ..AnswerFaults::default() };
+    let (port, address) = serve("modbus-rtu", &sim::Setup { answers, ..setup() }, Between::default());
+    let mut profile = profile(100);
+    let points = "timeout_ms = 100\nretries = 0\ngap_registers = 0\n[[points]]\nname = \"constant\"\naddress = 0\ntype = \"ascii\"\nregisters = 20\npoll_ms = 5\n";
+    profile.modbus = Some(toml::from_str(points).unwrap());
+    let machine = machine(&address, profile);
+    let mut watch = machine.watch();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let program = program(1_000, 5);
+    file.write_all(program.join("\n").as_bytes()).unwrap();
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let job = Job { id: "job".into(), lines: program.len() as u64, from_line: 1 };
+    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    let watched = watch.wait_for(|snapshot| {
+        let reading = snapshot.auxiliary.first().and_then(|device| device.readings[0].reading.clone());
+        seen.extend(reading.map(|reading| format!("{:?}", reading.value)));
+        snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())
+    });
+    tokio::time::timeout(PATIENCE, watched).await.expect("the job never ends").unwrap();
+    // The block begins with its magic word, `FB`; an answer to the mailbox's own question would not.
+    assert!(!seen.is_empty() && seen.iter().all(|value| value.starts_with("Text(\"FB")), "{seen:?}");
+    assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
+}
+
 /// A mill on a serial line with a drive and a meter beside it, on a Modbus port of their own.
 fn with_devices(port: &str, checked: &str) -> Profile {
     let devices = format!(

@@ -7,8 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 pub mod modbus;
+mod places;
 
 pub use modbus::{Auxiliary, Modbus};
+pub use places::{Problem, Step};
 
 /// Largest profile file that is read, in bytes. A profile is a page of text; anything larger is a mistake.
 pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
@@ -327,24 +329,33 @@ pub struct ProfileError {
 
 impl Profile {
     /// Reads a profile from the text of its TOML file and checks that its numbers can be true.
+    ///
+    /// # Errors
+    /// `profile.invalid`: everything that is wrong, a line each, with its line in the file.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
         let invalid = |message: String| ProfileError { code: "profile.invalid", message };
-        let profile: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let profile: Self = toml::from_str(text).map_err(|error| invalid(places::unreadable(text, &error)))?;
         let problems = profile.problems();
-        if problems.is_empty() { Ok(profile) } else { Err(invalid(problems.join("\n"))) }
+        if problems.is_empty() { Ok(profile) } else { Err(invalid(places::said(text, &problems))) }
     }
 
     /// Every statement of this profile that cannot be true, one sentence each.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let mut wrong = |place: &[&'static str], message: String| {
+            problems.push(Problem::at(place.iter().map(|key| Step::Key(key)), message));
+        };
         if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
-            problems.push(format!("name `{}` must be lower-case letters, digits and hyphens", self.name));
+            wrong(&["name"], format!("name `{}` must be lower-case letters, digits and hyphens", self.name));
         }
         if let Some(envelope) = self.envelope_mm {
             for (axis, (low, high)) in ["X", "Y", "Z"].iter().zip(envelope.min.iter().zip(envelope.max)) {
                 if !(low.is_finite() && high.is_finite() && *low < high) {
-                    problems.push(format!("envelope_mm: {axis} runs from {low} to {high}, which is no distance"));
+                    wrong(
+                        &["envelope_mm"],
+                        format!("envelope_mm: {axis} runs from {low} to {high}, which is no distance"),
+                    );
                 }
             }
         }
@@ -352,31 +363,43 @@ impl Profile {
             [("feed_max_mm_min", self.motion.feed_max_mm_min), ("acceleration_mm_s2", self.motion.acceleration_mm_s2)]
         {
             if values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
-                problems.push(format!("motion.{field}: every value must be above 0"));
+                wrong(&["motion", field], format!("motion.{field}: every value must be above 0"));
             }
         }
         if self.motion.planner_blocks == 0 || self.motion.planner_blocks > 1024 {
-            problems.push("motion.planner_blocks must be from 1 to 1024".to_owned());
+            wrong(&["motion", "planner_blocks"], "motion.planner_blocks must be from 1 to 1024".to_owned());
         }
         if self.safety.lift_mm.is_some_and(|lift| !(lift > 0.0 && lift <= 100.0)) {
             problems.push("safety.lift_mm must be above 0 and at most 100".to_owned());
         }
         match (self.kind, &self.heat, &self.spindle, &self.laser) {
-            (Kind::Printer, None, _, _) => problems.push("a printer needs a [heat] section".to_owned()),
-            (Kind::Mill, _, None, _) => problems.push("a mill needs a [spindle] section".to_owned()),
-            (Kind::Laser, _, _, None) => problems.push("a laser needs a [laser] section".to_owned()),
+            (Kind::Printer, None, _, _) => wrong(&["kind"], "a printer needs a [heat] section".to_owned()),
+            (Kind::Mill, _, None, _) => wrong(&["kind"], "a mill needs a [spindle] section".to_owned()),
+            (Kind::Laser, _, _, None) => wrong(&["kind"], "a laser needs a [laser] section".to_owned()),
             _ => {}
         }
+        self.register_problems(&mut problems);
+        problems
+    }
+
+    /// What cannot be true of its registers and of the devices beside it.
+    fn register_problems(&self, problems: &mut Vec<Problem>) {
         if let Some(modbus) = &self.modbus {
-            problems.extend(modbus.problems().into_iter().map(|problem| format!("modbus: {problem}")));
-        }
-        for (at, auxiliary) in self.auxiliary.iter().enumerate() {
-            problems.extend(auxiliary.problems());
-            if self.auxiliary[..at].iter().any(|earlier| earlier.name == auxiliary.name) {
-                problems.push(format!("auxiliary `{}`: there are two of this name", auxiliary.name));
+            let under = |problem: Problem| problem.under([Step::Key("modbus")]).of("modbus");
+            problems.extend(modbus.problems().into_iter().map(under));
+            if modbus.program.is_some() && !self.safety.safe_end.is_empty() {
+                let why = "safety.safe_end: a machine that runs program files takes no single lines";
+                problems.push(Problem::at([Step::Key("safety"), Step::Key("safe_end")], why));
             }
         }
-        problems
+        for (at, auxiliary) in self.auxiliary.iter().enumerate() {
+            let place = [Step::Key("auxiliary"), Step::Item(at)];
+            problems.extend(auxiliary.problems().into_iter().map(|problem| problem.under(place)));
+            if self.auxiliary[..at].iter().any(|earlier| earlier.name == auxiliary.name) {
+                problems
+                    .push(Problem::at(place, format!("auxiliary `{}`: there are two of this name", auxiliary.name)));
+            }
+        }
     }
 
     /// The profiles of `config/machines/`, compiled in, as (name, TOML text) in order of name.

@@ -1,19 +1,21 @@
-//! `fab-agent modbus`: a careful hand tool for commissioning. Scan never writes; write reads back what it wrote.
+//! `fab-agent modbus`: a careful hand tool for commissioning. Scan never writes; write reads back what it wrote; stop makes
+//! the drives of a configuration stand when no agent is left to do it.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use drivers::Notice;
 use drivers::modbus::address::Address;
+use drivers::modbus::auxiliary::Auxiliaries;
 use drivers::modbus::bus::{Bus, Patience};
-use drivers::modbus::{Access, Form, Modbus, Order, Point, Question, Table, Trouble, value};
+use drivers::modbus::{Access, AuxiliaryKind, Form, Modbus, Order, Point, Question, Table, Trouble, value};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Failure, print};
-use crate::config::load_profile;
+use crate::config::{self, Config, load_profile};
 
 /// What is to be done with a device.
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Writes stop to every drive of a configuration and reads it back: for when an agent has died
+    Stop {
+        /// The configuration
+        #[arg(long, default_value = config::DEFAULT_PATH)]
+        config: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,7 +85,7 @@ struct Place {
     /// A profile whose points are meant
     #[arg(long, requires = "point")]
     profile: Option<String>,
-    /// A point of the profile
+    /// A point of the profile; `device/point` for one of a device beside its machine
     #[arg(long, requires = "profile", conflicts_with = "at")]
     point: Option<String>,
     /// Address, counted from 0
@@ -105,7 +113,62 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Read { device, place, count, json } => read(&device, &place, count, json).await,
         Command::Write { device, place, value } => write(&device, &place, value).await,
         Command::Scan { device, units, json } => scan(&device, units, json).await,
+        Command::Stop { config } => stop(&config).await,
     }
+}
+
+/// Makes the drives of a configuration stand. Every machine's are told before any is waited for.
+async fn stop(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{}: {problem}", file.display());
+        }
+        Failure::Usage(super::config::invalid(file, problems.len()))
+    })?;
+    let started = Instant::now();
+    let mut stopping = Vec::new();
+    for machine in &config.machines {
+        let mut drives = machine.profile.auxiliary.clone();
+        drives.retain(|device| device.kind == AuxiliaryKind::Drive);
+        if drives.is_empty() {
+            continue;
+        }
+        let name = machine.name.clone();
+        let beside = Auxiliaries::start(&drives, &machine.port, started).map_err(|error| unreachable(&name, &error))?;
+        stopping.push(tokio::spawn(async move {
+            let stood = match beside.drives() {
+                Some(drives) => drives.stand().await,
+                None => false,
+            };
+            (name, stood)
+        }));
+    }
+    let mut turning = Vec::new();
+    for stopped in stopping {
+        match stopped.await {
+            Ok((name, true)) => print(&format!("{name}: every drive stands, read back.")),
+            Ok((name, false)) => turning.push(name),
+            Err(error) => turning.push(error.to_string()),
+        }
+    }
+    if turning.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(Notice::new(
+        "drive.does_not_stop",
+        format!("A drive beside {} does not say that it stands.", turning.join(", ")),
+        "Stop was written to it for as long as a drive may take.",
+        "Press the emergency stop. Do not reach in before it stands.",
+    )))
+}
+
+fn unreachable(machine: &str, error: &std::io::Error) -> Failure {
+    Failure::Failed(Notice::new(
+        "modbus.no_connection",
+        format!("The drives beside {machine} cannot be reached: {error}."),
+        "Nothing was written.",
+        "Press the emergency stop, then check the cable and the profile.",
+    ))
 }
 
 /// A device on a bus.
@@ -150,11 +213,15 @@ impl Place {
     fn point(&self) -> Result<Point, Failure> {
         if let (Some(profile), Some(name)) = (&self.profile, &self.point) {
             let profile = load_profile(profile, Path::new(".")).map_err(usage)?;
-            let points = profile.modbus.map(|modbus| modbus.points).unwrap_or_default();
-            let known: Vec<_> = points.iter().map(|point| point.name.clone()).collect();
-            return points
-                .into_iter()
-                .find(|point| point.name == *name)
+            let own = profile.modbus.into_iter().flat_map(|modbus| modbus.points);
+            let mut points: Vec<_> = own.map(|point| (point.name.clone(), point)).collect();
+            for device in profile.auxiliary {
+                let named = |point: Point| (format!("{}/{}", device.name, point.name), point);
+                points.extend(device.modbus.points.into_iter().map(named));
+            }
+            let known: Vec<_> = points.iter().map(|(name, _)| name.clone()).collect();
+            let found = points.into_iter().find(|(known, _)| known == name).map(|(_, point)| point);
+            return found
                 .ok_or_else(|| usage(format!("The profile has no point `{name}`; it has: {}.", known.join(", "))));
         }
         let form = self.form.unwrap_or(if self.table.is_bits() { Form::Bits } else { Form::U16 });
@@ -177,7 +244,7 @@ impl Place {
         };
         let map = Modbus { points: vec![point], ..Modbus::default() };
         if let Some(problem) = map.problems().first() {
-            return Err(usage(format!("{problem}.")));
+            return Err(usage(format!("{}.", problem.message)));
         }
         map.points.into_iter().next().ok_or_else(|| usage("There is no point.".to_owned()))
     }
@@ -218,7 +285,7 @@ async fn write(device: &Device, place: &Place, wanted: f64) -> Result<(), Failur
     let words = value::encode(&point, wanted).map_err(usage)?;
     // A write is asked once: what did not answer may have been carried out.
     let asked = device.open(0)?;
-    asked.ask(&point, question(&point, &words)).await?;
+    asked.ask(&point, Question::write(&point, words.clone())).await?;
     if !point.access.reads() {
         print(&format!("{} {}: written, and cannot be read back.", point.table.word(), point.address));
         return Ok(());
@@ -235,15 +302,6 @@ async fn write(device: &Device, place: &Place, wanted: f64) -> Result<(), Failur
     }
     print(&format!("{} {}: {wanted}, read back.", point.table.word(), point.address));
     Ok(())
-}
-
-fn question(point: &Point, words: &[u16]) -> Question {
-    let address = point.address;
-    match words {
-        [word] if point.table == Table::Coil => Question::WriteCoil { address, on: *word != 0 },
-        [word] => Question::WriteOne { address, word: *word },
-        _ => Question::Write { address, words: words.to_vec() },
-    }
 }
 
 /// Asks every unit for one register. Whoever answers is there, also with a refusal.

@@ -277,6 +277,10 @@ fn fits(port: &str, profile: &Profile) -> Result<(), String> {
         }
         address::Address::parse(place).map_err(|notice| notice.happened)?;
     }
+    let keeps = dialect.is_some_and(|dialect| dialect.habits().keeps_lines());
+    if keeps != profile.modbus.as_ref().is_some_and(|modbus| modbus.program.is_some()) {
+        return Err("The dialect `program-file` and the profile's [modbus.program] belong together: one of the two is missing (docs/modbus.md).".to_owned());
+    }
     match (address::is_modbus(port), registers) {
         (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
         (false, false) => Ok(()),

@@ -19,6 +19,7 @@ mod host_action;
 mod klipper;
 mod mailbox;
 mod marlin;
+mod program_file;
 mod repetier;
 mod reprapfirmware;
 mod smoothieware;
@@ -34,6 +35,7 @@ pub static ALL: &[&dyn Dialect] = &[
     &repetier::REPETIER,
     &klipper::KLIPPER,
     &mailbox::Mailbox,
+    &program_file::ProgramFile,
 ];
 
 /// How surely a line comes from a machine of a dialect.
@@ -137,6 +139,9 @@ pub enum MotionEnd {
     Commands(&'static [&'static str]),
     /// The machine reports that it is idle, twice, after the last line was answered.
     IdleReport,
+    /// Lines are kept as a program, which runs when this is said after the last of them. Then the machine reports that
+    /// it is idle, twice, once it has said that the program came to its end.
+    Started(&'static str),
 }
 
 /// How a machine is asked how it is.
@@ -242,6 +247,13 @@ pub enum StopHabit {
     Parser,
     /// When it comes to the line: after those before it.
     InTurn,
+}
+
+impl Habits {
+    /// Whether lines are kept as a program that runs when all are there.
+    pub fn keeps_lines(&self) -> bool {
+        matches!(self.motion_end, MotionEnd::Started(_))
+    }
 }
 
 /// What a machine's condition is in its own report.

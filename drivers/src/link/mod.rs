@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::notice::Notice;
 
 /// Every kind of link, the most particular first. A new one is a file and a line here.
-static ALL: &[&dyn Link] = &[&modbus::Mailbox, &tcp::Tcp, &serial::Serial];
+static ALL: &[&dyn Link] = &[&modbus::Registers, &tcp::Tcp, &serial::Serial];
 
 /// An open link: bytes in both directions. Reading zero bytes means that the other end is gone.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}

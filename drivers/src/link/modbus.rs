@@ -1,5 +1,6 @@
-//! The mailbox link: `modbus-tcp://…` and `modbus-rtu:…`. To the session it is a wire that carries lines and answers; what
-//! goes over the bus are the mailbox's registers (`modbus::mailbox`).
+//! The register link: `modbus-tcp://…` and `modbus-rtu:…`. To the session it is a wire that carries lines and answers; what
+//! goes over the bus are the registers of a mailbox (`modbus::mailbox`) or of a machine that is given program files
+//! (`modbus::program`), as the profile says.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +9,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use super::{Address, Link, Opened, Opening};
 use crate::Moment;
 use crate::modbus::bus::{Bus, Patience};
-use crate::modbus::mailbox::{Command, HOST_BLOCK, Host, MACHINE_WORDS, host_block, machine};
-use crate::modbus::{Modbus, Question, Table, Trouble, address};
+use crate::modbus::program::PULSE;
+use crate::modbus::{Conversation, Modbus, Question, Trouble, address, mailbox, program};
 use crate::notice::Notice;
 
-/// Bytes that may wait between the session and the mailbox, each way: more than the session's window.
+/// Bytes that may wait between the session and the registers, each way: more than the session's window.
 const WIRE_BYTES: usize = 16 * 1024;
 
-/// Silence on a serial line after an overdue answer. The mailbox stands late answers, so this only lets a frame that is
-/// on its way go by: 256 characters at 115200 baud take 24 ms.
+/// Silence on a serial line after an overdue answer, where late ones show that they are late. This only lets a frame that
+/// is on its way go by: 256 characters at 115200 baud take 24 ms.
 const SILENCE: Duration = Duration::from_millis(30);
 
-/// The mailbox link.
-pub(super) struct Mailbox;
+/// The register link.
+pub(super) struct Registers;
 
-impl Link for Mailbox {
+impl Link for Registers {
     fn serves(&self, port: &str) -> bool {
         address::is_modbus(port)
     }
@@ -32,7 +33,7 @@ impl Link for Mailbox {
     }
 }
 
-/// One mailbox on a bus.
+/// One machine on a bus.
 struct Machine {
     bus: Bus,
     unit: u8,
@@ -46,7 +47,7 @@ async fn open(address: &Address) -> Result<Opened, Notice> {
     place.baud = place.baud.or(Some(address.baud));
     let unit = place.unit.unwrap_or(settings.unit);
     let bus = Bus::on(&place, &settings).map_err(|error| super::refused(&address.port, &error))?;
-    let patience = Patience { silence: SILENCE, ..Patience::of(&settings) };
+    let patience = Patience::of(&settings);
     let machine = Machine { bus, unit, patience, settings };
     machine.greet(&address.port).await?;
     let (wire, far_end) = tokio::io::duplex(WIRE_BYTES);
@@ -55,25 +56,35 @@ async fn open(address: &Address) -> Result<Opened, Notice> {
 }
 
 impl Machine {
-    /// Looks whether there is a mailbox, before anything is written.
+    fn conversation(&self, now: Moment) -> Box<dyn Conversation> {
+        match program::Host::new(&self.settings, now) {
+            Some(host) => Box::new(host),
+            None => Box::new(mailbox::Host::new(self.settings.mailbox, now)),
+        }
+    }
+
+    /// Looks what is there, before anything is written.
     async fn greet(&self, port: &str) -> Result<(), Notice> {
-        let question =
-            Question::Read { table: Table::Holding, address: self.settings.mailbox.base, count: MACHINE_WORDS };
-        let done = "Nothing was written.";
-        let words = self.bus.ask(self.unit, question.clone(), self.patience).await.map_err(|trouble| {
-            let to_do = "Check the machine's power, the address, the unit and the line's settings; `fab-agent modbus scan` looks for units.";
-            Notice::new(trouble.code(), format!("Unit {} on {port}: {trouble}.", self.unit), done, to_do)
-        })?;
-        let mut host = Host::new(self.settings.mailbox.base, false, Moment::ZERO);
-        host.answered(Moment::ZERO, &question, &words).map_err(|why| {
-            let to_do = "Check `modbus.mailbox.base` in the profile and the controller's program (docs/modbus.md).";
-            Notice::new(
-                "modbus.no_mailbox",
-                format!("Unit {} on {port} has no mailbox: {why}.", self.unit),
-                done,
-                to_do,
-            )
-        })
+        let mut host = self.conversation(Moment::ZERO);
+        let (unit, done) = (self.unit, "Nothing was written.");
+        while let Some(question) = host.question(Moment::ZERO).filter(|_| !host.knows_machine()) {
+            let words = self.bus.ask(unit, question.clone(), self.patience).await.map_err(|trouble| {
+                let to_do = "Check the machine's power, the address, the unit and the line's settings; `fab-agent modbus scan` looks for units.";
+                let asked = self.asked(&question);
+                Notice::new(trouble.code(), format!("Unit {unit} on {port}{asked}: {trouble}."), done, to_do)
+            })?;
+            host.answered(Moment::ZERO, &question, &words).map_err(|why| {
+                let to_do = "Check `modbus.mailbox.base` in the profile and the controller's program (docs/modbus.md).";
+                Notice::new("modbus.no_mailbox", format!("Unit {unit} on {port} has no mailbox: {why}."), done, to_do)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Which points a question is about.
+    fn asked(&self, question: &Question) -> String {
+        let names = question.points(&self.settings.points);
+        if names.is_empty() { String::new() } else { format!(", asked for {}", names.join(", ")) }
     }
 
     /// Carries lines and answers until one of the two ends is gone.
@@ -81,20 +92,19 @@ impl Machine {
         #[expect(clippy::disallowed_methods, reason = "a link is where the clock is read")]
         let started = Instant::now();
         let now = || Moment::ZERO + started.elapsed();
-        let mailbox = self.settings.mailbox;
-        let lost_after = Duration::from_millis(mailbox.lost_after_ms);
-        let mut host = Host::new(mailbox.base, mailbox.read_write, now());
+        let mut host = self.conversation(now());
         let (mut heard, mut said) = ([0_u8; 4096], Vec::new());
         // Each question is asked once: the host knows better than the bus what is still worth asking.
-        let patience = Patience { retries: 0, ..self.patience };
+        let silence = if host.stands_late_answers() { SILENCE } else { self.patience.silence };
+        let patience = Patience { retries: 0, silence, ..self.patience };
         loop {
             let mut wait = Duration::ZERO;
             if let Some(question) = host.question(now()) {
-                if let Err(why) = self.ask(&mut host, question, patience, now).await {
-                    tracing::warn!(unit = self.unit, why, "the mailbox is gone");
+                if let Err(why) = self.ask(host.as_mut(), question, patience, now).await {
+                    tracing::warn!(unit = self.unit, why, "the machine is gone");
                     return;
                 }
-                if now().since(host.answered_at()) > lost_after {
+                if now().since(host.answered_at()) > host.lost_after() {
                     return;
                 }
             } else {
@@ -119,16 +129,16 @@ impl Machine {
                 _ => break,
             }
         }
-        self.leave().await;
+        self.leave(host.as_mut()).await;
     }
 
     /// Asks one question of the host's.
     ///
     /// # Errors
-    /// There is no mailbox any more.
+    /// The machine is not what it was.
     async fn ask(
         &self,
-        host: &mut Host,
+        host: &mut dyn Conversation,
         question: Question,
         patience: Patience,
         now: impl Fn() -> Moment,
@@ -143,21 +153,16 @@ impl Machine {
         }
     }
 
-    /// The session is gone: a machine that moves is asked to hold. If this does not arrive its watchdog does the same.
-    async fn leave(&self) {
-        let base = self.settings.mailbox.base;
-        let from = base + machine::SESSION;
-        let read = Question::Read { table: Table::Holding, address: from, count: machine::STATUS_WORDS };
-        let Ok(words) = self.bus.ask_first(self.unit, read, self.patience).await else { return };
-        let word = |at: u16| words.get(usize::from(at - machine::SESSION)).copied().unwrap_or(0);
-        if word(machine::TAKEN) == word(machine::EXECUTED) {
-            return;
-        }
-        let order = vec![Command::Hold as u16, word(machine::COMMAND_DONE).wrapping_add(1)];
-        let hold = Question::Write { address: base + HOST_BLOCK + host_block::COMMAND, words: order };
-        let held: Result<_, Trouble> = self.bus.ask_first(self.unit, hold, self.patience).await;
-        if let Err(trouble) = held {
-            tracing::warn!(unit = self.unit, %trouble, "the machine could not be asked to hold");
+    /// The session is gone: a machine that moves is made to stand.
+    async fn leave(&self, host: &mut dyn Conversation) {
+        for (at, question) in host.goodbye().into_iter().enumerate() {
+            if at > 0 {
+                tokio::time::sleep(PULSE).await;
+            }
+            let asked: Result<_, Trouble> = self.bus.ask_first(self.unit, question, self.patience).await;
+            if let Err(trouble) = asked {
+                tracing::warn!(unit = self.unit, %trouble, "the machine could not be asked to stand still");
+            }
         }
     }
 }

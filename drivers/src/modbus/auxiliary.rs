@@ -17,14 +17,20 @@ use crate::{Moment, priority};
 /// Stops and notices that may wait.
 const WAITING_MAX: usize = 16;
 
-/// Longest time a drive is given to stand when the agent ends: then its own time limit must do it.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// Longest time that drives are given to stand when the agent ends, whatever their profile allows: what starts and ends
+/// the agent waits no longer either.
+const GOODBYE_MAX: Duration = Duration::from_secs(12);
+
+/// What is asked when nothing is due: a stop ends the wait.
+const NOTHING_DUE: Duration = Duration::from_secs(3);
 
 /// The devices beside one machine. Dropped, it stops the drives, reads that back, and waits for it, within bounds.
 #[derive(Debug)]
 pub struct Auxiliaries {
     known: watch::Receiver<Arc<[Beside]>>,
     stops: Option<mpsc::Sender<()>>,
+    /// How long the slowest drive may take to stand; nothing where there is no drive.
+    goodbye: Option<Duration>,
     notices: mpsc::Receiver<Notice>,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,11 +60,13 @@ impl Auxiliaries {
         let (stops, asked) = mpsc::channel(WAITING_MAX);
         let (tell, notices) = mpsc::channel(WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let slowest_ms = devices.iter().filter_map(|device| device.stop.as_ref()).map(|stop| stop.within_ms).max();
+        let goodbye = slowest_ms.map(|slowest_ms| Duration::from_millis(slowest_ms).min(GOODBYE_MAX));
         let thread = std::thread::Builder::new().name("auxiliary".to_owned()).spawn(move || {
             priority::ask(priority::MACHINE);
-            runtime.block_on(serve(lines, started, &publish, asked, &tell));
+            runtime.block_on(serve(lines, (started, goodbye.unwrap_or_default()), &publish, asked, &tell));
         })?;
-        Ok(Self { known, stops: Some(stops), notices, thread: Some(thread) })
+        Ok(Self { known, stops: Some(stops), goodbye, notices, thread: Some(thread) })
     }
 
     /// What is known of them.
@@ -75,7 +83,8 @@ impl Auxiliaries {
 
     /// A handle for whoever wants the drives to stand before the agent goes.
     pub fn drives(&self) -> Option<Drives> {
-        self.stops.clone().map(|stops| Drives { known: self.known.clone(), stops })
+        let (known, goodbye) = (self.known.clone(), self.goodbye?);
+        self.stops.clone().map(|stops| Drives { known, stops, goodbye })
     }
 
     /// Something a person should hear of, if there is anything.
@@ -89,6 +98,7 @@ impl Auxiliaries {
 pub struct Drives {
     known: watch::Receiver<Arc<[Beside]>>,
     stops: mpsc::Sender<()>,
+    goodbye: Duration,
 }
 
 impl Drives {
@@ -104,7 +114,7 @@ impl Drives {
             known.changed().await.is_ok()
                 && known.wait_for(|known| known.iter().all(|device| !device.stopping)).await.is_ok()
         };
-        tokio::time::timeout(GOODBYE, stood).await.unwrap_or(false)
+        tokio::time::timeout(self.goodbye, stood).await.unwrap_or(false)
     }
 }
 
@@ -152,7 +162,7 @@ fn stop_all(lines: &mut [Line], now: Moment, publish: &watch::Sender<Arc<[Beside
 
 async fn serve(
     mut lines: Vec<Line>,
-    started: Instant,
+    (started, goodbye): (Instant, Duration),
     publish: &watch::Sender<Arc<[Beside]>>,
     mut stops: mpsc::Receiver<()>,
     tell: &mpsc::Sender<Notice>,
@@ -163,7 +173,7 @@ async fn serve(
         match stops.try_recv() {
             Ok(()) => stop_all(&mut lines, now(), publish),
             Err(mpsc::error::TryRecvError::Disconnected) if ends_at.is_none() => {
-                ends_at = Some(now() + GOODBYE);
+                ends_at = Some(now() + goodbye);
                 stop_all(&mut lines, now(), publish);
             }
             Err(_) => {}
@@ -185,7 +195,7 @@ async fn serve(
             continue;
         }
         let next = lines.iter().filter_map(|line| line.attached.wakes_at()).min();
-        let wait = next.map_or(GOODBYE, |at| at.since(now()));
+        let wait = next.map_or(NOTHING_DUE, |at| at.since(now()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             stop = stops.recv(), if ends_at.is_none() => if stop.is_some() {

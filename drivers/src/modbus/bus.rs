@@ -49,7 +49,8 @@ pub struct Patience {
     pub timeout: Duration,
     /// Times to ask again.
     pub retries: u32,
-    /// Silence on a serial line after an overdue answer, before anything else is asked.
+    /// Silence on a serial line after an overdue answer, before anything else is asked: the longer of the two that the
+    /// one who waited in vain and the one who asks next want, because the late answer could be taken by either.
     pub silence: Duration,
 }
 
@@ -101,6 +102,7 @@ impl Bus {
             parity: address.parity.unwrap_or(settings.parity),
             stop_bits: settings.stop_bits,
             line: None,
+            overdue: None,
             context: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -169,7 +171,16 @@ struct Port {
     stop_bits: u8,
     /// The serial line, which outlives a conversation that went wrong.
     line: Option<Line>,
+    /// An answer that is overdue on the line, or bytes of one that was none.
+    overdue: Option<Overdue>,
     context: Option<client::Context>,
+}
+
+/// An answer that may still come.
+#[derive(Debug, Clone, Copy)]
+struct Overdue {
+    since: tokio::time::Instant,
+    silence: Duration,
 }
 
 impl Port {
@@ -185,6 +196,7 @@ impl Port {
     }
 
     async fn ask_once(&mut self, unit: u8, question: &Question, patience: Patience) -> Result<Vec<u16>, Trouble> {
+        self.await_silence(patience.silence).await;
         if self.context.is_none() {
             self.context = Some(self.connect().await.map_err(|error| Trouble::Lost(error.to_string()))?);
         }
@@ -214,7 +226,7 @@ impl Port {
         };
         match &answered {
             Ok(_) | Err(Trouble::Exception(_)) => self.rest().await,
-            Err(trouble) => self.give_up(trouble, patience.silence).await,
+            Err(trouble) => self.give_up(trouble, patience.silence),
         }
         answered
     }
@@ -227,15 +239,24 @@ impl Port {
         }
     }
 
-    /// After trouble nothing that was read counts: a connection is closed, a serial line listened to until it is silent.
-    async fn give_up(&mut self, trouble: &Trouble, silence: Duration) {
+    /// After trouble nothing that was read counts: a connection is closed, and a serial line must fall silent.
+    fn give_up(&mut self, trouble: &Trouble, silence: Duration) {
         self.context = None;
+        self.overdue = None;
         if matches!(trouble, Trouble::Lost(_)) {
             self.line = None;
         }
-        if let Some(line) = &mut self.line {
-            let _ = tokio::time::timeout(SILENCE_PATIENCE, line.fall_silent(silence)).await;
+        if self.line.is_some() {
+            self.overdue = Some(Overdue { since: tokio::time::Instant::now(), silence });
         }
+    }
+
+    /// Listens to a line on which an answer is overdue until it has been silent for long enough.
+    async fn await_silence(&mut self, silence: Duration) {
+        let (Some(overdue), Some(line)) = (self.overdue.take(), &mut self.line) else { return };
+        let silence = silence.max(overdue.silence);
+        let rest = silence.saturating_sub(overdue.since.elapsed());
+        let _ = tokio::time::timeout(SILENCE_PATIENCE, line.fall_silent(rest, silence)).await;
     }
 
     async fn connect(&mut self) -> io::Result<client::Context> {
@@ -296,15 +317,17 @@ impl Line {
         });
     }
 
-    /// Listens until nothing has come for this long.
-    async fn fall_silent(&mut self, silence: Duration) {
+    /// Listens until nothing has come: for the rest of a silence that has begun, or for a whole one after a byte.
+    async fn fall_silent(&mut self, rest: Duration, silence: Duration) {
         let mut thrown_away = [0_u8; 256];
+        let mut wait = rest;
         while let Ok(Ok(count)) =
-            tokio::time::timeout(silence, tokio::io::AsyncReadExt::read(self, &mut thrown_away)).await
+            tokio::time::timeout(wait, tokio::io::AsyncReadExt::read(self, &mut thrown_away)).await
         {
             if count == 0 {
                 return;
             }
+            wait = silence;
         }
     }
 }

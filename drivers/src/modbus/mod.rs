@@ -12,13 +12,69 @@ pub mod bus;
 pub mod energy;
 pub mod mailbox;
 pub mod plan;
+pub mod program;
 pub mod question;
 pub mod value;
 
 pub use attached::Attached;
 pub use gcode_tools::profile::modbus::{
-    Access, Auxiliary, AuxiliaryKind, Form, Meaning, Modbus, Order, Parity, Point, Table,
+    Access, Auxiliary, AuxiliaryKind, Form, Mailbox, Meaning, Modbus, Order, Parity, Point, Table,
 };
+use std::time::Duration;
+
+use crate::dialect;
+use crate::moment::Moment;
+use crate::profile::Profile;
+use crate::snapshot::{Identity, Protection};
+
 pub use plan::{Read, plan};
 pub use question::{Question, Trouble};
 pub use value::Value;
+
+/// What a machine in registers does if its host dies now; nothing for a machine that is not in registers, or has not said
+/// yet what it is.
+pub fn protection(profile: &Profile, identity: Option<&Identity>) -> Option<Protection> {
+    let habits = dialect::named(&profile.dialect)?.habits();
+    let identity = identity.filter(|_| habits.registers)?;
+    Some(if habits.keeps_lines() { program::protection() } else { mailbox::protection(identity) })
+}
+
+/// A machine in registers as a session knows machines: lines and bytes go in, answers come out, and in between it asks
+/// the bus. A value: it opens nothing and reads no clock.
+pub trait Conversation: Send {
+    /// Takes bytes from the session: lines, and the bytes that skip them.
+    fn hear(&mut self, now: Moment, bytes: &[u8]);
+
+    /// Moves what the session is told to the end of `out`.
+    fn take_said(&mut self, out: &mut Vec<u8>);
+
+    /// What is to be asked now, if anything. Its answer, or that there was none, comes before the next question.
+    fn question(&mut self, now: Moment) -> Option<Question>;
+
+    /// When [`Conversation::question`] may have something to ask although nothing happens.
+    fn wakes_at(&self) -> Moment;
+
+    /// Takes an answer.
+    ///
+    /// # Errors
+    /// The machine is not what the profile says: a sentence says what is there instead.
+    fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String>;
+
+    /// Takes that a question had no answer.
+    fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble);
+
+    /// Whether it was found out what is there. Until then nothing is written.
+    fn knows_machine(&self) -> bool;
+
+    /// When the machine last answered.
+    fn answered_at(&self) -> Moment;
+
+    /// How long nothing may be answered before the link counts as lost.
+    fn lost_after(&self) -> Duration;
+
+    /// Whether an answer that comes late can do no harm, because it shows that it is one.
+    fn stands_late_answers(&self) -> bool;
+
+    /// What makes a machine that moves stand when the session is gone, in order.
+    fn goodbye(&mut self) -> Vec<Question>;
+}

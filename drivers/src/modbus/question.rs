@@ -1,12 +1,15 @@
 //! What is asked of a device, and what can come of it instead of an answer.
 
-use super::Table;
+use super::{Point, Table};
 
 /// Registers in one write (Modbus Application Protocol 1.1b3, 6.12).
 pub const WRITE_REGISTERS_MAX: usize = 123;
 
 /// Registers written by one read-and-write (Modbus Application Protocol 1.1b3, 6.17).
 pub const READ_WRITE_REGISTERS_MAX: usize = 121;
+
+/// What a gateway answers that has no way to a device.
+pub const GATEWAY_UNAVAILABLE: u8 = 10;
 
 /// What a gateway answers for a device behind it that is silent: the gateway is there, the device is not.
 pub const GATEWAY_SILENT: u8 = 11;
@@ -58,6 +61,41 @@ pub enum Question {
 }
 
 impl Question {
+    /// Reads a point.
+    pub fn read(point: &Point) -> Self {
+        Self::Read { table: point.table, address: point.address, count: point.size() }
+    }
+
+    /// Writes a point's words with the plainest function that can: small devices know no other.
+    pub fn write(point: &Point, words: Vec<u16>) -> Self {
+        let address = point.address;
+        match words.as_slice() {
+            [word] if point.table == Table::Coil => Self::WriteCoil { address, on: *word != 0 },
+            [word] => Self::WriteOne { address, word: *word },
+            _ => Self::Write { address, words },
+        }
+    }
+
+    /// The names of the points it is about.
+    pub fn points<'p>(&self, points: &'p [Point]) -> Vec<&'p str> {
+        let (table, from, count) = match self {
+            Self::Read { table, address, count } => (*table, *address, usize::from(*count)),
+            Self::WriteCoil { address, .. } => (Table::Coil, *address, 1),
+            Self::WriteOne { address, .. } => (Table::Holding, *address, 1),
+            Self::Write { address, words } | Self::ReadWrite { address, words, .. } => {
+                (Table::Holding, *address, words.len())
+            }
+        };
+        let reads = !self.writes();
+        let within = |point: &&Point| {
+            let may = if reads { point.access.reads() } else { point.access.writes() };
+            may && point.table == table
+                && usize::from(point.address) < usize::from(from) + count
+                && point.address.saturating_add(point.size()) > from
+        };
+        points.iter().filter(within).map(|point| point.name.as_str()).collect()
+    }
+
     /// Entries that the answer must bring.
     pub fn wanted(&self) -> usize {
         match self {
@@ -109,9 +147,19 @@ impl Trouble {
         }
     }
 
+    /// Whether nothing is known of the device itself: what a gateway says of a device behind it is such a silence too.
+    pub fn is_silence(&self) -> bool {
+        !matches!(self, Self::Exception(code) if ![GATEWAY_UNAVAILABLE, GATEWAY_SILENT].contains(code))
+    }
+
+    /// Whether the device said that it did not do what was asked, and would not do it if asked again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Exception(1..=4 | 8))
+    }
+
     /// Whether asking again may help: a device that refuses would refuse again.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Exception(1..=4 | 8))
+        !self.is_refusal()
     }
 }
 

@@ -86,6 +86,14 @@ pub fn encode(point: &Point, value: f64) -> Result<Vec<u16>, String> {
     })
 }
 
+/// The registers of a text, filled up with zeros; what has no room is left out.
+pub fn encode_text(point: &Point, text: &[u8]) -> Vec<u16> {
+    let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+    (0..usize::from(point.size()))
+        .map(|at| swap_one(point.order, u16::from_be_bytes([byte(2 * at), byte(2 * at + 1)])))
+        .collect()
+}
+
 fn swap_one(order: Order, word: u16) -> u16 {
     if matches!(order, Order::Badc | Order::Dcba) { word.swap_bytes() } else { word }
 }
@@ -163,6 +171,17 @@ pub(crate) mod test {
         );
         let words = [u16::from_be_bytes(*b"PL"), u16::from_be_bytes(*b"C "), 0, 0x4141];
         assert_eq!(decode(&point(Form::Ascii, Order::Abcd), &words), Some(Value::Text("PLC".into())));
+    }
+
+    #[test]
+    fn a_text_is_written_as_it_is_read() {
+        for order in [Order::Abcd, Order::Badc] {
+            let point = point(Form::Ascii, order);
+            let words = encode_text(&point, b"G1X10");
+            assert_eq!(words.len(), 4);
+            assert_eq!(decode(&point, &words), Some(Value::Text("G1X10".into())));
+        }
+        assert_eq!(encode_text(&point(Form::Ascii, Order::Badc), b"AB")[0], 0x4241);
     }
 
     #[test]

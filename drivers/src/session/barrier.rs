@@ -13,7 +13,8 @@ use crate::dialect::Habits;
 /// G10 with an L word, G28.1, G30.1 and every `$` line that is stored; grblHAL and `FluidNC` keep the list). M500 to
 /// M502 are Marlin's.
 pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
-    let Some(first) = text.first() else { return false };
+    // Where lines are only kept, nothing runs before the last of them is there.
+    let Some(first) = text.first().filter(|_| !habits.keeps_lines()) else { return false };
     if !habits.printer && *first == b'$' {
         return true;
     }
@@ -79,6 +80,8 @@ mod test {
         for text in ["M503", "M204 P500", "M82", "G10", "M117 M0 and M600", "M73 P50 R10"] {
             assert!(!must_go_alone(text.as_bytes(), marlin), "{text}");
         }
+        let keeps = dialect::named("program-file").unwrap().habits();
+        assert!(!must_go_alone(b"G4P1", keeps), "a program that is only kept waits for nothing");
         for text in ["G1X10Y20", "G2X1Y1I1J0", "G0X1", "M3S1000", "G21", "G43.1Z1", "M104S200", "X1Y1", "G28", "G17"] {
             assert!(!must_go_alone(text.as_bytes(), grbl), "{text}");
         }

@@ -54,11 +54,16 @@ impl Session {
             return;
         }
         run.commands = Some(run.history.end() - 1 - run.lead);
-        if let MotionEnd::Commands(commands) = proof {
-            let line = run.progress.lines;
-            for text in commands {
-                run.history.push(command(line, text.as_bytes()));
+        let line = run.progress.lines;
+        match proof {
+            MotionEnd::Commands(commands) => {
+                for text in commands {
+                    run.history.push(command(line, text.as_bytes()));
+                }
             }
+            // What ends a job safely starts nothing.
+            MotionEnd::Started(start) if run.from_file => run.history.push(command(line, start.as_bytes())),
+            MotionEnd::Started(_) | MotionEnd::IdleReport => {}
         }
         run.history.finish();
     }
@@ -215,7 +220,9 @@ impl Session {
         }
         let proven = match self.dialect.habits().motion_end {
             MotionEnd::Commands(_) => run.position_seen,
-            MotionEnd::IdleReport => run.idle_reports >= 2 && self.condition == Some(Condition::Idle),
+            MotionEnd::IdleReport | MotionEnd::Started(_) => {
+                run.idle_reports >= 2 && self.condition == Some(Condition::Idle)
+            }
         };
         if !proven {
             return;

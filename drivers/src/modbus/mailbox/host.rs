@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::question::{READ_WRITE_REGISTERS_MAX, WRITE_REGISTERS_MAX};
-use super::super::{Question, Table, Trouble};
+use super::super::{Conversation, Mailbox, Question, Table, Trouble};
 use super::{Command, HOST_BLOCK, MACHINE_WORDS, SLOT_FRAME, SLOTS, host_block, machine, slot_head};
 use crate::Moment;
 
@@ -89,6 +89,7 @@ struct Order {
 pub struct Host {
     base: u16,
     may_read_write: bool,
+    lost_after: Duration,
     stage: Stage,
     layout: Option<Layout>,
     session: u16,
@@ -129,11 +130,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// The host of a mailbox that nothing is known of yet, at a base address.
-    pub fn new(base: u16, may_read_write: bool, now: Moment) -> Self {
+    /// The host of a mailbox that nothing is known of yet.
+    pub fn new(settings: Mailbox, now: Moment) -> Self {
         Self {
-            base,
-            may_read_write,
+            base: settings.base,
+            may_read_write: settings.read_write,
+            lost_after: Duration::from_millis(settings.lost_after_ms),
             stage: Stage::Identify,
             layout: None,
             session: 0,
@@ -166,28 +168,6 @@ impl Host {
             partial: Vec::new(),
             said: Vec::new(),
             answered_at: now,
-        }
-    }
-
-    /// Takes bytes from the session: lines, and the bytes that skip them.
-    pub fn hear(&mut self, now: Moment, bytes: &[u8]) {
-        for byte in bytes {
-            match *byte {
-                0x05 => self.status_asked = true,
-                0x13 => self.order(Command::Hold, ""),
-                0x11 => self.order(Command::Resume, ""),
-                0x03 => self.stop(),
-                0x18 => {
-                    self.banner_due = true;
-                    self.reopen(now);
-                }
-                b'\n' => {
-                    let line = std::mem::take(&mut self.partial);
-                    self.hear_line(now, line);
-                }
-                byte if byte >= 0x20 && self.partial.len() < LINE_BYTES_MAX => self.partial.push(byte),
-                _ => {}
-            }
         }
     }
 
@@ -232,113 +212,6 @@ impl Host {
                 Some(refusal) => return self.said_lines.push_front(refusal),
             }
         }
-    }
-
-    /// What is to be asked now, if anything.
-    pub fn question(&mut self, now: Moment) -> Option<Question> {
-        self.admit(now);
-        match self.stage {
-            Stage::Identify if now < self.look_at => return None,
-            Stage::Identify => return Some(self.read(0, MACHINE_WORDS)),
-            Stage::Opening if self.block_due => return Some(self.host_block(now)),
-            Stage::Opening => {
-                // The machine takes its time to stop; it is looked at until it has.
-                if now < self.look_at {
-                    return None;
-                }
-                self.block_due = true;
-                return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
-            }
-            Stage::Open => {}
-        }
-        self.note_refusal_seen(now);
-        if !self.ordered {
-            if let Some(order) = self.orders.front() {
-                self.command = order.command as u16;
-                self.command_number = self.command_number.wrapping_add(1);
-                self.ordered = true;
-                self.block_due = true;
-            }
-        }
-        if self.block_due || now >= self.beat_at {
-            return Some(self.host_block(now));
-        }
-        if self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
-            self.written = self.taken;
-            self.progress_at = now;
-        }
-        let half = self.layout.map_or(1, |layout| layout.slots / 2).max(1);
-        let urgent = self.status_asked || self.ordered || self.writes_since_look >= half;
-        if !urgent {
-            if let Some(write) = self.write_lines() {
-                return Some(write);
-            }
-        }
-        let outstanding = self.written > self.taken;
-        if self.status_asked || self.writes_since_look > 0 || ((outstanding || self.ordered) && now >= self.look_at) {
-            return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
-        }
-        if urgent { self.write_lines() } else { None }
-    }
-
-    /// When [`Host::question`] may have something to ask although nothing happens.
-    pub fn wakes_at(&self) -> Moment {
-        let refused = self.refused.map(|(_, at)| at);
-        let rewrite = (self.written > self.taken).then(|| self.progress_at + REWRITE_AFTER);
-        let looks = self.stage != Stage::Open || self.ordered || self.written > self.taken;
-        let look = looks.then_some(self.look_at);
-        let refusing = (!self.said_lines.is_empty() && self.lines.is_empty()).then_some(self.refusing_until);
-        [Some(self.beat_at), refused, rewrite, look, refusing].into_iter().flatten().min().unwrap_or(self.beat_at)
-    }
-
-    /// When the machine last answered.
-    pub fn answered_at(&self) -> Moment {
-        self.answered_at
-    }
-
-    /// Takes the answer to a question of [`Host::question`].
-    ///
-    /// # Errors
-    /// There is no mailbox: a sentence says what is there instead.
-    pub fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String> {
-        self.answered_at = now;
-        match question {
-            Question::Read { count: MACHINE_WORDS, .. } => return self.identified(now, words),
-            Question::Read { .. } => self.hear_status(now, words),
-            Question::Write { address, words: written } => self.wrote(*address, written.len()),
-            Question::ReadWrite { address, words: written, .. } => {
-                self.wrote(*address, written.len());
-                self.hear_status(now, words);
-            }
-            Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Takes that a question had no answer. Whether it was carried out is not known; it is repeated as it was.
-    pub fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
-        if matches!(question, Question::ReadWrite { .. }) && matches!(trouble, Trouble::Exception(1..=3)) {
-            // It cannot do what it said it could.
-            if let Some(layout) = &mut self.layout {
-                layout.read_write = false;
-            }
-        }
-        match question {
-            Question::Write { address, .. } | Question::ReadWrite { address, .. }
-                if *address == self.base + HOST_BLOCK =>
-            {
-                self.block_due = true;
-            }
-            _ => {}
-        }
-        if self.stage != Stage::Open {
-            self.look_at = now + LOOK_LAST;
-        }
-    }
-
-    /// Moves what the session is told to the end of `out`.
-    pub fn take_said(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.said);
     }
 
     fn say(&mut self, text: &str) {
@@ -455,6 +328,149 @@ impl Host {
         if place == self.written % layout.slots {
             self.written = (self.written + words as u64 / u64::from(slot_words)).min(self.offered);
         }
+    }
+}
+
+impl Conversation for Host {
+    fn hear(&mut self, now: Moment, bytes: &[u8]) {
+        for byte in bytes {
+            match *byte {
+                0x05 => self.status_asked = true,
+                0x13 => self.order(Command::Hold, ""),
+                0x11 => self.order(Command::Resume, ""),
+                0x03 => self.stop(),
+                0x18 => {
+                    self.banner_due = true;
+                    self.reopen(now);
+                }
+                b'\n' => {
+                    let line = std::mem::take(&mut self.partial);
+                    self.hear_line(now, line);
+                }
+                byte if byte >= 0x20 && self.partial.len() < LINE_BYTES_MAX => self.partial.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn question(&mut self, now: Moment) -> Option<Question> {
+        self.admit(now);
+        match self.stage {
+            Stage::Identify if now < self.look_at => return None,
+            Stage::Identify => return Some(self.read(0, MACHINE_WORDS)),
+            Stage::Opening if self.block_due => return Some(self.host_block(now)),
+            Stage::Opening => {
+                // The machine takes its time to stop; it is looked at until it has.
+                if now < self.look_at {
+                    return None;
+                }
+                self.block_due = true;
+                return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
+            }
+            Stage::Open => {}
+        }
+        self.note_refusal_seen(now);
+        if !self.ordered {
+            if let Some(order) = self.orders.front() {
+                self.command = order.command as u16;
+                self.command_number = self.command_number.wrapping_add(1);
+                self.ordered = true;
+                self.block_due = true;
+            }
+        }
+        if self.block_due || now >= self.beat_at {
+            return Some(self.host_block(now));
+        }
+        if self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
+            self.written = self.taken;
+            self.progress_at = now;
+        }
+        let half = self.layout.map_or(1, |layout| layout.slots / 2).max(1);
+        let urgent = self.status_asked || self.ordered || self.writes_since_look >= half;
+        if !urgent {
+            if let Some(write) = self.write_lines() {
+                return Some(write);
+            }
+        }
+        let outstanding = self.written > self.taken;
+        if self.status_asked || self.writes_since_look > 0 || ((outstanding || self.ordered) && now >= self.look_at) {
+            return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
+        }
+        if urgent { self.write_lines() } else { None }
+    }
+
+    fn wakes_at(&self) -> Moment {
+        let refused = self.refused.map(|(_, at)| at);
+        let rewrite = (self.written > self.taken).then(|| self.progress_at + REWRITE_AFTER);
+        let looks = self.stage != Stage::Open || self.ordered || self.written > self.taken;
+        let look = looks.then_some(self.look_at);
+        let refusing = (!self.said_lines.is_empty() && self.lines.is_empty()).then_some(self.refusing_until);
+        [Some(self.beat_at), refused, rewrite, look, refusing].into_iter().flatten().min().unwrap_or(self.beat_at)
+    }
+
+    fn answered_at(&self) -> Moment {
+        self.answered_at
+    }
+
+    fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String> {
+        self.answered_at = now;
+        match question {
+            Question::Read { count: MACHINE_WORDS, .. } => return self.identified(now, words),
+            Question::Read { .. } => self.hear_status(now, words),
+            Question::Write { address, words: written } => self.wrote(*address, written.len()),
+            Question::ReadWrite { address, words: written, .. } => {
+                self.wrote(*address, written.len());
+                self.hear_status(now, words);
+            }
+            Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
+        if matches!(question, Question::ReadWrite { .. }) && matches!(trouble, Trouble::Exception(1..=3)) {
+            // It cannot do what it said it could.
+            if let Some(layout) = &mut self.layout {
+                layout.read_write = false;
+            }
+        }
+        match question {
+            Question::Write { address, .. } | Question::ReadWrite { address, .. }
+                if *address == self.base + HOST_BLOCK =>
+            {
+                self.block_due = true;
+            }
+            _ => {}
+        }
+        if self.stage != Stage::Open {
+            self.look_at = now + LOOK_LAST;
+        }
+    }
+
+    fn take_said(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.said);
+    }
+
+    fn knows_machine(&self) -> bool {
+        self.stage != Stage::Identify
+    }
+
+    fn lost_after(&self) -> Duration {
+        self.lost_after
+    }
+
+    /// Its counters lie behind those of an answer heard before.
+    fn stands_late_answers(&self) -> bool {
+        true
+    }
+
+    /// A machine that moves is asked to hold. If this does not arrive its watchdog does the same.
+    fn goodbye(&mut self) -> Vec<Question> {
+        if self.stage != Stage::Open || self.offered.max(self.taken) == self.executed {
+            return Vec::new();
+        }
+        let order = vec![Command::Hold as u16, self.command_number.wrapping_add(1)];
+        vec![Question::Write { address: self.base + HOST_BLOCK + host_block::COMMAND, words: order }]
     }
 }
 

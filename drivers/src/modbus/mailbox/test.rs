@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Question, Trouble};
+use super::super::{Conversation as _, Mailbox, Question, Trouble};
 use super::Host;
 use crate::profile::Profile;
 use crate::request::Job;
@@ -59,7 +59,7 @@ impl Pair {
         let mut pair = Self {
             now: Moment::ZERO,
             session: Session::new(dialect, Arc::new(profile), Moment::ZERO),
-            host: Host::new(0, read_write, Moment::ZERO),
+            host: Host::new(Mailbox { read_write, ..Mailbox::default() }, Moment::ZERO),
             plc: Plc::new(setup),
             program: Vec::new(),
             next: 0,
@@ -324,7 +324,7 @@ fn a_host_that_dies_leaves_a_machine_that_holds_by_itself() {
 
 #[test]
 fn what_is_no_mailbox_is_said() {
-    let mut host = Host::new(100, true, Moment::ZERO);
+    let mut host = Host::new(Mailbox { base: 100, ..Mailbox::default() }, Moment::ZERO);
     let question = host.question(Moment::ZERO).unwrap();
     assert_eq!(question, Question::Read { table: crate::modbus::Table::Holding, address: 100, count: 32 });
     let sentence = host.answered(Moment::ZERO, &question, &[7; 32]).unwrap_err();

@@ -146,7 +146,7 @@ fn asked(body: &[u8], transaction: [u8; 2]) -> Asked {
 }
 
 /// CRC-16 of Modbus (Modbus over Serial Line 1.02, 6.2.2): polynomial 0xA001, from 0xFFFF.
-fn crc(bytes: &[u8]) -> u16 {
+pub(super) fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xffff, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 })
     })

@@ -1,8 +1,10 @@
-//! Simulated Modbus devices on one line, in virtual time: a mailbox machine, a drive and an energy meter.
+//! Simulated Modbus devices on one line, in virtual time: a mailbox machine, a drive, an energy meter and a controller
+//! with program files.
 //!
-//! Unit 1 is the machine, unit 2 the drive of its spindle, unit 3 the meter. Frames are read and written here by hand,
+//! Unit 1 is the machine, unit 2 the drive of its spindle, unit 3 the meter, unit 4 the controller. Frames are read and written here by hand,
 //! and not with the library that the agent uses: two sides that share their code would share its mistakes.
 
+mod controller;
 mod drive;
 mod frame;
 mod meter;
@@ -14,6 +16,7 @@ use super::{Random, Report, Setup, Simulated};
 use crate::Moment;
 use crate::modbus::{Question, Trouble};
 
+pub use controller::Controller;
 pub use drive::Drive;
 pub use frame::Framing;
 pub use meter::Meter;
@@ -25,6 +28,8 @@ pub const MACHINE: u8 = 1;
 pub const DRIVE: u8 = 2;
 /// Unit of the meter.
 pub const METER: u8 = 3;
+/// Unit of the controller with program files.
+pub const CONTROLLER: u8 = 4;
 
 /// What becomes of answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,6 +69,7 @@ pub struct Bus {
     plc: Plc,
     drive: Drive,
     meter: Meter,
+    controller: Controller,
     now: Moment,
     heard: Vec<u8>,
     heard_at: Moment,
@@ -90,13 +96,14 @@ pub(super) fn build_rtu(setup: &Setup) -> Box<dyn Simulated> {
 }
 
 impl Bus {
-    /// A machine, a drive and a meter.
+    /// A machine, a drive, a meter and a controller.
     pub fn new(framing: Framing, setup: &Setup) -> Self {
         Self {
             framing,
             plc: Plc::new(setup),
             drive: Drive::default(),
             meter: Meter::default(),
+            controller: Controller::new(setup),
             now: Moment::ZERO,
             heard: Vec::new(),
             heard_at: Moment::ZERO,
@@ -115,6 +122,7 @@ impl Bus {
             MACHINE => &mut self.plc,
             DRIVE => &mut self.drive,
             METER => &mut self.meter,
+            CONTROLLER => &mut self.controller,
             // A gateway says that the device behind it is silent; on a serial line nobody does.
             _ if self.framing == Framing::Tcp => return Some(Err(crate::modbus::question::GATEWAY_SILENT)),
             _ => return None,
@@ -164,8 +172,9 @@ impl Simulated for Bus {
         self.now = now.max(self.now);
         self.plc.advance(self.now);
         self.drive.advance(self.now);
-        let spindle_w = self.drive.power_w();
-        self.meter.load(self.now, self.plc.power_w() + spindle_w);
+        self.controller.advance(self.now);
+        let power_w = self.plc.power_w() + self.drive.power_w() + self.controller.power_w();
+        self.meter.load(self.now, power_w);
         self.meter.advance(self.now);
         let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= self.now);
         self.late = late;
@@ -181,11 +190,12 @@ impl Simulated for Bus {
 
     fn wakes_at(&self) -> Option<Moment> {
         let late = self.late.iter().map(|(at, _)| *at).min();
-        [late, self.plc.wakes_at()].into_iter().flatten().min()
+        [late, self.plc.wakes_at(), self.controller.wakes_at()].into_iter().flatten().min()
     }
 
     fn reset(&mut self, now: Moment) {
         self.plc.reset(now);
+        self.controller.reset(now);
     }
 
     fn completed(&self) -> u64 {
@@ -193,7 +203,14 @@ impl Simulated for Bus {
     }
 
     fn report(&self) -> Report {
-        Report { bytes: self.bytes, ..self.plc.report() }
+        let plc = self.plc.report();
+        // A program goes to one of the two machines on the line.
+        let used = if plc.executed > 0 {
+            plc
+        } else {
+            Some(self.controller.report()).filter(|it| it.executed > 0 || it.moving).unwrap_or(plc)
+        };
+        Report { bytes: self.bytes, ..used }
     }
 }
 

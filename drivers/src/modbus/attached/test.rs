@@ -1,0 +1,212 @@
+//! A device beside a machine against the simulated drive and meter, in virtual time.
+
+use super::*;
+use crate::sim::modbus::{Device, Drive, Meter};
+
+pub(crate) const DRIVE: &str = r#"
+    name = "spindle"
+    kind = "drive"
+    [modbus]
+    unit = 2
+    timeout_ms = 100
+    [[modbus.points]]
+    name = "command"
+    address = 0
+    type = "u16"
+    access = "write"
+    [[modbus.points]]
+    name = "actual"
+    address = 11
+    type = "u16"
+    scale = 0.01
+    unit = "Hz"
+    poll_ms = 200
+    meaning = "actual_frequency"
+    [[modbus.points]]
+    name = "current"
+    address = 12
+    type = "u16"
+    scale = 0.1
+    unit = "A"
+    poll_ms = 200
+    meaning = "current"
+    [[modbus.points]]
+    name = "fault"
+    address = 13
+    type = "u16"
+    poll_ms = 200
+    meaning = "alarm"
+    values = { 7 = "its host was silent" }
+    [stop]
+    point = "command"
+    value = 0.0
+    proof = "actual"
+    proof_max = 0.5
+    within_ms = 6000
+"#;
+
+pub(crate) fn auxiliary(text: &str) -> Auxiliary {
+    let auxiliary: Auxiliary = toml::from_str(text).unwrap();
+    assert_eq!(auxiliary.problems(), []);
+    auxiliary
+}
+
+struct Pair {
+    now: Moment,
+    attached: Attached,
+    drive: Drive,
+    silent: bool,
+    asked: Vec<Question>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut drive = Drive::default();
+        for (address, word) in [(1, 20_000), (0, 1)] {
+            drive.ask(Moment::ZERO, &Question::WriteOne { address, word }).unwrap();
+        }
+        let attached = Attached::new(auxiliary(DRIVE), Moment::ZERO);
+        Self { now: Moment::ZERO, attached, drive, silent: false, asked: Vec::new() }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            match self.attached.question(self.now) {
+                None => self.now = self.attached.wakes_at().unwrap().max(self.now + Duration::from_millis(1)),
+                Some(question) => {
+                    self.now = self.now + Duration::from_millis(5);
+                    self.drive.advance(self.now);
+                    match (self.silent, self.drive.ask(self.now, &question)) {
+                        (false, Ok(words)) => self.attached.answered(self.now, &question, &words),
+                        (false, Err(code)) => {
+                            self.attached.unanswered(self.now, &question, &Trouble::Exception(code));
+                        }
+                        (true, _) => self.attached.unanswered(self.now, &question, &Trouble::Overdue),
+                    }
+                    self.asked.push(question);
+                }
+            }
+        }
+    }
+
+    fn codes(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.attached.take_notice()).map(|notice| notice.code).collect()
+    }
+}
+
+#[test]
+fn a_drive_is_read_stopped_and_its_stop_read_back() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    let beside = pair.attached.snapshot(pair.now);
+    assert_eq!(beside.number(Meaning::ActualFrequency).unwrap().value, 200.0);
+    assert_eq!(beside.number(Meaning::Current).unwrap().value, 2.5);
+    pair.asked.clear();
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_secs(4));
+    assert_eq!(pair.asked[0], Question::WriteOne { address: 0, word: 0 }, "the stop is the first that is said");
+    assert!(!pair.drive.turns() && !pair.attached.is_stopping());
+    assert_eq!(pair.codes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_drive_that_takes_the_stop_and_turns_on_is_an_alarm() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    pair.drive.stuck = true;
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_secs(8));
+    assert_eq!(pair.codes(), ["drive.does_not_stop"]);
+    let writes = pair.asked.iter().filter(|question| question.writes()).count();
+    assert!(writes > 10 && pair.attached.is_stopping(), "it is told again and again");
+    pair.drive.stuck = false;
+    pair.run(Duration::from_secs(4));
+    assert!(!pair.attached.is_stopping() && pair.attached.snapshot(pair.now).notice.is_none());
+}
+
+#[test]
+fn a_drive_that_loses_its_link_is_told_to_stop_and_its_readings_are_not_fresh() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    pair.drive.stuck = true;
+    pair.silent = true;
+    pair.run(Duration::from_secs(1));
+    let beside = pair.attached.snapshot(pair.now);
+    assert!(!beside.answers && beside.number(Meaning::ActualFrequency).is_none());
+    assert_eq!(beside.readings[1].reading.as_ref().unwrap().quality, Quality::Uncertain);
+    pair.run(Duration::from_secs(7));
+    assert_eq!(pair.codes(), ["auxiliary.silent", "drive.does_not_stop"]);
+    pair.silent = false;
+    pair.drive.stuck = false;
+    pair.run(Duration::from_secs(4));
+    assert!(!pair.drive.turns() && pair.attached.snapshot(pair.now).answers);
+}
+
+#[test]
+fn a_fault_is_said_in_the_profiles_words() {
+    let mut pair = Pair::new();
+    pair.drive.ask(pair.now, &Question::WriteOne { address: 2, word: 100 }).unwrap();
+    pair.run(Duration::from_secs(1));
+    let notice = pair.attached.take_notice().unwrap();
+    assert_eq!(notice.code, "drive.fault");
+    assert!(notice.happened.contains("its host was silent"), "{notice}");
+}
+
+#[test]
+fn a_drive_nobody_checked_is_unprotected_in_those_words() {
+    let mut auxiliary = auxiliary(DRIVE);
+    let said = protection(&auxiliary).unwrap();
+    assert!(!said.protected && said.because.contains("unprotected"), "{said:?}");
+    auxiliary.commissioning.hardwired_enable = true;
+    assert!(!protection(&auxiliary).unwrap().protected);
+    auxiliary.commissioning.communication_loss_ms = Some(500);
+    assert!(protection(&auxiliary).unwrap().protected);
+}
+
+#[test]
+fn a_meter_is_read_in_one_question_and_has_nothing_to_stop() {
+    let mut attached = Attached::new(
+        auxiliary(
+            "name = \"meter\"\nkind = \"meter\"\n[modbus]\nunit = 3\n\
+             [[modbus.points]]\nname = \"v\"\ntable = \"input\"\naddress = 0\ntype = \"f32\"\nmeaning = \"voltage\"\n\
+             [[modbus.points]]\nname = \"e\"\ntable = \"input\"\naddress = 72\ntype = \"f32\"\nmeaning = \"energy\"\n",
+        ),
+        Moment::ZERO,
+    );
+    let mut meter = Meter::default();
+    meter.load(Moment::ZERO, 1000.0);
+    attached.stop(Moment::ZERO);
+    let now = Moment::ZERO + Duration::from_secs(3600);
+    while let Some(question) = attached.question(now) {
+        let words = meter.ask(now, &question).unwrap();
+        attached.answered(now, &question, &words);
+    }
+    let beside = attached.snapshot(now);
+    assert_eq!(beside.number(Meaning::Voltage).unwrap().value, 230.0);
+    assert!((beside.number(Meaning::Energy).unwrap().value - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_gateway_that_answers_for_a_silent_drive_is_no_answer_of_the_drive() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    let question = pair.attached.question(pair.now).or_else(|| {
+        pair.now = pair.attached.wakes_at().unwrap();
+        pair.attached.question(pair.now)
+    });
+    pair.attached.unanswered(pair.now, &question.unwrap(), &Trouble::Exception(11));
+    assert_eq!(pair.codes(), ["auxiliary.silent"]);
+    assert!(pair.attached.is_stopping() && !pair.attached.snapshot(pair.now).answers);
+}
+
+#[test]
+fn while_a_drive_is_being_stopped_its_proof_is_published_as_it_is_read() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_millis(700));
+    let falling = pair.attached.snapshot(pair.now).number(Meaning::ActualFrequency).unwrap();
+    assert!(falling.value < 200.0 && falling.value > 0.0, "{falling:?}");
+    assert!(pair.now.since(falling.at) < Duration::from_millis(200), "{falling:?}");
+}
