@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use drivers::machine::{Machine, Setup};
 use drivers::modbus::bus::{Bus, Patience};
-use drivers::modbus::{Modbus, Question, Table, Trouble, address::Address};
+use drivers::modbus::{Modbus, Protocol, Question, Table, Trouble, address::Address};
 use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::modbus::AnswerFaults;
@@ -336,6 +336,28 @@ async fn a_drive_beside_a_machine_stands_after_a_stop_and_before_the_agent_goes(
     let read = Question::Read { table: Table::Holding, address: 11, count: 1 };
     let actual = bus.ask(2, read, patience).await.unwrap();
     assert!(actual[0] <= 50, "{actual:?}");
+}
+
+#[tokio::test]
+async fn a_huanyang_drive_is_run_and_stopped_in_its_own_frames_beside_devices_that_speak_modbus() {
+    let (_devices, address) = serve("modbus-rtu", &setup(), Between::default());
+    let modbus = Modbus { timeout_ms: 200, ..Modbus::default() };
+    let own = Modbus { protocol: Protocol::Huanyang, ..modbus.clone() };
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &modbus).unwrap();
+    let (own, patience) = (Patience::of(&own), Patience::of(&modbus));
+    let read = |table, address| Question::Read { table, address, count: 1 };
+    assert_eq!(bus.ask(5, read(Table::Holding, 163), own).await, Ok(vec![5]), "its own address");
+    for (address, word) in [(257, 20_000), (256, 1)] {
+        assert_eq!(bus.ask(5, Question::WriteOne { address, word }, own).await, Ok(vec![]));
+    }
+    while bus.ask(5, read(Table::Input, 1), own).await.unwrap()[0] < 1_000 {
+        assert_eq!(bus.ask(1, read(Table::Holding, 0), patience).await, Ok(vec![0x4642]), "another unit in between");
+    }
+    assert_eq!(bus.ask(5, Question::WriteOne { address: 256, word: 8 }, own).await, Ok(vec![]));
+    while bus.ask(5, read(Table::Input, 1), own).await.unwrap()[0] > 0 {}
+    assert_eq!(bus.ask(5, Question::WriteOne { address: 256, word: 99 }, own).await, Err(Trouble::Exception(2)));
+    assert_eq!(bus.ask(6, read(Table::Input, 1), own).await, Err(Trouble::Overdue));
+    assert!(bus.ask(5, read(Table::Holding, 0), patience).await.is_err(), "it answers no standard frame");
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ fn print_plan(machine: &str, profile: &Profile) {
     let own = profile.modbus.iter().map(|modbus| (machine.to_owned(), modbus));
     let beside = profile.auxiliary.iter().map(|device| (format!("{machine}/{}", device.name), &device.modbus));
     for (name, modbus) in own.chain(beside) {
-        for read in plan(&modbus.points, modbus.gap_registers) {
+        for read in plan(modbus) {
             let points: Vec<_> = read.points.iter().map(|at| modbus.points[*at].name.as_str()).collect();
             let (table, last) = (read.table.word(), read.address + (read.count - 1));
             print(&format!(

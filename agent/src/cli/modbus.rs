@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use drivers::Notice;
 use drivers::modbus::address::Address;
 use drivers::modbus::auxiliary::Auxiliaries;
 use drivers::modbus::bus::{Bus, Patience};
-use drivers::modbus::{Access, AuxiliaryKind, Form, Modbus, Order, Point, Question, Table, Trouble, value};
+use drivers::modbus::{Access, AuxiliaryKind, Form, Modbus, Order, Point, Protocol, Question, Table, Trouble, value};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -75,6 +75,9 @@ struct Device {
     /// Unit id
     #[arg(long)]
     unit: Option<u8>,
+    /// modbus, or huanyang for the drives that call their own frames Modbus
+    #[arg(long, default_value = "modbus", value_parser = word::<Protocol>)]
+    protocol: Protocol,
     /// Longest wait for an answer, in milliseconds
     #[arg(long, default_value_t = 300)]
     timeout_ms: u64,
@@ -182,12 +185,12 @@ impl Device {
     fn open(&self, retries: u32) -> Result<Asked, Failure> {
         let address = Address::parse(&self.address).map_err(Failure::Usage)?;
         let unit = self.unit.or(address.unit).unwrap_or(1);
-        let settings = Modbus { timeout_ms: self.timeout_ms, retries, ..Modbus::default() };
+        let protocol = self.protocol;
+        let settings = Modbus { timeout_ms: self.timeout_ms, retries, protocol, ..Modbus::default() };
         let bus = Bus::on(&address, &settings).map_err(|error| {
             Notice::new("agent.no_thread", format!("The bus could not be started: {error}."), "Nothing was asked.", "")
         })?;
-        let timeout = Duration::from_millis(self.timeout_ms);
-        Ok(Asked { bus, unit, patience: Patience { timeout, retries, silence: timeout } })
+        Ok(Asked { bus, unit, patience: Patience::of(&settings) })
     }
 }
 

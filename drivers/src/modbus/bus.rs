@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_modbus::client::{self, Client as _};
@@ -21,7 +21,7 @@ use tokio_modbus::{Error, Request, Response};
 use tokio_serial::{SerialPort as _, SerialStream};
 
 use super::address::{Address, Way};
-use super::{Modbus, Parity, Question, Table, Trouble};
+use super::{Modbus, Parity, Protocol, Question, Table, Trouble, huanyang};
 use crate::priority;
 
 /// Questions that may wait for one bus. Each device asks one at a time, and no bus has more devices.
@@ -52,13 +52,15 @@ pub struct Patience {
     /// Silence on a serial line after an overdue answer, before anything else is asked: the longer of the two that the
     /// one who waited in vain and the one who asks next want, because the late answer could be taken by either.
     pub silence: Duration,
+    /// In which frames it is asked.
+    pub protocol: Protocol,
 }
 
 impl Patience {
     /// The patience a profile asks for. The silence is one more time limit: who answers later than that is not heard.
     pub fn of(settings: &Modbus) -> Self {
         let timeout = Duration::from_millis(settings.timeout_ms);
-        Self { timeout, retries: settings.retries, silence: timeout }
+        Self { timeout, retries: settings.retries, silence: timeout, protocol: settings.protocol }
     }
 }
 
@@ -197,6 +199,18 @@ impl Port {
 
     async fn ask_once(&mut self, unit: u8, question: &Question, patience: Patience) -> Result<Vec<u16>, Trouble> {
         self.await_silence(patience.silence).await;
+        let answered = match patience.protocol {
+            Protocol::Modbus => self.ask_modbus(unit, question, patience.timeout).await,
+            Protocol::Huanyang => self.ask_huanyang(unit, question, patience.timeout).await,
+        };
+        match &answered {
+            Ok(_) | Err(Trouble::Exception(_)) => self.rest().await,
+            Err(trouble) => self.give_up(trouble, patience.silence),
+        }
+        answered
+    }
+
+    async fn ask_modbus(&mut self, unit: u8, question: &Question, timeout: Duration) -> Result<Vec<u16>, Trouble> {
         if self.context.is_none() {
             self.context = Some(self.connect().await.map_err(|error| Trouble::Lost(error.to_string()))?);
         }
@@ -206,16 +220,9 @@ impl Port {
         }
         let Some(context) = &mut self.context else { return Err(Trouble::Lost("not connected".to_owned())) };
         context.set_slave(Slave(unit));
-        let called = tokio::time::timeout(patience.timeout, context.call(request(question))).await;
-        let answered = match called {
-            Err(_) => {
-                let heard = self.line.as_ref().map_or(0, Line::heard);
-                Err(if heard > 0 {
-                    Trouble::Damaged(format!("{heard} bytes that are no whole answer"))
-                } else {
-                    Trouble::Overdue
-                })
-            }
+        let called = tokio::time::timeout(timeout, context.call(request(question))).await;
+        match called {
+            Err(_) => Err(self.unheard()),
             Ok(Ok(Ok(response))) => words(question, response),
             Ok(Ok(Err(code))) => Err(Trouble::Exception(code.into())),
             Ok(Err(Error::Protocol(error))) => Err(Trouble::Damaged(error.to_string())),
@@ -223,12 +230,40 @@ impl Port {
                 Err(Trouble::Damaged(error.to_string()))
             }
             Ok(Err(Error::Transport(error))) => Err(Trouble::Lost(error.to_string())),
-        };
-        match &answered {
-            Ok(_) | Err(Trouble::Exception(_)) => self.rest().await,
-            Err(trouble) => self.give_up(trouble, patience.silence),
         }
-        answered
+    }
+
+    /// Asks a drive whose frames are its maker's own; the library knows none of them.
+    async fn ask_huanyang(&mut self, unit: u8, question: &Question, timeout: Duration) -> Result<Vec<u16>, Trouble> {
+        let lost = |error: io::Error| Trouble::Lost(error.to_string());
+        let frame = huanyang::frame(unit, question).ok_or(Trouble::Exception(1))?;
+        let mut line = self.serial_line().map_err(lost)?;
+        line.clear();
+        tokio::time::sleep(huanyang::QUIET).await;
+        line.write_all(&frame).await.map_err(lost)?;
+        let mut heard = Vec::new();
+        let answer = async {
+            loop {
+                if let Some(answer) = huanyang::answer(unit, question, &heard) {
+                    return answer;
+                }
+                let mut more = [0_u8; 64];
+                match line.read(&mut more).await {
+                    Ok(0) => return Err(Trouble::Lost("the other end is gone".to_owned())),
+                    Ok(count) => heard.extend_from_slice(&more[..count]),
+                    Err(error) => return Err(lost(error)),
+                }
+            }
+        };
+        tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(self.unheard()))
+    }
+
+    /// What it is when no whole answer came in time.
+    fn unheard(&self) -> Trouble {
+        match self.line.as_ref().map_or(0, Line::heard) {
+            0 => Trouble::Overdue,
+            heard => Trouble::Damaged(format!("{heard} bytes that are no whole answer")),
+        }
     }
 
     /// The silence that ends a frame.
@@ -267,21 +302,24 @@ impl Port {
                 stream.set_nodelay(true)?;
                 Ok(client::tcp::attach(stream))
             }
-            Way::Rtu(path) => {
-                if self.line.is_none() {
-                    let parity = match self.parity {
-                        Parity::None => serialport::Parity::None,
-                        Parity::Even => serialport::Parity::Even,
-                        Parity::Odd => serialport::Parity::Odd,
-                    };
-                    let stop = if self.stop_bits == 2 { serialport::StopBits::Two } else { serialport::StopBits::One };
-                    let builder = serialport::new(path, self.baud).parity(parity).stop_bits(stop);
-                    self.line = Some(Line::new(SerialStream::open(&builder)?));
-                }
-                let line = self.line.clone().ok_or_else(|| io::Error::other("no line"))?;
-                Ok(client::rtu::attach(line))
-            }
+            Way::Rtu(_) => Ok(client::rtu::attach(self.serial_line()?)),
         }
+    }
+
+    /// The serial line, opened if it is not.
+    fn serial_line(&mut self) -> io::Result<Line> {
+        let Way::Rtu(path) = &self.way else { return Err(io::Error::other("this device is on a serial line only")) };
+        if let Some(line) = &self.line {
+            return Ok(line.clone());
+        }
+        let parity = match self.parity {
+            Parity::None => serialport::Parity::None,
+            Parity::Even => serialport::Parity::Even,
+            Parity::Odd => serialport::Parity::Odd,
+        };
+        let stop = if self.stop_bits == 2 { serialport::StopBits::Two } else { serialport::StopBits::One };
+        let builder = serialport::new(path, self.baud).parity(parity).stop_bits(stop);
+        Ok(self.line.insert(Line::new(SerialStream::open(&builder)?)).clone())
     }
 }
 
@@ -321,9 +359,7 @@ impl Line {
     async fn fall_silent(&mut self, rest: Duration, silence: Duration) {
         let mut thrown_away = [0_u8; 256];
         let mut wait = rest;
-        while let Ok(Ok(count)) =
-            tokio::time::timeout(wait, tokio::io::AsyncReadExt::read(self, &mut thrown_away)).await
-        {
+        while let Ok(Ok(count)) = tokio::time::timeout(wait, self.read(&mut thrown_away)).await {
             if count == 0 {
                 return;
             }

@@ -9,7 +9,9 @@ pub mod attached;
 pub mod auxiliary;
 #[cfg(feature = "io")]
 pub mod bus;
+mod crc;
 pub mod energy;
+mod huanyang;
 pub mod mailbox;
 pub mod plan;
 pub mod program;
@@ -18,7 +20,7 @@ pub mod value;
 
 pub use attached::Attached;
 pub use gcode_tools::profile::modbus::{
-    Access, Auxiliary, AuxiliaryKind, Form, Mailbox, Meaning, Modbus, Order, Parity, Point, Table,
+    Access, Auxiliary, AuxiliaryKind, Form, Mailbox, Meaning, Modbus, Order, Parity, Point, Protocol, Table,
 };
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The plan of reads: neighbours are read together, as few questions as the limits of a frame allow.
 
-use super::{Point, Table};
+use super::{Modbus, Point, Protocol, Table};
 
 /// Registers in one read (Modbus Application Protocol 1.1b3, 6.3 and 6.4).
 pub const READ_REGISTERS_MAX: u16 = 125;
@@ -31,9 +31,10 @@ impl Read {
     }
 }
 
-/// Plans the reads of a map: points of one table and one poll rate that are neighbours, or have at most `gap` registers
-/// between them, share a question.
-pub fn plan(points: &[Point], gap: u16) -> Vec<Read> {
+/// Plans the reads of a map: points of one table and one poll rate that are neighbours, or have at most
+/// `gap_registers` between them, share a question, where the protocol has questions for several.
+pub fn plan(map: &Modbus) -> Vec<Read> {
+    let (points, gap) = (&map.points, map.gap_registers);
     let mut order: Vec<usize> =
         (0..points.len()).filter(|at| points[*at].access.reads() && points[*at].poll_ms > 0).collect();
     order.sort_by_key(|at| (points[*at].poll_ms, points[*at].table, points[*at].address));
@@ -41,7 +42,11 @@ pub fn plan(points: &[Point], gap: u16) -> Vec<Read> {
     for at in order {
         let point = &points[at];
         let end = u32::from(point.address) + u32::from(point.size());
-        let limit = if point.table.is_bits() { READ_BITS_MAX } else { READ_REGISTERS_MAX };
+        let limit = match map.protocol {
+            Protocol::Huanyang => 1,
+            Protocol::Modbus if point.table.is_bits() => READ_BITS_MAX,
+            Protocol::Modbus => READ_REGISTERS_MAX,
+        };
         if let Some(last) = reads.last_mut().filter(|last| last.table == point.table && last.poll_ms == point.poll_ms) {
             let reach = u32::from(last.address) + u32::from(last.count) + u32::from(gap);
             let count = end.saturating_sub(u32::from(last.address)).max(u32::from(last.count));
@@ -65,6 +70,10 @@ mod test {
     use super::super::{Access, Form, Order};
     use super::*;
 
+    fn map(points: &[Point], gap_registers: u16) -> Modbus {
+        Modbus { points: points.to_vec(), gap_registers, ..Modbus::default() }
+    }
+
     fn at(address: u16, form: Form) -> Point {
         Point { name: format!("p{address}"), address, ..point(form, Order::Abcd) }
     }
@@ -72,9 +81,9 @@ mod test {
     #[test]
     fn neighbours_are_read_together_and_others_are_not() {
         let points = [at(2, Form::F32), at(0, Form::F32), at(10, Form::U16), at(4, Form::U16)];
-        let reads = plan(&points, 0);
+        let reads = plan(&map(&points, 0));
         assert_eq!(reads.iter().map(|read| (read.address, read.count)).collect::<Vec<_>>(), [(0, 5), (10, 1)]);
-        assert_eq!(plan(&points, 5).len(), 1, "five registers may be read over");
+        assert_eq!(plan(&map(&points, 5)).len(), 1, "five registers may be read over");
         assert_eq!(reads[0].part(&points[0], &[1, 2, 3, 4, 5]), Some(&[3, 4][..]));
     }
 
@@ -83,7 +92,7 @@ mod test {
         let mut points = [at(0, Form::U16), at(1, Form::U16)];
         points[0].access = Access::Write;
         points[1].poll_ms = 0;
-        assert!(plan(&points, 0).is_empty());
+        assert!(plan(&map(&points, 0)).is_empty());
     }
 
     proptest! {
@@ -93,7 +102,7 @@ mod test {
             gap in 0_u16..20,
         ) {
             let points: Vec<Point> = places.iter().map(|(place, poll_ms)| Point { poll_ms: *poll_ms, ..at(place * 2, Form::U32) }).collect();
-            let reads = plan(&points, gap);
+            let reads = plan(&map(&points, gap));
             let mut seen: Vec<usize> = reads.iter().flat_map(|read| read.points.clone()).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..points.len()).collect::<Vec<_>>());

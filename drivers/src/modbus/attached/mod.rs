@@ -45,7 +45,7 @@ impl Attached {
     /// A device that has not been asked yet.
     pub fn new(auxiliary: Auxiliary, now: Moment) -> Self {
         let points = &auxiliary.modbus.points;
-        let plan = plan(points, auxiliary.modbus.gap_registers).into_iter().map(|read| (read, now)).collect();
+        let plan = plan(&auxiliary.modbus).into_iter().map(|read| (read, now)).collect();
         let readings = points
             .iter()
             .map(|point| PointReading {

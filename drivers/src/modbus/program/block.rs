@@ -3,6 +3,7 @@
 use gcode_tools::profile::modbus::{Blocks, Checksum};
 
 use super::map::Map;
+use crate::modbus::crc::crc;
 use crate::modbus::question::WRITE_REGISTERS_MAX;
 use crate::modbus::{Question, Table, value};
 
@@ -52,10 +53,7 @@ pub(super) fn next_number(number: u16) -> u16 {
 fn checksum(form: Checksum, bytes: &[u8]) -> u16 {
     match form {
         Checksum::Sum16 => bytes.iter().fold(0, |sum: u16, byte| sum.wrapping_add(u16::from(*byte))),
-        // Modbus over Serial Line 1.02, 6.2.2.
-        Checksum::Crc16 => bytes.iter().fold(0xffff, |crc, byte| {
-            (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 })
-        }),
+        Checksum::Crc16 => crc(bytes),
     }
 }
 

@@ -71,12 +71,11 @@ impl Map {
             names.contains(&point.name.as_str()) || point.meaning.is_some_and(|meaning| position.contains(&meaning))
         };
         // They are read together, as often as the fastest of them: a look is one moment.
-        let points: Vec<Point> = modbus.points.clone();
-        let mut looked_at: Vec<Point> = points.clone();
-        for point in &mut looked_at {
+        let mut looked_at = modbus.clone();
+        for point in &mut looked_at.points {
             point.poll_ms = u64::from(wanted(point) && point.access.reads());
         }
-        let reads = plan(&looked_at, modbus.gap_registers);
+        let (reads, points) = (plan(&looked_at), modbus.points.clone());
         let found = vec![None; points.len()];
         Some(Self { points, program, reads, found })
     }

@@ -1,12 +1,14 @@
 //! Simulated Modbus devices on one line, in virtual time: a mailbox machine, a drive, an energy meter and a controller
 //! with program files.
 //!
-//! Unit 1 is the machine, unit 2 the drive of its spindle, unit 3 the meter, unit 4 the controller. Frames are read and written here by hand,
+//! Unit 1 is the machine, unit 2 the drive of its spindle, unit 3 the meter, unit 4 the controller; on a
+//! serial line unit 5 is a drive of Huanyang's. Frames are read and written here by hand,
 //! and not with the library that the agent uses: two sides that share their code would share its mistakes.
 
 mod controller;
 mod drive;
 mod frame;
+mod huanyang;
 mod meter;
 mod plc;
 
@@ -19,6 +21,7 @@ use crate::modbus::{Question, Trouble};
 pub use controller::Controller;
 pub use drive::Drive;
 pub use frame::Framing;
+pub use huanyang::Huanyang;
 pub use meter::Meter;
 pub use plc::Plc;
 
@@ -30,6 +33,8 @@ pub const DRIVE: u8 = 2;
 pub const METER: u8 = 3;
 /// Unit of the controller with program files.
 pub const CONTROLLER: u8 = 4;
+/// Unit of a drive with frames of its own, on a serial line.
+pub const HUANYANG: u8 = 5;
 
 /// What becomes of answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +75,7 @@ pub struct Bus {
     drive: Drive,
     meter: Meter,
     controller: Controller,
+    huanyang: Huanyang,
     now: Moment,
     heard: Vec<u8>,
     heard_at: Moment,
@@ -104,6 +110,7 @@ impl Bus {
             drive: Drive::default(),
             meter: Meter::default(),
             controller: Controller::new(setup),
+            huanyang: Huanyang::default(),
             now: Moment::ZERO,
             heard: Vec::new(),
             heard_at: Moment::ZERO,
@@ -142,6 +149,11 @@ impl Bus {
             return;
         }
         let bytes = self.framing.answer(frame, &answered);
+        self.send(bytes);
+    }
+
+    /// Says an answer, or what the faults make of it.
+    fn send(&mut self, bytes: Vec<u8>) {
         if self.random.chance(self.faults.doubled) {
             self.out.extend_from_slice(&bytes);
         }
@@ -163,8 +175,14 @@ impl Simulated for Bus {
         self.heard_at = now;
         self.bytes += bytes.len() as u64;
         self.heard.extend_from_slice(bytes);
-        while let Some(asked) = self.framing.take(&mut self.heard) {
-            self.answer(&asked);
+        loop {
+            if self.framing == Framing::Rtu && self.heard.first() == Some(&HUANYANG) {
+                let Some(answer) = self.huanyang.hear(self.now, &mut self.heard) else { return };
+                self.send(answer);
+            } else {
+                let Some(asked) = self.framing.take(&mut self.heard) else { return };
+                self.answer(&asked);
+            }
         }
     }
 
@@ -173,7 +191,9 @@ impl Simulated for Bus {
         self.plc.advance(self.now);
         self.drive.advance(self.now);
         self.controller.advance(self.now);
-        let power_w = self.plc.power_w() + self.drive.power_w() + self.controller.power_w();
+        self.huanyang.drive.advance(self.now);
+        let drives_w = self.drive.power_w() + self.huanyang.drive.power_w();
+        let power_w = self.plc.power_w() + drives_w + self.controller.power_w();
         self.meter.load(self.now, power_w);
         self.meter.advance(self.now);
         let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= self.now);

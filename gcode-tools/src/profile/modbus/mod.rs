@@ -28,6 +28,8 @@ pub struct Modbus {
     pub timeout_ms: u64,
     /// Times a question is asked again before it has failed.
     pub retries: u32,
+    /// In which frames it is spoken to.
+    pub protocol: Protocol,
     /// Parity of a serial line.
     pub parity: Parity,
     /// Stop bits of a serial line, 1 or 2.
@@ -49,6 +51,7 @@ impl Default for Modbus {
             unit: 1,
             timeout_ms: 500,
             retries: 2,
+            protocol: Protocol::Modbus,
             parity: Parity::None,
             stop_bits: 1,
             gap_registers: 0,
@@ -74,6 +77,37 @@ pub struct Mailbox {
 impl Default for Mailbox {
     fn default() -> Self {
         Self { base: 0, read_write: true, lost_after_ms: 3_000 }
+    }
+}
+
+/// In which frames a device is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Modbus's own.
+    #[default]
+    Modbus,
+    /// Those of Huanyang's HY drives, which call themselves Modbus. Registers are one to a question: holding 0 to 255 are
+    /// the drive's settings, 256 its command, 257 its frequency; input 0 to 7 are what it measures.
+    Huanyang,
+}
+
+impl Protocol {
+    /// What cannot be said to a point of a device that speaks this.
+    fn problem(self, point: &Point) -> Option<String> {
+        if self == Self::Modbus {
+            return None;
+        }
+        let last = if point.table == Table::Input { 7 } else { 257 };
+        let fits = point.form == Form::U16 && !point.table.is_bits() && point.address <= last;
+        let may_write = (256..=257).contains(&point.address);
+        let (reads, writes) = (point.access.reads(), point.access.writes());
+        (!fits || (writes && !may_write) || (reads && may_write)).then(|| {
+            format!(
+                "point `{}`: a Huanyang drive has u16 in holding 0 to 255 (read), 256 and 257 (write) and input 0 to 7",
+                point.name
+            )
+        })
     }
 }
 
@@ -117,6 +151,10 @@ impl Modbus {
         }
         let points: Vec<_> = self.points.iter().enumerate().collect();
         problems.extend(points_problems(&points));
+        for (at, point) in points {
+            let place = [Step::Key("points"), Step::Item(at)];
+            problems.extend(self.protocol.problem(point).map(|why| Problem::at(place, why)));
+        }
         if let Some(program) = &self.program {
             problems.extend(program.problems(self).into_iter().map(|problem| problem.under([Step::Key("program")])));
         }
@@ -198,6 +236,20 @@ mod test {
             assert_eq!(problems.len(), 1, "{text}: {problems:?}");
             let message = &problems[0].message;
             assert!(message.starts_with("point `") && message.contains(said), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_documentation_shows_is_a_profile() {
+        let document = include_str!("../../../../docs/modbus.md");
+        let (_, mill) = crate::profile::Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap();
+        let shown: Vec<_> = document.split("```toml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(shown.len() >= 3, "a map, a drive, a Huanyang drive");
+        for text in shown {
+            // A map's points belong to a machine's own map.
+            let text = text.replace("\n[[points]]", "\n[[modbus.points]]");
+            crate::profile::Profile::parse(&format!("{mill}\n{text}"))
+                .unwrap_or_else(|error| panic!("{error}:\n{text}"));
         }
     }
 
