@@ -370,7 +370,7 @@ impl Profile {
             wrong(&["motion", "planner_blocks"], "motion.planner_blocks must be from 1 to 1024".to_owned());
         }
         if self.safety.lift_mm.is_some_and(|lift| !(lift > 0.0 && lift <= 100.0)) {
-            problems.push("safety.lift_mm must be above 0 and at most 100".to_owned());
+            wrong(&["safety", "lift_mm"], "safety.lift_mm must be above 0 and at most 100".to_owned());
         }
         match (self.kind, &self.heat, &self.spindle, &self.laser) {
             (Kind::Printer, None, _, _) => wrong(&["kind"], "a printer needs a [heat] section".to_owned()),

@@ -47,6 +47,8 @@ static HABITS: Habits = Habits {
     settings: None,
     inactivity: None,
     keepalive: false,
+    // It is of the program, and the controller's business when that runs.
+    tool_change: true,
 };
 
 impl Dialect for ProgramFile {
@@ -73,14 +75,20 @@ impl Dialect for ProgramFile {
             Calm::Hold => Spelling::Realtime(vec![0x13]),
             Calm::Halt => Spelling::Realtime(vec![0x03]),
             Calm::Drop => Spelling::Realtime(vec![0x18]),
-            Calm::StopWaiting => Spelling::None,
+            Calm::StopWaiting | Calm::EndJog | Calm::SpindleOffInHold => Spelling::None,
         }
     }
 
     fn word(&self, word: &Word) -> Spelling {
         match word {
             Word::Unlock => Spelling::Lines(vec!["$X".to_owned()]),
-            Word::Home | Word::Jog(_) | Word::Override(_) => Spelling::None,
+            Word::Home
+            | Word::Jog(_)
+            | Word::Probe(_)
+            | Word::Override(_)
+            | Word::Lift(_)
+            | Word::Choose(_)
+            | Word::Absolute => Spelling::None,
         }
     }
 
@@ -100,7 +108,7 @@ fn read(line: &[u8]) -> Reply {
         return Reply::Refused { code, sentence, answers: true };
     }
     if let Some((code, sentence)) = line.strip_prefix(b"ALARM:").and_then(coded) {
-        return Reply::Alarm { code, sentence };
+        return Reply::Alarm { code, sentence, needs_reset: false };
     }
     if let Some(text) = line.strip_prefix(b"[MSG:").and_then(|rest| rest.strip_suffix(b"]")) {
         return Reply::Message(printable(text));
@@ -133,7 +141,7 @@ mod test {
 
     #[test]
     fn codes_carry_their_sentence() {
-        let Reply::Alarm { code, sentence } = read(b"ALARM:alarm.2 A limit switch was hit.") else { panic!() };
+        let Reply::Alarm { code, sentence, .. } = read(b"ALARM:alarm.2 A limit switch was hit.") else { panic!() };
         assert_eq!((code.as_str(), sentence.as_str()), ("program.alarm.2", "A limit switch was hit."));
         let Reply::Refused { code, .. } = read(b"error:line_too_long The line is too long.") else { panic!() };
         assert_eq!(code, "program.line_too_long");

@@ -322,7 +322,7 @@ impl Session {
         let feed_mm_min = self.profile.motion.feed_max_mm_min[2];
         // It may have gone up since it said so, and no faster than this.
         let since_mm = match self.dialect.habits().motion_end {
-            MotionEnd::IdleReport => 0.0,
+            MotionEnd::IdleReport | MotionEnd::Started(_) => 0.0,
             MotionEnd::Commands(_) => feed_mm_min / 60.0 * self.now.since(reading.at).as_secs_f64(),
         };
         let by_mm = lift_mm.min(envelope.max[2] - position[2] - since_mm);

@@ -131,12 +131,12 @@ mod test {
     /// A bundled profile with a register map behind it; the map's own lines begin at 1.
     fn wrong(map: &str) -> Vec<String> {
         let (_, text) = Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap();
-        let before = text.lines().count();
+        let before = text.lines().count() as f64;
         let error = Profile::parse(&format!("{text}{map}")).unwrap_err();
         assert_eq!(error.code, "profile.invalid");
         let shifted = |said: &str| {
             let (line, message) = said.strip_prefix("line ").unwrap().split_once(": ").unwrap();
-            format!("{} {message}", line.parse::<usize>().unwrap() as i64 - before as i64)
+            format!("{} {message}", line.parse::<f64>().unwrap() - before)
         };
         error.message.lines().map(shifted).collect()
     }
