@@ -141,7 +141,8 @@ impl Bus {
         self.questions += 1;
         let answered = match &frame.question {
             Ok(question) => self.ask(frame.unit, question),
-            Err(exception) => Some(Err(*exception)),
+            // Who is not there refuses nothing.
+            Err(exception) => (MACHINE..=CONTROLLER).contains(&frame.unit).then_some(Err(*exception)),
         };
         let Some(answered) = answered else { return };
         if self.faults.silent_after.is_some_and(|after| self.questions > after) || self.random.chance(self.faults.lost)
