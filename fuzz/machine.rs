@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::dialect;
-use drivers::modbus::mailbox::Host;
-use drivers::modbus::{Attached, Question, Trouble};
+use drivers::modbus::{Attached, Conversation, Mailbox, Question, Trouble, mailbox, program};
 use drivers::profile::Profile;
 use drivers::recording;
 use drivers::request::{Job, Jog, Override, Probe};
@@ -277,11 +276,18 @@ fn memchr(needle: u8, hay: &[u8]) -> Option<usize> {
     hay.iter().position(|byte| *byte == needle)
 }
 
-/// The host's side of a mailbox, with any words as answers: two bytes each.
+/// The host's side of a mailbox or of a machine with program files, with any words as answers: two bytes each.
 pub(crate) fn mailbox(bytes: &[u8]) {
     let [first, script @ ..] = bytes else { return };
     let mut now = Moment::ZERO;
-    let mut host = Host::new(u16::from(*first) * 251, first % 2 == 0, now);
+    let settings = Mailbox { base: u16::from(*first) * 251, read_write: first % 2 == 0, ..Mailbox::default() };
+    let mut host: Box<dyn Conversation> = Box::new(mailbox::Host::new(settings, now));
+    if first % 4 >= 2 {
+        let profile = Profile::named("generic-program-file").expect("a bundled profile");
+        if let Some(program) = profile.modbus.and_then(|modbus| program::Host::new(&modbus, now)) {
+            host = Box::new(program);
+        }
+    }
     let mut script = Script(script);
     let mut said = Vec::new();
     for _ in 0..OPERATIONS_MAX {
@@ -290,8 +296,8 @@ pub(crate) fn mailbox(bytes: &[u8]) {
             0 => host.hear(now, script.bytes(usize::from(operation))),
             1 => host.hear(
                 now,
-                [&b"$I\n"[..], b"$X\n$H\n", b"G1 X1\n", b"\x05\x13", b"\x11\x03", b"\x18"]
-                    [usize::from(operation / 8) % 6],
+                [&b"$I\n"[..], b"$X\n$H\n", b"G1 X1\n", b"\x05\x13", b"\x11\x03", b"\x18", b"$START\n"]
+                    [usize::from(operation / 8) % 7],
             ),
             2 => now = now + Duration::from_micros(1 << (script.number() % 30)),
             _ => {

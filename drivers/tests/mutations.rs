@@ -152,7 +152,8 @@ fn any_words_in_a_mailbox_do_no_harm() {
 #[test]
 fn a_mailbox_that_says_impossible_sizes_is_refused() {
     use drivers::modbus::mailbox::{Host, MACHINE_WORDS, MAGIC, VERSION};
-    let mut host = Host::new(0, true, drivers::Moment::ZERO);
+    use drivers::modbus::{Conversation as _, Mailbox};
+    let mut host = Host::new(Mailbox::default(), drivers::Moment::ZERO);
     let question = host.question(drivers::Moment::ZERO).unwrap();
     let mut words = vec![u16::MAX; usize::from(MACHINE_WORDS)];
     (words[0], words[1]) = (MAGIC, VERSION);

@@ -36,8 +36,10 @@ static HABITS: Habits = Habits {
     // Several blocks' worth: the next one is ready when a block was taken.
     window: Limits { lines: 256, bytes: 8192 },
     line_max: 240,
+    spoils: "",
     identify: "$I",
     ok_when_taken: false,
+    ok_after_resend: false,
     needs_proof: true,
     banner: true,
     asking: Asking::Realtime { every_ms: 200 },
