@@ -75,6 +75,18 @@ fn measure(name: &str, bytes: usize, baseline: Option<f64>, mut run: impl FnMut(
     speed
 }
 
+/// Reads every line of a program and does something with it.
+fn over(name: &str, program: &[u8], newlines: f64, mut each: impl FnMut(&Block) -> u64) {
+    measure(name, program.len(), Some(newlines), || {
+        let mut lines = Lines::new(program);
+        let mut sum = 0;
+        while let Ok(Some(line)) = lines.next_line() {
+            sum += each(&line.block());
+        }
+        sum
+    });
+}
+
 fn main() {
     let file = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let program = match file {
@@ -89,23 +101,16 @@ fn main() {
         positions.extend(memchr::memchr_iter(b'\n', &program));
         positions.len() as u64
     });
-    let over = |name: &str, each: &mut dyn FnMut(&[u8]) -> u64| {
-        measure(name, size, Some(newlines), || {
-            let mut lines = Lines::new(&program[..]);
-            let mut sum = 0;
-            while let Ok(Some(line)) = lines.next_line() {
-                sum += each(line.bytes);
-            }
-            sum
-        })
-    };
-    over("lines", &mut |line| line.len() as u64);
-    over("tokens: words with their text", &mut |line| {
-        Block::new(line).items().map(|item| if let Item::Word(word) = item { word.text.len() as u64 } else { 1 }).sum()
+    over("lines", &program, newlines, |block| block.bytes().len() as u64);
+    over("tokens: words with letter and text", &program, newlines, |block| {
+        block
+            .items()
+            .map(|item| if let Item::Word(word) = item { u64::from(word.letter) + word.text.len() as u64 } else { 1 })
+            .sum()
     });
     let mut statement = Statement::default();
-    over("statements: words with their numbers", &mut |line| {
-        statement.read(&Block::new(line), None);
+    over("statements: words with their numbers", &program, newlines, |block| {
+        statement.read(block, None);
         u64::from(statement.has(b'X'))
     });
     let setup = Setup { without_time: true, ..Setup::default() };

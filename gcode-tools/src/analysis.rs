@@ -97,6 +97,9 @@ pub fn analyse_with(input: impl Read, setup: &Setup) -> Result<Info, ReadError> 
     let firmware = firmware_of(lines.peek().map_err(|error| ReadError::from_io(&error))?);
     let family = setup.family().unwrap_or(guessed);
     let mut state = State::new(family);
+    if let Some(profile) = setup.profile {
+        state.modal.extruder_mode = profile.extruder_mode();
+    }
     let mut analysis = Analysis::new(setup, family, firmware);
     let extent = follow::follow(&mut lines, &mut state, &mut analysis)?;
     let info = analysis.finish(&extent, &state);

@@ -1,4 +1,15 @@
 //! The geometry of G2 and G3: centre, sweep, true extent.
+//!
+//! ```
+//! use gcode_tools::{arc::{Arc, Tolerance}, modal::Plane};
+//! // G3 from X10 Y0 about X0 Y0 to X-10 Y0: half a turn, whose highest point is no end of it.
+//! let (from, to) = ([10.0, 0.0, 0.0], [-10.0, 0.0, 0.0]);
+//! let (arc, fault) = Arc::about(Plane::Xy, from, to, [0.0, 0.0], false, 1.0, &Tolerance::GRBL);
+//! assert!(fault.is_none() && (arc.length() - 10.0 * std::f64::consts::PI).abs() < 1e-9);
+//! let mut highest: f64 = 0.0;
+//! arc.extremes(from, |point| highest = highest.max(point[1]));
+//! assert!((highest - 10.0).abs() < 1e-9);
+//! ```
 
 use crate::modal::Plane;
 use std::f64::consts::{FRAC_PI_2, TAU};

@@ -19,9 +19,51 @@ pub use scan::Items;
 /// assert_eq!(block.value('Y'), Some(-0.5));
 /// assert_eq!(block.bytes(), b"N7 g1x10 Y-.5 (slow) F600 ; on");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Block<'a> {
     bytes: &'a [u8],
+    words: PlainWords,
+}
+
+impl PartialEq for Block<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Block<'_> {}
+
+/// Where the words of a line stand that is made of plain words: letters with a number each, the first none of M, N and
+/// O, spaces or nothing between; then a `;` comment or nothing. Empty for every other line, and wherever unknown.
+///
+/// A bit per byte, the first byte lowest. There are as many ends as starts, and they alternate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlainWords {
+    /// Bytes that are a word's letter.
+    pub(crate) starts: u64,
+    /// Bytes right behind a word's number.
+    pub(crate) ends: u64,
+}
+
+impl PlainWords {
+    /// None that are known.
+    pub(crate) const NONE: Self = Self { starts: 0, ends: 0 };
+
+    /// Takes off the first word. The line's bytes have to be those that the places are of.
+    #[inline]
+    pub(crate) fn take<'a>(&mut self, bytes: &'a [u8]) -> Option<Word<'a>> {
+        if self.starts == 0 {
+            return None;
+        }
+        // There is an end for each start. The bit set here, which none can reach, spares the processor a zero's case.
+        let end = (self.ends | 1 << 63).trailing_zeros();
+        let span = Span { start: self.starts.trailing_zeros() as usize, end: end as usize };
+        self.starts &= self.starts - 1;
+        self.ends &= self.ends.wrapping_sub(1);
+        let [letter, text @ ..] = bytes.get(span.start..span.end)? else { return None };
+        // Letters differ from their capitals in this bit.
+        Some(Word { letter: letter & !0x20, text, shape: Shape::Number, span })
+    }
 }
 
 /// Where something stands in its block: byte offsets, the end excluded. A column for people is `start + 1`.
@@ -189,7 +231,19 @@ pub enum Item<'a> {
 impl<'a> Block<'a> {
     /// A view of one line. Takes any bytes.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, words: PlainWords::NONE }
+    }
+
+    /// A view of one line whose plain words are known.
+    #[inline]
+    pub(crate) const fn with_words(bytes: &'a [u8], words: PlainWords) -> Self {
+        Self { bytes, words }
+    }
+
+    /// The line's plain words, where they are known.
+    #[inline]
+    pub(crate) const fn plain_words(&self) -> PlainWords {
+        self.words
     }
 
     /// The bytes exactly as given.
@@ -198,8 +252,9 @@ impl<'a> Block<'a> {
     }
 
     /// Everything in the block, in order.
+    #[inline]
     pub fn items(&self) -> Items<'a> {
-        Items::new(self.bytes)
+        Items::new(self.bytes, self.words)
     }
 
     /// The words in order, N words included; comments, text and oddities left out.

@@ -1,6 +1,24 @@
 //! The one loop over a program: lines in, what they do out.
+//!
+//! ```
+//! use gcode_tools::follow;
+//! use gcode_tools::interpret::{Move, State, Watch};
+//!
+//! /// Adds up how far the tool goes.
+//! struct Way(f64);
+//! impl Watch for Way {
+//!     fn moved(&mut self, motion: &Move, _: &State) {
+//!         self.0 += motion.length();
+//!     }
+//! }
+//!
+//! let (mut lines, family) = follow::open(&b"G21 G90\nG0 X30 Y40\nG91\nG1 X10 F600\nM2\n"[..])?;
+//! let mut way = Way(0.0);
+//! let extent = follow::follow(&mut lines, &mut State::new(family), &mut way)?;
+//! assert_eq!((extent.lines, way.0), (5, 60.0));
+//! # Ok::<(), gcode_tools::sniff::ReadError>(())
+//! ```
 
-use crate::block::Block;
 use crate::expression::Parameters;
 use crate::interpret::{Family, State, Watch};
 use crate::read::{LineEnd, Lines};
@@ -44,7 +62,7 @@ pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch:
     let mut kept = (state.family == Family::Cnc && state.has_flow).then(flow::Kept::default);
     while let Some(line) = lines.next_line().map_err(|error| ReadError::from_io(&error))? {
         (extent.lines, extent.end) = (line.number, line.end);
-        let block = Block::new(line.bytes);
+        let block = line.block();
         let computes = state.family == Family::Cnc;
         statement.read(&block, computes.then_some(&mut parameters));
         if let Some(kept_lines) = &mut kept {

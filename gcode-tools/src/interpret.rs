@@ -1,5 +1,23 @@
 //! Follows a program line by line and says what the machine does: moves in machine coordinates, stops, tools.
 //!
+//! ```
+//! use gcode_tools::interpret::{Family, Move, State, Watch};
+//! use gcode_tools::{block::Block, statement::Statement};
+//!
+//! struct Ends(Vec<[f64; 3]>);
+//! impl Watch for Ends {
+//!     fn moved(&mut self, motion: &Move, _: &State) {
+//!         self.0.push(motion.to);
+//!     }
+//! }
+//!
+//! let (mut state, mut ends) = (State::new(Family::Cnc), Ends(Vec::new()));
+//! for (number, line) in ["G20 G91", "G0 X1", "G92 X0", "G90 G1 X2 F10"].into_iter().enumerate() {
+//!     state.execute(number as u64 + 1, &Statement::of(&Block::new(line.as_bytes())), &mut ends);
+//! }
+//! assert_eq!(ends.0, [[25.4, 0.0, 0.0], [76.2, 0.0, 0.0]]); // millimetres, machine coordinates
+//! ```
+//!
 //! Nothing is judged here. Whoever wants to know something implements [`Watch`]; analysis, preflight and preview do.
 
 use crate::arc::{self, Arc, ArcFault, Tolerance};
@@ -26,6 +44,8 @@ pub struct State {
     pub extruder: f64,
     /// Offsets between program and machine coordinates.
     pub offsets: Offsets,
+    /// The cross section of the filament while E is a volume in mm³ (M200 D), in mm²; `None` while E is a length.
+    pub filament_area_mm2: Option<f64>,
     /// The letter that moves the extruder: E, or A in MakerBot's files.
     pub extruder_letter: u8,
     /// Whether the machine has loops and subroutines (O-words).
@@ -46,6 +66,7 @@ impl State {
             position: [0.0; 3],
             extruder: 0.0,
             offsets: Offsets::default(),
+            filament_area_mm2: None,
             extruder_letter: b'E',
             has_flow: true,
             arc_tolerance: Tolerance::LINUXCNC,
@@ -115,6 +136,7 @@ impl State {
                     used |= takes_axes;
                     moves |= is_motion;
                 }
+                (b'M', 2000) if self.family == Family::Printer => self.set_volumetric(statement),
                 (b'M', _) => self.execute_m(line, tenths, watch),
                 _ => {
                     if self.family == Family::Printer && statement.selects_tool() {
@@ -151,6 +173,16 @@ impl State {
             730 | 810..=890 if self.family == Family::Cnc => (false, true),
             382..=385 => (false, true),
             _ => (false, false),
+        }
+    }
+
+    /// M200: from a diameter on, E is a volume; D0 or S0 make it a length again.
+    fn set_volumetric(&mut self, statement: &Statement) {
+        let diameter = statement.value(b'D').filter(|diameter| diameter.is_finite() && *diameter >= 0.0);
+        match (diameter, statement.value(b'S')) {
+            (_, Some(0.0)) | (Some(0.0), _) => self.filament_area_mm2 = None,
+            (Some(diameter), _) => self.filament_area_mm2 = Some(std::f64::consts::FRAC_PI_4 * diameter * diameter),
+            (None, _) => {}
         }
     }
 
@@ -270,11 +302,12 @@ impl State {
             return (0.0, self.extruder);
         }
         let value = value * self.modal.unit_mm();
-        if self.modal.relative || self.modal.extruder_relative {
+        let (pushed, extruder) = if self.modal.extruder_is_relative() {
             (value, self.extruder + value)
         } else {
             (value - self.extruder, value)
-        }
+        };
+        (self.filament_area_mm2.map_or(pushed, |area| pushed / area), extruder)
     }
 
     /// A motion in the present mode.

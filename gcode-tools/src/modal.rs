@@ -2,6 +2,7 @@
 
 use crate::block::Block;
 use crate::statement::Statement;
+use serde::{Deserialize, Serialize};
 
 /// Plane of arcs and canned cycles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +26,19 @@ pub enum FeedMode {
     InverseTime,
     /// G95: units per revolution.
     PerRevolution,
+}
+
+/// What G90 and G91 mean for the extruder, beside M82 and M83.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExtruderMode {
+    /// The extruder is relative when either G91 or M83 says so: Klipper, Repetier, Marlin 1, and slicers' estimates.
+    #[default]
+    Either,
+    /// The last of G90, G91, M82 and M83 counts: Marlin 2, Smoothieware.
+    Last,
+    /// M82 and M83 alone count: RepRapFirmware, Prusa's 8-bit firmware.
+    Own,
 }
 
 /// What the spindle or the beam does.
@@ -62,8 +76,10 @@ pub struct Modal {
     pub units_stated: bool,
     /// G91: coordinates are relative.
     pub relative: bool,
-    /// M83: extruder lengths are relative (they also are under G91).
+    /// M83: extruder lengths are relative. See [`Modal::extruder_is_relative`] for what else counts.
     pub extruder_relative: bool,
+    /// What G90 and G91 mean for the extruder: a property of the machine.
+    pub extruder_mode: ExtruderMode,
     /// G90.1: arc centres are absolute.
     pub arc_absolute: bool,
     /// How F is meant.
@@ -103,6 +119,7 @@ impl Default for Modal {
             units_stated: false,
             relative: false,
             extruder_relative: false,
+            extruder_mode: ExtruderMode::Either,
             arc_absolute: false,
             feed_mode: FeedMode::PerMinute,
             work_offset: 0,
@@ -168,8 +185,12 @@ impl Modal {
             540 | 550 | 560 | 570 | 580 => self.work_offset = ((tenths - 540) / 10) as u8,
             590..=593 => self.work_offset = (5 + tenths - 590) as u8,
             610 | 611 | 640 => self.path_control = Some(tenths),
-            900 => self.relative = false,
-            910 => self.relative = true,
+            900 | 910 => {
+                self.relative = tenths == 910;
+                if self.extruder_mode == ExtruderMode::Last {
+                    self.extruder_relative = self.relative;
+                }
+            }
             901 => self.arc_absolute = true,
             911 => self.arc_absolute = false,
             930 | 940 | 950 => {
@@ -203,6 +224,12 @@ impl Modal {
             830 => self.extruder_relative = true,
             _ => {}
         }
+    }
+
+    /// Whether extruder lengths are relative on this machine.
+    #[inline]
+    pub fn extruder_is_relative(&self) -> bool {
+        self.extruder_relative || self.relative && self.extruder_mode == ExtruderMode::Either
     }
 
     /// Millimetres per unit of length.
@@ -285,6 +312,22 @@ mod test {
             (Plane::Zx, FeedMode::InverseTime, "G59.2")
         );
         assert_eq!((modal.spindle, modal.speed, modal.tool), (Spindle::CounterClockwise, 500.0, Some(3)));
+    }
+
+    #[test]
+    fn each_firmware_has_its_own_idea_of_g90_and_the_extruder() {
+        let relative = |mode, lines: &[&str]| {
+            let mut modal = Modal { extruder_mode: mode, ..Modal::default() };
+            for line in lines {
+                modal.apply(&Block::new(line.as_bytes()));
+            }
+            modal.extruder_is_relative()
+        };
+        use ExtruderMode::{Either, Last, Own};
+        assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["M83", "G90"])), [true, false, true]);
+        assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["M82", "G91"])), [true, true, false]);
+        assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["G91", "M82"])), [true, false, false]);
+        assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["G90", "M83"])), [true; 3]);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub fn parse(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// Digits and a point of a plain number, at most: fifteen digits always fit the exact range of a float.
+const PLAIN_BYTES_MAX: usize = 15;
+
 /// Every byte `0x30`: what digits have in common.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
@@ -123,6 +126,30 @@ pub(crate) fn parse_at(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
     Some((if negative { -value } else { value }, end))
 }
 
+/// Reads the number between two offsets, where there are only digits, points, and a sign that is the first byte.
+///
+/// `None` for anything that [`parse`] should look at. As [`parse_at`], and spared the search for the number's end.
+#[inline]
+pub(crate) fn parse_between(bytes: &[u8], from: usize, end: usize) -> Option<f64> {
+    let negative = bytes.get(from) == Some(&b'-');
+    let first = from + usize::from(negative);
+    let count = end.checked_sub(first).filter(|count| *count <= PLAIN_BYTES_MAX)?;
+    let (Some(eight), 1..=8) = (eight_at(bytes, first), count) else { return parse(bytes.get(from..end)?) };
+    // Of digits and points only a point has this bit left.
+    let eight = (eight ^ ZEROS) & (u64::MAX >> (64 - 8 * count));
+    let points = eight & 0x1010_1010_1010_1010;
+    let digits = count - usize::from(points != 0);
+    if points & points.wrapping_sub(1) != 0 || digits == 0 {
+        return parse(bytes.get(from..end)?);
+    }
+    // What is behind the point moves over it; without a point everything is before it.
+    let before = (points >> 4).wrapping_sub(1);
+    let joined = (eight & before) | ((eight >> 8) & !before);
+    let whole = if points == 0 { count } else { points.trailing_zeros() as usize / 8 };
+    let value = digits_value(joined, digits) as f64 / EXACT_POWERS[digits - whole];
+    Some(if negative { -value } else { value })
+}
+
 /// As [`parse_at`], digit by digit, behind the sign.
 fn parse_each(bytes: &[u8], first: usize, negative: bool) -> Option<(f64, usize)> {
     let mut at = first;
@@ -141,8 +168,10 @@ fn parse_each(bytes: &[u8], first: usize, negative: bool) -> Option<(f64, usize)
     }
     let length = at - first;
     let has_point = point != usize::MAX;
-    // Fifteen digits always fit the exact range of a float.
-    if length > 15 || length == usize::from(has_point) || matches!(bytes.get(at), Some(b'+' | b'-' | b'.' | b':')) {
+    if length > PLAIN_BYTES_MAX
+        || length == usize::from(has_point)
+        || matches!(bytes.get(at), Some(b'+' | b'-' | b'.' | b':'))
+    {
         return None;
     }
     let decimals = if has_point { at - point - 1 } else { 0 };
@@ -191,6 +220,27 @@ mod test {
             let text: Vec<u8> = (0..length).map(|at| letters[(seed >> (at * 3)) as usize % letters.len()]).collect();
             let negative = text.first() == Some(&b'-');
             assert_eq!(parse_at(&text, 0), parse_each(&text, usize::from(negative), negative), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_between_known_places_is_what_is_read_there() {
+        let mut seed = 1_u64;
+        for _ in 0..200_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let length = (seed >> 60) as usize;
+            let mut text: Vec<u8> =
+                (0..length).map(|at| b"01234567890123.."[(seed >> (at * 4)) as usize % 16]).collect();
+            if seed % 3 == 0 {
+                text.insert(0, b'-');
+            }
+            let (from, end) = (2, 2 + text.len());
+            for tail in [&b""[..], b" Y1.5", b";12345678"] {
+                let line = [&b"GX"[..], &text, tail].concat();
+                let expected =
+                    parse(&text).filter(|_| text.strip_prefix(b"-").unwrap_or(&text).len() <= PLAIN_BYTES_MAX);
+                assert_eq!(parse_between(&line, from, end), expected, "{text:?} {tail:?}");
+            }
         }
     }
 

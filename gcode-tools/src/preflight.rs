@@ -194,6 +194,7 @@ impl<'p> Preflight<'p> {
     /// The state a program starts from on this machine.
     pub fn state(&self) -> State {
         let mut state = State::new(self.family);
+        state.modal.extruder_mode = self.profile.extruder_mode();
         state.has_flow = self.firmware == Firmware::LinuxCnc;
         if self.firmware == Firmware::Grbl {
             state.arc_tolerance = Tolerance::GRBL;

@@ -3,7 +3,17 @@
 //! A profile is a TOML file in `config/machines/`. It lives in this crate, at the lower end of the chain,
 //! because preflight needs it as much as the drivers do. A field that is absent is *unknown*: nothing is
 //! guessed from it, and a check that needs it says so.
+//!
+//! ```
+//! use gcode_tools::profile::{Kind, Profile};
+//! let bundled = Profile::named("ender3").unwrap();
+//! assert_eq!((bundled.kind, bundled.dialect.as_str()), (Kind::Printer, "marlin"));
+//! let own = Profile::parse("name = 'old-mill'\ntitle = 'Old mill'\nkind = 'mill'\ndialect = 'grbl'\n").unwrap();
+//! assert!(own.envelope_mm.is_none(), "unknown, and not endless");
+//! assert_eq!(Profile::parse("name = 'x'\nspeed = 9\n").unwrap_err().code, "profile.invalid");
+//! ```
 
+use crate::modal::ExtruderMode;
 use serde::{Deserialize, Serialize};
 
 pub mod modbus;
@@ -32,6 +42,8 @@ pub struct Profile {
     /// Speeds and accelerations, for time estimates and limits.
     #[serde(default)]
     pub motion: Motion,
+    /// What G90 and G91 mean for the extruder. Absent: as the dialect has it.
+    pub extruder_mode: Option<ExtruderMode>,
     /// Heaters, on machines that have any.
     pub heat: Option<Heat>,
     /// Spindle, on mills.
@@ -328,6 +340,15 @@ pub struct ProfileError {
 }
 
 impl Profile {
+    /// What G90 and G91 mean for this machine's extruder.
+    pub fn extruder_mode(&self) -> ExtruderMode {
+        self.extruder_mode.unwrap_or(match self.dialect.as_str() {
+            "marlin" | "smoothieware" => ExtruderMode::Last,
+            "reprapfirmware" => ExtruderMode::Own,
+            _ => ExtruderMode::Either,
+        })
+    }
+
     /// Reads a profile from the text of its TOML file and checks that its numbers can be true.
     ///
     /// # Errors

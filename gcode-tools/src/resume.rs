@@ -62,6 +62,15 @@ pub struct Refusal {
 
 /// Plans how a program goes on behind the last line known to be executed.
 ///
+/// ```
+/// use gcode_tools::{profile::Profile, resume::{plan, Evidence}};
+/// let program = b"G21 G90\nM3 S9000\nG0 X0 Y0 Z5\nG1 Z-1 F300\nG1 X20 F600\nG1 Y20\nM5\nM2\n";
+/// let evidence = Evidence { executed_line: 5, position_mm: None, position_kept: false };
+/// let plan = plan(&program[..], &Profile::named("grbl-router-6040").unwrap(), &evidence).unwrap();
+/// assert_eq!(plan.from_line, 6);
+/// assert!(plan.lead_in.iter().any(|line| line.starts_with("M3 S9000")), "the spindle turns before the tool goes down");
+/// ```
+///
 /// # Errors
 /// What cannot be restored, or is not known.
 pub fn plan<R: Read>(program: R, profile: &Profile, evidence: &Evidence) -> Result<Plan, Refusal> {
@@ -221,14 +230,16 @@ impl<R: Read> Follower<R> {
         }
         let family = if profile.kind == Kind::Printer { Family::Printer } else { Family::Cnc };
         let statement = Statement::default();
-        Ok(Self { lines, state: State::new(family), statement, seen: Seen::default(), line: 0, moved: Moved(false) })
+        let mut state = State::new(family);
+        state.modal.extruder_mode = profile.extruder_mode();
+        Ok(Self { lines, state, statement, seen: Seen::default(), line: 0, moved: Moved(false) })
     }
 
     /// Executes the next line. False at the end.
     fn step(&mut self) -> Result<bool, ReadError> {
         let Some(line) = self.lines.next_line().map_err(|error| ReadError::from_io(&error))? else { return Ok(false) };
         self.line = line.number;
-        self.statement.read(&Block::new(line.bytes), None);
+        self.statement.read(&line.block(), None);
         self.seen.note(line.number, line.bytes, &self.statement, self.state.modal.tool);
         self.moved = Moved(false);
         self.state.execute(line.number, &self.statement, &mut self.moved);
@@ -262,6 +273,8 @@ fn restore_motion(plan: &mut Plan, state: &State, next: &Next) -> Result<(), Ref
     }
     if modal.relative {
         plan.lead_in.push("G91".to_owned());
+        // Marlin 2 takes G91 for the extruder too.
+        plan.lead_in.extend((state.family == Family::Printer).then(|| extruder_mode_line(state)));
     }
     if next.names_motion {
         return Ok(());
@@ -274,6 +287,11 @@ fn restore_motion(plan: &mut Plan, state: &State, next: &Next) -> Result<(), Ref
         }
     }
     Ok(())
+}
+
+/// The line that makes the extruder relative or absolute, as it was.
+fn extruder_mode_line(state: &State) -> String {
+    if state.modal.extruder_relative { "M83" } else { "M82" }.to_owned()
 }
 
 fn number(value: f64) -> String {
@@ -377,7 +395,10 @@ fn printer(plan: &mut Plan, state: &State, seen: &Seen, evidence: &Evidence, nex
     let [x, y, z] = state.program_position().map(number);
     lead_in.push(format!("G0 X{x} Y{y} F6000"));
     lead_in.push(format!("G1 Z{z} F300"));
-    lead_in.push(if state.modal.extruder_relative { "M83" } else { "M82" }.to_owned());
+    if let Some(area) = state.filament_area_mm2 {
+        lead_in.push(format!("M200 D{}", number((area / std::f64::consts::FRAC_PI_4).sqrt())));
+    }
+    lead_in.push(extruder_mode_line(state));
     lead_in.push(format!("G92 E{}", number(state.extruder)));
     plan.notes.push("Take away what has oozed from the nozzle once it is hot, before it comes down.".to_owned());
     restore_motion(plan, state, next)

@@ -1,4 +1,11 @@
 //! What a file is, from its first bytes: a program, and for which family of machines, or something else by name.
+//!
+//! ```
+//! use gcode_tools::{interpret::Family, sniff};
+//! assert!(sniff::refuse(b"G21\nG1 X1\n").is_none());
+//! assert_eq!(sniff::refuse(b"<!DOCTYPE html><html>").unwrap().code, "file.not_gcode");
+//! assert_eq!(sniff::family(b"G28\nM104 S200\nG1 X1 E1\n"), Family::Printer);
+//! ```
 
 use crate::block::Block;
 use crate::interpret::Family;

@@ -1,9 +1,17 @@
 //! What a block says, by letter: the form that modal state, analysis and preflight work on.
 //!
+//! ```
+//! use gcode_tools::{block::Block, statement::{Form, Statement}};
+//! let statement = Statement::of(&Block::new(b"n10 g1 x-2.5 f600 (slow) G90"));
+//! assert_eq!(statement.form, Form::Words);
+//! assert_eq!(statement.codes(), [(b'G', 10), (b'G', 900)]); // in tenths
+//! assert_eq!((statement.value(b'X'), statement.value(b'Y')), (Some(-2.5), None));
+//! ```
+//!
 //! A statement is read once per line of files with millions of lines, so plain lines take a short path of their own;
 //! everything else goes through [`Block::items`]. Both give the same result, which a property test holds.
 
-use crate::block::{Block, Item, Shape, code_tenths};
+use crate::block::{Block, Item, PlainWords, Shape, code_tenths};
 use crate::expression::Parameters;
 use crate::number;
 
@@ -100,7 +108,12 @@ impl Statement {
     /// Reads a block, in place of what was read before. With parameters, expressions are evaluated and assignments
     /// made, as LinuxCNC does: all values of a line are computed before its assignments take effect.
     pub fn read(&mut self, block: &Block, parameters: Option<&mut Parameters>) {
-        self.plain = self.read_plain(block.bytes());
+        let words = block.plain_words();
+        self.plain = if words == PlainWords::NONE {
+            self.read_plain(block.bytes())
+        } else {
+            self.read_words(block.bytes(), words)
+        };
         if !self.plain {
             self.read_items(block, parameters);
         }
@@ -185,6 +198,35 @@ impl Statement {
         self.repeated |= self.numbers & bit != 0 && !matches!(letter, b'G' | b'M');
         self.numbers |= bit;
         self.values[slot(letter)] = value;
+    }
+
+    /// The shortest path: words whose places are known, and behind them a comment or nothing. Says whether that was all.
+    #[inline]
+    fn read_words(&mut self, bytes: &[u8], mut words: PlainWords) -> bool {
+        self.clear();
+        while let Some(word) = words.take(bytes) {
+            let letter = word.letter;
+            if let (b'G', &[digit @ b'0'..=b'9']) = (letter, word.text) {
+                // G0 and G1 begin nearly every line.
+                self.push_code(b'G', u32::from(digit - b'0') * 10);
+                self.set(b'G', f64::from(digit - b'0'));
+                continue;
+            }
+            // Codes with meanings of their own, and N, which may belong to a checksum.
+            if matches!(letter, b'M'..=b'O' | b'T') {
+                return false;
+            }
+            let Some(value) = number::parse_between(bytes, word.span.start + 1, word.span.end) else { return false };
+            if letter == b'G' {
+                if !(0.0..1.0e6).contains(&value) {
+                    return false;
+                }
+                self.push_code(b'G', (value * 10.0 + 0.5) as u32);
+            }
+            self.set(letter, value);
+        }
+        self.form = Form::Words;
+        true
     }
 
     /// The short path: words of letter and number, spaces, and a `;` comment. Says whether that was all.

@@ -34,6 +34,21 @@ fn program() -> impl Strategy<Value = String> {
         .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect())
 }
 
+/// Lines of plain words, each perhaps spoilt by one thing that makes it other than plain, at any place in 64 bytes.
+fn plain_program() -> impl Strategy<Value = String> {
+    let word = "[GXYZEFSIJTNmoga][-.]?[0-9]{1,4}\\.?[0-9]{0,5}";
+    let between = prop_oneof![6 => Just(" "), 1 => Just(""), 1 => Just("  ")];
+    let line = proptest::collection::vec((word, between), 0..7)
+        .prop_map(|words| words.into_iter().map(|(word, between)| word + between).collect::<String>());
+    let spoilt = (line, any::<prop::sample::Index>(), prop_oneof![3 => "", 1 => "[-.:+;(*/\t 0-9XM\u{e9}\u{0}]"])
+        .prop_map(|(mut line, at, spoil)| {
+            line.insert_str(at.index(line.len() + 1), &spoil);
+            line
+        });
+    proptest::collection::vec((spoilt, prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just(" ;c\n")]), 0..12)
+        .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect())
+}
+
 fn span(item: &Item) -> Span {
     match *item {
         Item::Word(word) => word.span,
@@ -49,6 +64,39 @@ fn span(item: &Item) -> Span {
         | Item::Delete(span)
         | Item::Stray(span) => span,
     }
+}
+
+/// Lines as [`Lines`] hands them out, whose plain words are known, say what their bytes alone say, however they are
+/// asked: one item at a time, all in one go, or as a statement.
+fn reads_the_same_either_way(program: &[u8]) {
+    let mut lines = Lines::new(program);
+    let (mut known, mut searched) = (Statement::default(), Statement::default());
+    while let Some(line) = lines.next_line().unwrap() {
+        let (fast, slow) = (line.block(), Block::new(line.bytes));
+        let items: Vec<Item> = slow.items().collect();
+        let mut one_by_one = Vec::new();
+        for item in fast.items() {
+            one_by_one.push(item);
+        }
+        let in_one_go = fast.items().fold(Vec::new(), |mut items, item| {
+            items.push(item);
+            items
+        });
+        assert_eq!(one_by_one, items, "{:?}", text(line.bytes));
+        assert_eq!(in_one_go, items, "{:?}", text(line.bytes));
+        known.read(&fast, None);
+        searched.read(&slow, None);
+        assert_eq!(format!("{:?}", facts(&known)), format!("{:?}", facts(&searched)), "{:?}", text(line.bytes));
+    }
+}
+
+/// All that a statement says.
+fn facts(statement: &Statement) -> impl std::fmt::Debug + '_ {
+    let values: Vec<_> = (b'A'..=b'Z')
+        .map(|letter| (statement.value(letter), statement.is_bare(letter), statement.is_unknown(letter)))
+        .collect();
+    let marks = (statement.odd, statement.repeated, statement.split, statement.deleted, statement.percent);
+    (statement.form, values, statement.codes(), statement.codes_lost, statement.plain, marks)
 }
 
 /// Every byte of a line is in exactly one item, or is a space; items come in order.
@@ -119,6 +167,7 @@ proptest! {
     #[test]
     fn any_bytes_come_back_and_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         round_trips(&bytes);
+        reads_the_same_either_way(&bytes);
         covers(&bytes);
         compacts(&bytes);
         survives(&bytes);
@@ -128,7 +177,13 @@ proptest! {
     #[test]
     fn likely_programs_come_back_and_do_no_harm(program in program()) {
         round_trips(program.as_bytes());
+        reads_the_same_either_way(program.as_bytes());
         survives(program.as_bytes());
+    }
+
+    #[test]
+    fn plain_lines_read_the_same_either_way(program in plain_program()) {
+        reads_the_same_either_way(program.as_bytes());
     }
 
     #[test]
@@ -171,6 +226,7 @@ fn damaged_programs_do_no_harm() {
             }
             bytes.truncate(bytes.len() - seed.below(bytes.len() / 4 + 1));
             round_trips(&bytes);
+            reads_the_same_either_way(&bytes);
             survives(&bytes);
         }
     }
@@ -181,7 +237,9 @@ fn every_program_of_the_collection_comes_back() {
     let folders = [Some(common::data()), common::corpus()];
     let mut count = 0;
     for path in folders.into_iter().flatten().flat_map(|folder| common::files(&folder)) {
-        round_trips(&std::fs::read(&path).unwrap());
+        let bytes = std::fs::read(&path).unwrap();
+        round_trips(&bytes);
+        reads_the_same_either_way(&bytes);
         count += 1;
     }
     println!("{count} files");

@@ -1,6 +1,6 @@
 //! Cuts a block into items, left to right, each byte looked at once.
 
-use super::{CommentStyle, Item, Shape, Span, Word};
+use super::{CommentStyle, Item, PlainWords, Shape, Span, Word};
 
 /// The items of a block. See [`super::Block::items`].
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Items<'a> {
     numbered: bool,
     /// Whether the rest of the line is the free text of a command.
     text: bool,
+    /// Words at the front that need no search.
+    words: PlainWords,
 }
 
 /// M codes whose rest is free text: messages and file names. Marlin, Prusa, RepRapFirmware.
@@ -22,9 +24,24 @@ const TEXT_CODES: [&[u8]; 15] =
 /// M codes whose rest is free text only if it does not look like words: M0 and M1 may carry a message.
 const MAYBE_TEXT_CODES: [&[u8]; 7] = [b"0", b"00", b"1", b"01", b"30", b"98", b"486"];
 
+/// LinuxCNC's functions.
+const FUNCTIONS: [&[u8]; 14] = [
+    b"ABS", b"ACOS", b"ASIN", b"ATAN", b"COS", b"EXISTS", b"EXP", b"FIX", b"FUP", b"LN", b"ROUND", b"SIN", b"SQRT",
+    b"TAN",
+];
+
 impl<'a> Items<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, fresh: true, numbered: false, text: false }
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8], words: PlainWords) -> Self {
+        Self { bytes, at: 0, fresh: true, numbered: false, text: false, words }
+    }
+
+    /// The next of the words that need no search.
+    #[inline]
+    fn plain_word(&mut self) -> Option<Word<'a>> {
+        let word = self.words.take(self.bytes)?;
+        (self.at, self.fresh) = (word.span.end, false);
+        Some(word)
     }
 
     fn peek(&self, at: usize) -> Option<u8> {
@@ -170,9 +187,12 @@ impl<'a> Items<'a> {
                 (start + 1, end, Shape::Quoted)
             }
             Some(b'#' | b'[' | b'{') => (start, operand_end(self.bytes, start), Shape::Expression),
+            Some(byte) if byte.is_ascii_alphabetic() && is_function(self.bytes, start) => {
+                (start, operand_end(self.bytes, start), Shape::Expression)
+            }
             Some(b'+' | b'-') => {
                 let next = skip_space(self.bytes, start + 1);
-                if matches!(self.peek(next), Some(b'#' | b'[')) {
+                if matches!(self.peek(next), Some(b'#' | b'[')) || is_function(self.bytes, next) {
                     return (start, operand_end(self.bytes, next), Shape::Expression);
                 }
                 (start, joined_end(self.bytes, start, number_end(self.bytes, start)), Shape::Number)
@@ -256,6 +276,36 @@ impl<'a> Iterator for Items<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Item<'a>> {
+        if let Some(word) = self.plain_word() {
+            return Some(Item::Word(word));
+        }
+        if self.at == self.bytes.len() {
+            return None;
+        }
+        self.next_searched()
+    }
+
+    /// The loop over the plain words keeps its state in registers: half the time of asking for each item.
+    #[inline]
+    fn fold<B, F: FnMut(B, Item<'a>) -> B>(mut self, init: B, mut each: F) -> B {
+        let mut folded = init;
+        let mut words = self.words;
+        while let Some(word) = words.take(self.bytes) {
+            (self.at, self.fresh) = (word.span.end, false);
+            folded = each(folded, Item::Word(word));
+        }
+        self.words = words;
+        while let Some(item) = self.next() {
+            folded = each(folded, item);
+        }
+        folded
+    }
+}
+
+impl<'a> Items<'a> {
+    /// The next item, byte by byte.
+    #[inline(never)]
+    fn next_searched(&mut self) -> Option<Item<'a>> {
         self.skip_space();
         if self.text {
             if let Some(item) = self.free_text() {
@@ -371,6 +421,14 @@ fn bracket_end(bytes: &[u8], from: usize) -> usize {
         }
     }
     bytes.len()
+}
+
+/// Whether one of LinuxCNC's functions is called here: `X SIN[30]`.
+fn is_function(bytes: &[u8], from: usize) -> bool {
+    let letters = bytes[from.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let name = &bytes[from.min(bytes.len())..][..letters];
+    bytes.get(skip_space(bytes, from + letters)) == Some(&b'[')
+        && FUNCTIONS.iter().any(|function| name.eq_ignore_ascii_case(function))
 }
 
 /// End of one value of an expression: a number, a parameter, brackets, or a function with its brackets.

@@ -82,6 +82,8 @@ fn parameters_expressions_and_o_words_are_recognised() {
     assert!(matches!(items[2], Item::Word(Word { letter: b'X', text: b"#1", shape: Shape::Expression, .. })));
     assert!(matches!(items[3], Item::Word(Word { letter: b'Y', text: b"[#2*2]", .. })));
     assert!(matches!(items[4], Item::Word(Word { letter: b'Z', text: b"-#<depth>", .. })));
+    assert!(matches!(items[5], Item::Word(Word { letter: b'R', text: b"SIN[30]", shape: Shape::Expression, .. })));
+    assert_eq!(Block::new(b"G0 X -ABS [#1] Y EXISTS[#<a>]").words().count(), 3);
     assert!(matches!(
         Block::new(b"o100 while [#1 LT 5] (go)").items().next(),
         Some(Item::Flow { name: b"100", rest: b"while [#1 LT 5]", .. })

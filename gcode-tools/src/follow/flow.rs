@@ -3,7 +3,7 @@
 //! A program with control flow has to be kept, because it goes back; such programs are written by hand and small.
 
 use super::Extent;
-use crate::block::{Block, Item};
+use crate::block::{Block, Item, PlainWords};
 use crate::expression::{Locals, Parameters};
 use crate::interpret::{Event, Fault, State, Watch};
 use crate::read::{Line, LineEnd, Lines};
@@ -61,7 +61,15 @@ impl Kept {
     fn line(&self, at: usize) -> Line<'_> {
         let (number, start, end, offset) = self.lines[at];
         let bytes = &self.bytes[start..end];
-        Line { number, offset, bytes, length: bytes.len() as u64, end: LineEnd::Lf, marked: false }
+        Line {
+            number,
+            offset,
+            bytes,
+            length: bytes.len() as u64,
+            end: LineEnd::Lf,
+            marked: false,
+            words: PlainWords::NONE,
+        }
     }
 }
 
@@ -128,6 +136,8 @@ struct Run<'a> {
     frames: Vec<Frame>,
     /// Rounds left of each `repeat`, by its line.
     rounds: HashMap<usize, u64>,
+    /// The number of the first line that begins a subroutine inside another.
+    nested: Option<u64>,
     /// Line of the last loop or call, to blame when a program does not end.
     last_turn: u64,
     parameters: &'a mut Parameters,
@@ -140,6 +150,9 @@ pub(super) fn run<W: Watch>(program: &Kept, parameters: &mut Parameters, state: 
     let mut statement = Statement::default();
     let mut at = program.start;
     let mut steps = 0;
+    if let Some(line) = run.nested {
+        watch.event(Event::Fault(Fault::NestedSubroutine), line, state);
+    }
     while at < run.total && !state.modal.ended {
         steps += 1;
         if steps > STEPS_MAX || run.frames.len() > CALLS_MAX {
@@ -185,6 +198,7 @@ impl<'a> Run<'a> {
         let mut subs = HashMap::new();
         let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
         let mut open_do: HashSet<Vec<u8>> = HashSet::new();
+        let (mut in_sub, mut nested) = (false, None);
         for at in 0..program.lines.len() {
             let line = program.line(at);
             if Statement::of(&Block::new(line.bytes)).form != Form::Flow {
@@ -196,7 +210,11 @@ impl<'a> Run<'a> {
                     open_do.insert(word.name.clone());
                 }
                 Keyword::While if open_do.remove(&word.name) => word.keyword = Keyword::DoWhile,
+                Keyword::EndSub => in_sub = false,
                 Keyword::Sub => {
+                    if std::mem::replace(&mut in_sub, true) {
+                        nested.get_or_insert(line.number);
+                    }
                     subs.entry(word.name.clone()).or_insert(at);
                 }
                 _ => {}
@@ -214,6 +232,7 @@ impl<'a> Run<'a> {
             jumps: HashMap::new(),
             frames: Vec::new(),
             rounds: HashMap::new(),
+            nested,
             last_turn: 0,
             parameters,
             total,

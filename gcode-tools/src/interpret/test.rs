@@ -198,3 +198,28 @@ fn a_short_line_of_endless_pecks_ends_soon_and_is_told() {
     assert!(record.moves.len() < 1_100_000, "{} moves", record.moves.len());
     assert!(record.events.contains(&Event::Fault(Fault::CycleSteps)));
 }
+
+#[test]
+fn the_extruder_is_relative_as_the_firmware_has_it() {
+    use crate::modal::ExtruderMode;
+    let pushed = |mode, program: &str| {
+        let mut state = State::new(Family::Printer);
+        state.modal.extruder_mode = mode;
+        let mut record = Record::default();
+        for text in program.lines() {
+            state.execute(1, &Statement::of(&Block::new(text.as_bytes())), &mut record);
+        }
+        record.moves.iter().map(|motion| motion.extruded_mm).collect::<Vec<_>>()
+    };
+    let program = "M83\nG90\nG1 X1 E2\nG1 X2 E2\nG91\nM82\nG1 X1 E3";
+    assert_eq!(pushed(ExtruderMode::Own, program), [2.0, 2.0, -1.0], "as Prusa's 8-bit firmware");
+    assert_eq!(pushed(ExtruderMode::Last, program), [2.0, 0.0, 1.0], "as Marlin 2");
+    assert_eq!(pushed(ExtruderMode::Either, program), [2.0, 2.0, 3.0], "as Klipper");
+}
+
+#[test]
+fn a_volume_of_filament_is_a_length_of_it() {
+    let (record, _) = run(Family::Printer, "M200 D2\nG1 X1 E3.141592653589793\nM200 D0\nG1 X2 E4.141592653589793");
+    let pushed: Vec<f64> = record.moves.iter().map(|motion| motion.extruded_mm).collect();
+    assert!((pushed[0] - 1.0).abs() < 1e-12 && (pushed[1] - 1.0).abs() < 1e-12, "{pushed:?}");
+}

@@ -91,6 +91,8 @@ pub enum Fault {
     NoSubroutine,
     /// Control flow whose other end is missing, or whose condition has no value; the rest is left out.
     BrokenFlow,
+    /// A subroutine is defined inside another.
+    NestedSubroutine,
     /// A canned cycle repeated more often than ten thousand times; the rest is left out.
     CycleRepeats(f64),
     /// The canned cycles of the program come to more than a million moves; the rest is left out.

@@ -26,8 +26,8 @@ impl Preflight<'_> {
         if statement.has(b'S') || statement.repeated {
             self.check_speed(line, statement);
         }
-        if statement.has(b'P') && self.firmware == Firmware::Grbl && statement.has_any(b"IJKR") {
-            self.check_turns(line, statement);
+        if self.firmware == Firmware::Grbl && statement.has_any(b"ABCDEHQUVWIJKLPR") {
+            self.check_letters(line, statement, state);
         }
         if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
             self.findings.add_at(
@@ -92,7 +92,96 @@ impl Preflight<'_> {
                 "Take it out, or name it in the profile's extra_words if this machine is meant to take it.",
             );
         }
+        if self.family == Family::Cnc {
+            self.check_conflicts(line, statement);
+            self.check_axes(line, statement);
+        }
         self.check_calls(line, statement);
+    }
+
+    /// Letters that Grbl refuses (error 20), and those that nothing on the line uses (error 36).
+    #[cold]
+    fn check_letters(&mut self, line: u64, statement: &Statement, state: &State) {
+        if statement.has(b'P') && statement.has_any(b"IJKR") {
+            self.check_turns(line, statement);
+        }
+        if statement.plain {
+            // What is not plain is looked at word by word.
+            for place in words::GRBL_REFUSED.into_iter().filter(|letter| statement.has(letter[0])) {
+                self.findings.add_at(
+                    line,
+                    Place::Letters(place),
+                    Severity::Error,
+                    "word.unsupported",
+                    format!("This firmware has no `{}` word.", char::from(place[0])),
+                    "Take it out, or use a post processor for this firmware.",
+                );
+            }
+        }
+        if !self.profile.dialect.eq_ignore_ascii_case("grbl") {
+            return;
+        }
+        let named = statement.codes().iter().rev().find(|(letter, code)| *letter == b'G' && *code <= 30);
+        let is_arc = matches!(named.map(|(_, code)| *code).or(state.modal.motion), Some(20 | 30));
+        let (sets_offsets, dwells) = (statement.has_code(b'G', 100), statement.has_code(b'G', 40));
+        let uses = [
+            (&b"I"[..], is_arc),
+            (b"J", is_arc),
+            (b"K", is_arc),
+            (b"R", is_arc || sets_offsets),
+            (b"L", sets_offsets),
+            (b"P", is_arc || sets_offsets || dwells),
+        ];
+        for (place, _) in uses.into_iter().filter(|(letter, used)| statement.has(letter[0]) && !used) {
+            self.findings.add_at(
+                line,
+                Place::Letters(place),
+                Severity::Error,
+                "word.unused",
+                format!("Nothing on this line uses `{}`; the firmware refuses it.", char::from(place[0])),
+                "Take the word out, or write the code it belongs to.",
+            );
+        }
+    }
+
+    /// Two codes of one modal group: Grbl's error 21, and LinuxCNC refuses them too.
+    fn check_conflicts(&mut self, line: u64, statement: &Statement) {
+        let codes = statement.codes();
+        for (index, (letter, tenths)) in codes.iter().enumerate() {
+            let Some(group) = words::modal_group(*letter, *tenths) else { continue };
+            let other = codes[..index].iter().find(|(letter, code)| words::modal_group(*letter, *code) == Some(group));
+            if let Some((other_letter, other_tenths)) = other {
+                self.findings.add_at(
+                    line,
+                    Place::Code(*letter, *tenths),
+                    Severity::Error,
+                    "word.conflict",
+                    format!(
+                        "{} and {} stand on one line and contradict each other.",
+                        code_name(*other_letter, *other_tenths),
+                        code_name(*letter, *tenths)
+                    ),
+                    "Give each a line of its own, or take one out.",
+                );
+            }
+        }
+    }
+
+    /// Codes that are nothing without an axis.
+    fn check_axes(&mut self, line: u64, statement: &Statement) {
+        let needs = statement.codes().iter().find(|code| matches!(code, (b'G', 382..=385 | 920)));
+        let Some((letter, tenths)) = needs.filter(|_| !b"XYZABCUVW".iter().any(|axis| statement.mentions(*axis)))
+        else {
+            return;
+        };
+        self.findings.add_at(
+            line,
+            Place::Code(*letter, *tenths),
+            Severity::Error,
+            "motion.no_axes",
+            format!("{} says of no axis where to.", code_name(*letter, *tenths)),
+            "Add the axis that is meant.",
+        );
     }
 
     /// P on an arc is a number of turns, which Grbl does not know (error 36).

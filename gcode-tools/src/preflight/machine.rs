@@ -69,6 +69,17 @@ impl Preflight<'_> {
                     "Leave half the cutter's width to the edges of the envelope.",
                 );
             }
+            (b'G', 430 | 432) => {
+                self.findings.add_at(
+                    line,
+                    Place::Code(letter, tenths),
+                    Severity::Note,
+                    "offset.tool_table",
+                    "The tool's length is in the machine's own table: heights behind it are checked without it."
+                        .to_owned(),
+                    "See that the tool has room above the work.",
+                );
+            }
             (b'G', 870 | 880) if self.firmware == Firmware::LinuxCnc => {
                 self.findings.add_at(
                     line,

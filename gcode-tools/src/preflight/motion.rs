@@ -38,22 +38,25 @@ pub(crate) fn is_beyond(envelope: &Envelope, axis: usize, at: f64) -> bool {
     !(at >= envelope.min[axis] - OUTSIDE_MM && at <= envelope.max[axis] + OUTSIDE_MM)
 }
 
-/// A point of a move that lies outside of the machine's travel, if there is one; arcs by their true extent.
+/// The point of a move that lies furthest outside of the machine's travel, if any does; arcs by their true extent.
 ///
 /// An axis that stays where it is has been told of by the move that brought it there.
 #[inline]
 pub(crate) fn outside_of(envelope: &Envelope, motion: &Move) -> Option<[f64; 3]> {
-    let outside =
-        |point: [f64; 3]| (0..3).any(|axis| is_beyond(envelope, axis, point[axis]) && point[axis] != motion.from[axis]);
-    let mut worst = outside(motion.to).then_some(motion.to);
+    let beyond = |point: [f64; 3]| {
+        let moved = (0..3).filter(|axis| point[*axis] != motion.from[*axis]);
+        moved.map(|axis| (envelope.min[axis] - point[axis]).max(point[axis] - envelope.max[axis])).fold(0.0, f64::max)
+    };
+    let mut furthest = (motion.to, beyond(motion.to));
     if let Path::Arc(arc) = &motion.path {
         arc.extremes(motion.from, |point| {
-            if outside(point) {
-                worst = Some(point);
+            let beyond = beyond(point);
+            if beyond > furthest.1 {
+                furthest = (point, beyond);
             }
         });
     }
-    worst
+    (furthest.1 > OUTSIDE_MM).then_some(furthest.0)
 }
 
 /// Whether the program's zero may be the machine's: with a machine zero outside of the work nothing can be assumed.
@@ -291,6 +294,12 @@ impl Preflight<'_> {
                 Place::Code(b'G', 530),
                 "arc.machine_coordinates",
                 "G53 goes with G0 and G1 only.".to_owned(),
+            ),
+            Fault::NestedSubroutine => (
+                Severity::Error,
+                Place::Letters(b"O"),
+                "program.flow",
+                "A subroutine is defined inside another one: LinuxCNC refuses the file.".to_owned(),
             ),
             Fault::NoMotionMode => (
                 Severity::Warning,

@@ -173,3 +173,56 @@ fn no_program_is_refused_by_name() {
     assert_eq!((verdict.readable, verdict.findings[0].code), (false, "file.not_gcode"));
     assert_eq!(check(&b""[..], &profile("generic-printer")).findings[0].code, "file.empty");
 }
+
+#[test]
+fn a_letter_that_grbl_does_not_know_is_found_on_plain_lines_too() {
+    let print = "G21 G90\nG1 X10 E0.5 F600\nM2\n";
+    has("generic-grbl-mill", print, 2, "word.unsupported");
+    assert_eq!(found("generic-grbl-mill", "G21 G90\nM3 S1000\nG1 X5 Q2 F100\nM2\n"), [(3, 7, "word.unsupported")]);
+    assert!(!found("linuxcnc-mill", "G21 G90\nG1 X5 A2 F100\nM2\n").iter().any(|found| found.2 == "word.unsupported"));
+}
+
+#[test]
+fn words_that_nothing_uses_are_found_where_grbl_refuses_them() {
+    for (line, word) in [("G1 X1 L20 F100", "L"), ("G1 X1 R5 F100", "R"), ("G0 X1 P2", "P"), ("G1 X1 I4 F100", "I")] {
+        let program = format!("G21 G90\n{line}\nM2\n");
+        let verdict = check(program.as_bytes(), &profile("generic-grbl-mill"));
+        let unused = verdict.findings.iter().find(|finding| finding.code == "word.unused");
+        assert!(unused.is_some_and(|finding| finding.message.contains(&format!("`{word}`"))), "{line}: {verdict:?}");
+    }
+    let used = "G21 G90\nG10 L2 P1 X0\nG4 P0.5\nG2 X10 Y0 R5 F100\nX20 I5 J0\nM2\n";
+    assert!(!found("generic-grbl-mill", used).iter().any(|finding| finding.2 == "word.unused"));
+}
+
+#[test]
+fn two_codes_of_one_group_and_codes_without_their_axis_are_found() {
+    has("generic-grbl-mill", "G21 G90\nG0 G1 X1 F100\nM2\n", 2, "word.conflict");
+    has("linuxcnc-mill", "G20 G21\nM2\n", 1, "word.conflict");
+    for profile in ["generic-grbl-mill", "linuxcnc-mill"] {
+        has(profile, "G21 G90\nG38.2 F50\nM2\n", 2, "motion.no_axes");
+        has(profile, "G21 G90\nG92\nM2\n", 2, "motion.no_axes");
+    }
+    // Printers: G92 alone sets every axis to zero.
+    assert!(!found("generic-printer", "G92\nG28\nM84\n").iter().any(|finding| finding.2 == "motion.no_axes"));
+}
+
+#[test]
+fn of_an_arc_the_furthest_point_is_told() {
+    let program = format!("{START}G0 X10 Y120 F3000\nG3 X10 Y100 R-15 F1200\nM104 S0\n");
+    let verdict = check(program.as_bytes(), &profile("generic-printer"));
+    let outside = verdict.findings.iter().find(|finding| finding.code == "envelope.outside").unwrap();
+    assert!(outside.message.starts_with("X reaches -16.180 mm"), "{}", outside.message);
+}
+
+#[test]
+fn a_subroutine_inside_another_is_found_where_it_begins() {
+    let program = "G21 G90\nO1 sub\nG0 X0\nO2 sub\nG0 Y0\nO2 endsub\nO1 endsub\nO1 call\nM30\n";
+    has("linuxcnc-mill", program, 4, "program.flow");
+}
+
+#[test]
+fn a_function_without_brackets_around_it_is_a_value() {
+    let program = "G21 G90\n#1 = 30\nG0 X SIN[#1]\nG0 Y EXISTS[1]\nM2\n";
+    let found = found("linuxcnc-mill", program);
+    assert_eq!(found, [(4, 4, "number.unreadable")], "X is 0.5; EXISTS wants a name");
+}

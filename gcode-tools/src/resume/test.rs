@@ -109,3 +109,14 @@ fn a_laser_goes_there_dark_and_one_that_burns_at_standstill_does_not_go_on() {
     let constant = picture.replace("M4", "M3");
     assert_eq!(plan(constant.as_bytes(), &laser, &evidence(4, 0.0)).unwrap_err().code, "resume.beam_constant");
 }
+
+#[test]
+fn a_print_in_relative_coordinates_keeps_its_extruder_as_it_was() {
+    // On Marlin 2 a G91 makes the extruder relative too, wherever it stands: the word for the extruder comes last.
+    let program =
+        "M104 S200\nM109 S200\nG28\nG1 Z0.2 F1200\nM200 D1.75\nG91\nM82\nG1 X10 E10 F1800\nG1 X10 E20\nG1 X10 E30\n";
+    let lead_in = plan(program.as_bytes(), &profile("ender3"), &evidence(8, 0.2)).unwrap().lead_in;
+    let at =
+        |word: &str| lead_in.iter().rposition(|line| line == word).unwrap_or_else(|| panic!("{word}: {lead_in:?}"));
+    assert!(at("M82") > at("G91") && at("G92 E10") > at("M200 D1.75"));
+}
