@@ -316,6 +316,7 @@ mod test {
 
     #[test]
     fn each_firmware_has_its_own_idea_of_g90_and_the_extruder() {
+        use ExtruderMode::{Either, Last, Own};
         let relative = |mode, lines: &[&str]| {
             let mut modal = Modal { extruder_mode: mode, ..Modal::default() };
             for line in lines {
@@ -323,7 +324,6 @@ mod test {
             }
             modal.extruder_is_relative()
         };
-        use ExtruderMode::{Either, Last, Own};
         assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["M83", "G90"])), [true, false, true]);
         assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["M82", "G91"])), [true, true, false]);
         assert_eq!([Either, Last, Own].map(|mode| relative(mode, &["G91", "M82"])), [true, false, false]);

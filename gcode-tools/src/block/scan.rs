@@ -295,7 +295,7 @@ impl<'a> Iterator for Items<'a> {
             folded = each(folded, Item::Word(word));
         }
         self.words = words;
-        while let Some(item) = self.next() {
+        for item in self {
             folded = each(folded, item);
         }
         folded

@@ -10,6 +10,13 @@ use crate::profile::{Envelope, Kind, Profile};
 /// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
 const OUTSIDE_MM: f64 = 0.005;
 
+/// What is said of O-words that do not belong together.
+const BROKEN_FLOW: &str =
+    "The other end of this O-word is missing, or its condition has no value; the rest was not checked.";
+
+/// What is said of a subroutine inside another.
+const NESTED: &str = "A subroutine is defined inside another one: LinuxCNC refuses the file.";
+
 /// Moves shorter than this are none a machine can make, in millimetres.
 const TINY_MM: f64 = 0.001;
 
@@ -295,12 +302,6 @@ impl Preflight<'_> {
                 "arc.machine_coordinates",
                 "G53 goes with G0 and G1 only.".to_owned(),
             ),
-            Fault::NestedSubroutine => (
-                Severity::Error,
-                Place::Letters(b"O"),
-                "program.flow",
-                "A subroutine is defined inside another one: LinuxCNC refuses the file.".to_owned(),
-            ),
             Fault::NoMotionMode => (
                 Severity::Warning,
                 Place::Letters(b"XYZ"),
@@ -326,13 +327,8 @@ impl Preflight<'_> {
                 "program.missing_sub",
                 "The subroutine is not in the file: what it does could not be checked.".to_owned(),
             ),
-            Fault::BrokenFlow => (
-                Severity::Error,
-                Place::Letters(b"O"),
-                "program.flow",
-                "The other end of this O-word is missing, or its condition has no value; the rest was not checked."
-                    .to_owned(),
-            ),
+            Fault::BrokenFlow => (Severity::Error, Place::Letters(b"O"), "program.flow", BROKEN_FLOW.to_owned()),
+            Fault::NestedSubroutine => (Severity::Error, Place::Letters(b"O"), "program.flow", NESTED.to_owned()),
             Fault::CycleSteps => (
                 Severity::Error,
                 Place::Letters(b"LQG"),

@@ -143,6 +143,11 @@ fn before_comment(buffer: &[u8], from: usize, odd: u64) -> u64 {
     if is_comment { !((u64::MAX << 1) << at) } else { 0 }
 }
 
+/// Bytes beyond ASCII turn negative, and are below every character.
+const fn signed(byte: u8) -> i8 {
+    i8::from_ne_bytes([byte])
+}
+
 /// Looks at 64 bytes.
 #[inline]
 fn look_at(chunk: &[u8], before: &mut Before) -> Masks {
@@ -150,13 +155,13 @@ fn look_at(chunk: &[u8], before: &mut Before) -> Masks {
     for (index, sixteen) in chunk.chunks_exact(16).enumerate() {
         let mut lanes = [0; 16];
         for (lane, byte) in lanes.iter_mut().zip(sixteen) {
-            *lane = *byte as i8;
+            *lane = signed(*byte);
         }
         let bytes = i8x16::new(lanes);
-        let is = |byte: u8| bytes.cmp_eq(i8x16::splat(byte as i8));
+        let is = |byte: u8| bytes.cmp_eq(i8x16::splat(signed(byte)));
         // From `first` so many: moved to the lowest numbers a byte can have, one comparison is enough.
         let range = |bytes: i8x16, first: u8, count: i8| {
-            (bytes + i8x16::splat(i8::MIN.wrapping_sub(first as i8))).cmp_lt(i8x16::splat(i8::MIN + count))
+            (bytes + i8x16::splat(i8::MIN.wrapping_sub(signed(first)))).cmp_lt(i8x16::splat(i8::MIN + count))
         };
         let letter = range(bytes | i8x16::splat(0x20), b'a', 26);
         let digit = range(bytes, b'0', 10) | is(b'.');
