@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use self::flavour::{FLUIDNC, Flavour, GRBL, GRBLHAL, ToolChange};
+use super::dynamics::Course;
 use super::grbl_parser::{Meaning, Parser};
 use super::motion::Motion;
 use super::{Incident, Ledger, Report, Setup, Simulated};
@@ -26,6 +27,8 @@ enum Busy {
     No,
     /// The planner is full.
     Room(Vec<u8>),
+    /// The line is for a machine that stands still.
+    Still(Vec<u8>),
     /// Waiting for motion to end, then for some time, then answering.
     Sync {
         pause: Duration,
@@ -101,7 +104,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         comment: 0,
         busy: Busy::No,
         parser: Parser::new(setup.rapid_mm_min),
-        motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed),
+        motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
         homing: false,
@@ -325,6 +328,15 @@ impl Grbl {
                     false
                 }
             }
+            Busy::Still(line) => {
+                if self.motion.is_idle() {
+                    self.execute(&line);
+                    true
+                } else {
+                    self.busy = Busy::Still(line);
+                    false
+                }
+            }
             Busy::Sync { pause, then } => {
                 if self.paused_by_program.is_some() || !self.motion.is_idle() {
                     self.busy = Busy::Sync { pause, then };
@@ -387,6 +399,13 @@ impl Grbl {
         if self.setup.refuse_line == Some(self.ledger.count + self.report.refused + 1) {
             return self.error(33);
         }
+        if self.setup.dynamics.is_some()
+            && !self.motion.is_idle()
+            && self.parser.rests_before(line, self.motion.planned(), self.setup.laser_mode)
+        {
+            self.busy = Busy::Still(line.to_vec());
+            return;
+        }
         let meaning = self.parser.understand(line, self.motion.planned());
         let changes_tool = meaning == Ok(Meaning::ToolChange);
         match meaning {
@@ -396,10 +415,11 @@ impl Grbl {
                 self.ledger.executed(line);
                 return self.probe(to, feed_mm_min);
             }
-            Ok(Meaning::Move { to, length_mm, feed_mm_min }) => {
+            Ok(Meaning::Move { to, length_mm, feed_mm_min, arc }) => {
                 if length_mm > 0.0 {
                     let feed = feed_mm_min * f64::from(self.overrides[0]) / 100.0;
-                    self.motion.plan(self.now, to, length_mm, feed);
+                    let from = self.motion.planned();
+                    self.motion.plan_course(self.now, &Course::of(from, to, arc, 0.0, feed));
                 }
             }
             Ok(Meaning::Dwell { seconds }) => {

@@ -9,7 +9,7 @@ pub(super) enum Meaning {
     /// Changes state only.
     Modal,
     /// Moves.
-    Move { to: [f64; 3], length_mm: f64, feed_mm_min: f64 },
+    Move { to: [f64; 3], length_mm: f64, feed_mm_min: f64, arc: Option<(f64, f64, bool)> },
     /// Waits for motion, then for a time.
     Dwell { seconds: f64 },
     /// Waits for motion, then for a person.
@@ -28,21 +28,33 @@ pub(super) struct Parser {
     inches: bool,
     pub(super) feed_mm_min: f64,
     pub(super) spindle: f64,
+    /// M3, M4 or M5.
+    pub(super) turning: u32,
     rapid_mm_min: f64,
 }
 
 impl Parser {
     pub(super) fn new(rapid_mm_min: f64) -> Self {
-        Self { motion: 0, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, rapid_mm_min }
+        Self { motion: 0, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, turning: 5, rapid_mm_min }
     }
 
     /// A jog: `G91 G21 X… F…`, without touching the modal state.
     pub(super) fn jog(mut self, line: &[u8], from: [f64; 3]) -> Result<([f64; 3], f64, f64), u32> {
         self.motion = 1;
         match self.understand(line, from)? {
-            Meaning::Move { to, length_mm, feed_mm_min } => Ok((to, length_mm, feed_mm_min)),
+            Meaning::Move { to, length_mm, feed_mm_min, .. } => Ok((to, length_mm, feed_mm_min)),
             _ => Err(16),
         }
+    }
+
+    /// Whether Grbl lets motion end before a line, because it changes the spindle: in laser mode a move may take its
+    /// new power with it.
+    pub(super) fn rests_before(&self, line: &[u8], from: [f64; 3], laser_mode: bool) -> bool {
+        let mut next = self.clone();
+        let meaning = next.understand(line, from);
+        let moves = matches!(meaning, Ok(Meaning::Move { .. })) && next.motion > 0;
+        let power = next.turning != 5 && next.spindle != self.spindle && !(laser_mode && moves);
+        meaning.is_ok() && (next.turning != self.turning || power)
     }
 
     /// What a line does, or Grbl's error number.
@@ -79,7 +91,8 @@ impl Parser {
                     0 | 1 => meaning = Meaning::Pause,
                     6 => meaning = Meaning::ToolChange,
                     2 | 30 => meaning = Meaning::Synchronise,
-                    3..=5 | 7..=9 => {}
+                    code @ 3..=5 => next.turning = code,
+                    7..=9 => {}
                     _ => return Err(20),
                 },
                 b'F' => {
@@ -127,6 +140,6 @@ impl Parser {
             return Err(22);
         }
         let feed_mm_min = if self.motion == 0 { self.rapid_mm_min } else { self.feed_mm_min.min(self.rapid_mm_min) };
-        Ok(Meaning::Move { to, length_mm: length_mm(from, to, arc), feed_mm_min })
+        Ok(Meaning::Move { to, length_mm: length_mm(from, to, arc), feed_mm_min, arc })
     }
 }

@@ -3,6 +3,7 @@
 //! A simulated machine is pure: bytes and time go in, bytes come out. It asserts for itself that its receive buffer
 //! never overflowed and that each line ran once and in order, and says so in its [`Report`].
 
+mod dynamics;
 mod fault;
 mod grbl;
 mod grbl_parser;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::moment::Moment;
 
+pub use dynamics::Dynamics;
 pub use fault::{Faults, Random};
 pub use wire::{Line, LineSpeed};
 
@@ -69,6 +71,9 @@ pub struct Setup {
     pub laser_mode: bool,
     /// Fastest rapid in mm/min.
     pub rapid_mm_min: f64,
+    /// What its axes can do: ramps and corners take time, extruding does, and Grbl comes to rest where it does so.
+    /// None: every move has its feed from its first to its last moment.
+    pub dynamics: Option<Dynamics>,
     /// A line number (Marlin) or count (Grbl) after which it answers nothing any more.
     pub silent_after: Option<u64>,
     /// Answer to be given to a line with this count instead of `ok` (Grbl), such as `error:33`.
@@ -98,6 +103,7 @@ impl Default for Setup {
             passes_over_repeats: true,
             laser_mode: false,
             rapid_mm_min: 6000.0,
+            dynamics: None,
             silent_after: None,
             refuse_line: None,
             probe_z_mm: -5.0,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::dynamics::{self, Course, Dynamics, Ramp, Run};
 use crate::moment::Moment;
 
 /// A planner that runs empty and is filled again within this time was late, not done.
@@ -12,6 +13,10 @@ const UNDERRUN_WITHIN: Duration = Duration::from_millis(500);
 struct Block {
     from: [f64; 3],
     to: [f64; 3],
+    /// What the machine's limits make of it.
+    ramp: Ramp,
+    /// How it runs, as long as nothing faster follows: known once it has begun.
+    run: Run,
     takes: Duration,
     /// Commands that were executed before the one that planned it.
     behind: u64,
@@ -23,6 +28,8 @@ pub(super) struct Motion {
     blocks: VecDeque<Block>,
     capacity: usize,
     speed: f64,
+    /// None: every move has its feed from its first to its last moment.
+    dynamics: Option<Dynamics>,
     /// When the first block began (shifted by holds).
     began: Moment,
     held_at: Option<Moment>,
@@ -42,6 +49,7 @@ impl Motion {
             blocks: VecDeque::new(),
             capacity,
             speed,
+            dynamics: None,
             began: Moment::ZERO,
             held_at: None,
             planned: [0.0; 3],
@@ -52,10 +60,21 @@ impl Motion {
         }
     }
 
+    /// The same machine with inertia.
+    pub(super) fn with(self, dynamics: Option<Dynamics>) -> Self {
+        Self { dynamics, ..self }
+    }
+
     /// Plans a straight move at a feed in mm/min. Only to be called while there is room.
     pub(super) fn plan(&mut self, now: Moment, to: [f64; 3], length_mm: f64, feed_mm_min: f64) {
-        let seconds = length_mm / (feed_mm_min.max(1.0) / 60.0) / self.speed;
-        let takes = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let mut course = Course::line(self.planned, to, 0.0, feed_mm_min);
+        course.length_mm = length_mm;
+        self.plan_course(now, &course);
+    }
+
+    /// Plans a move. Only to be called while there is room.
+    pub(super) fn plan_course(&mut self, now: Moment, course: &Course) {
+        let ramp = self.dynamics.as_ref().map_or_else(|| Ramp::steady(course), |dynamics| dynamics.ramp(course));
         if self.blocks.is_empty() {
             if self.first.is_some() && now.since(self.ended) < UNDERRUN_WITHIN && now > self.ended {
                 self.underruns += 1;
@@ -63,8 +82,45 @@ impl Motion {
             self.began = now;
         }
         self.first.get_or_insert(now);
-        self.blocks.push_back(Block { from: self.planned, to, takes, behind: self.executed });
-        self.planned = to;
+        let run = ramp.run(0.0, 0.0);
+        let (from, takes, behind) = (self.planned, Duration::ZERO, self.executed);
+        self.blocks.push_back(Block { from, to: course.to, ramp, run, takes, behind });
+        self.planned = course.to;
+        if let Some(dynamics) = &self.dynamics {
+            dynamics::look_ahead(dynamics, self.blocks.iter_mut().rev().map(|block| &mut block.ramp));
+        }
+        if self.blocks.len() == 1 {
+            self.begin(f64::INFINITY);
+        } else {
+            self.speed_up(now);
+        }
+    }
+
+    /// Sets the first block in motion, at the speed it was planned to be entered with or that the one before it has.
+    fn begin(&mut self, speed: f64) {
+        let Some(entry) = self.blocks.front().map(|block| block.ramp.entry()) else { return };
+        self.run_first(entry.min(speed));
+    }
+
+    /// What has come behind the first block may let it end faster, if it is not slowing down yet.
+    fn speed_up(&mut self, now: Moment) {
+        if let Some(run) = self.blocks.front().map(|block| block.run) {
+            if now.since(self.began).as_secs_f64() * self.speed <= run.slows_after_s() {
+                self.run_first(run.entry());
+            }
+        }
+    }
+
+    fn run_first(&mut self, entry: f64) {
+        let next = self.blocks.get(1).map(|block| block.ramp.entry());
+        let Some(block) = self.blocks.front_mut() else { return };
+        let exit = next.unwrap_or_else(|| self.dynamics.as_ref().map_or(f64::INFINITY, |it| it.rest(&block.ramp)));
+        block.run = block.ramp.run(entry, exit);
+        block.takes = Duration::try_from_secs_f64(block.run.seconds() / self.speed).unwrap_or_default();
+        let exit = block.run.exit;
+        if let Some(next) = self.blocks.get_mut(1) {
+            next.ramp.enter(exit);
+        }
     }
 
     /// Says how many commands were executed so far.
@@ -104,9 +160,11 @@ impl Motion {
             if end > now {
                 return;
             }
+            let speed = block.run.exit;
             self.blocks.pop_front();
             self.began = end;
             self.ended = end;
+            self.begin(speed);
         }
     }
 
@@ -143,7 +201,8 @@ impl Motion {
     pub(super) fn position(&self, now: Moment) -> [f64; 3] {
         let Some(block) = self.blocks.front() else { return self.planned };
         let elapsed = self.held_at.unwrap_or(now).since(self.began).as_secs_f64();
-        let part = (elapsed / block.takes.as_secs_f64().max(1e-9)).clamp(0.0, 1.0);
+        let share = (elapsed / block.takes.as_secs_f64().max(1e-9)).clamp(0.0, 1.0);
+        let part = block.run.part_after(share * block.run.seconds());
         std::array::from_fn(|axis| block.from[axis] + (block.to[axis] - block.from[axis]) * part)
     }
 

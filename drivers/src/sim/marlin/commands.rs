@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{HEAT_C_S, Marlin, ROOM_C, Waiting};
+use crate::sim::dynamics::Course;
 use crate::sim::motion::length_mm;
 use crate::sim::printer::Counting;
 use crate::sim::words::{axes, value};
@@ -55,11 +56,20 @@ impl Marlin {
         });
         let arc = (code >= 2.0)
             .then(|| (value(command, b'I').unwrap_or(0.0), value(command, b'J').unwrap_or(0.0), code < 3.0));
-        let length = length_mm(from, to, arc);
-        if length > 0.0 {
-            self.motion.plan(self.now, to, length, self.feed);
+        let pushed = self.push(command);
+        let course = Course::of(from, to, arc, pushed, self.feed);
+        if course.length_mm > 0.0 {
+            self.motion.plan_course(self.now, &course);
         }
         Waiting::Nothing
+    }
+
+    /// How far a move pushes filament. Without inertia that takes no time.
+    fn push(&mut self, command: &[u8]) -> f64 {
+        let Some(value) = value(command, b'E').filter(|_| self.setup.dynamics.is_some()) else { return 0.0 };
+        let before = self.extruder;
+        self.extruder = if self.extruder_relative { before + value } else { value };
+        self.extruder - before
     }
 
     fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
@@ -118,11 +128,12 @@ impl Marlin {
                 self.report_at = self.now;
             }
             (b'M', 112) => return self.kill(),
-            (b'G', 90) => self.absolute = true,
-            (b'G', 91) => self.absolute = false,
+            (b'G', 90 | 91) => (self.absolute, self.extruder_relative) = (code == 90, code == 91),
+            (b'M', 82 | 83) => self.extruder_relative = code == 83,
             (b'G', 92) => {
                 let given = axes(command);
                 let planned = self.motion.planned();
+                self.extruder = value(command, b'E').unwrap_or(self.extruder);
                 self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
             }
             (b'M', 113) if !self.setup.host_keepalive => self.say_unknown(command),

@@ -281,7 +281,7 @@ impl Plc {
             Err(22) => return 9,
             Err(_) => return 1,
             Ok(Meaning::Modal | Meaning::ToolChange) => {}
-            Ok(Meaning::Move { to, length_mm, feed_mm_min }) => {
+            Ok(Meaning::Move { to, length_mm, feed_mm_min, .. }) => {
                 if length_mm > 0.0 {
                     self.motion.plan(self.now, to, length_mm, feed_mm_min);
                     self.moving.push_back(number);
