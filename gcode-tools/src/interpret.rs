@@ -12,10 +12,10 @@
 //! }
 //!
 //! let (mut state, mut ends) = (State::new(Family::Cnc), Ends(Vec::new()));
-//! for (number, line) in ["G20 G91", "G0 X1", "G92 X0", "G90 G1 X2 F10"].into_iter().enumerate() {
+//! for (number, line) in ["G20 G91", "G0 X1", "G92 X0", "G90 G1 X3 F10"].into_iter().enumerate() {
 //!     state.execute(number as u64 + 1, &Statement::of(&Block::new(line.as_bytes())), &mut ends);
 //! }
-//! assert_eq!(ends.0, [[25.4, 0.0, 0.0], [76.2, 0.0, 0.0]]); // millimetres, machine coordinates
+//! assert_eq!(ends.0, [[25.4, 0.0, 0.0], [101.6, 0.0, 0.0]]); // millimetres, machine coordinates
 //! ```
 //!
 //! Nothing is judged here. Whoever wants to know something implements [`Watch`]; analysis, preflight and preview do.

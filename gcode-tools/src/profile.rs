@@ -8,7 +8,8 @@
 //! use gcode_tools::profile::{Kind, Profile};
 //! let bundled = Profile::named("ender3").unwrap();
 //! assert_eq!((bundled.kind, bundled.dialect.as_str()), (Kind::Printer, "marlin"));
-//! let own = Profile::parse("name = 'old-mill'\ntitle = 'Old mill'\nkind = 'mill'\ndialect = 'grbl'\n").unwrap();
+//! let text = "name = 'my-laser'\ntitle = 'My laser'\nkind = 'laser'\ndialect = 'grbl'\n[laser]\ns_max = 1000.0\n";
+//! let own = Profile::parse(text).unwrap();
 //! assert!(own.envelope_mm.is_none(), "unknown, and not endless");
 //! assert_eq!(Profile::parse("name = 'x'\nspeed = 9\n").unwrap_err().code, "profile.invalid");
 //! ```
