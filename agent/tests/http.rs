@@ -237,6 +237,60 @@ fn where_a_token_is_set_nothing_is_told_or_done_without_it() {
     assert_eq!(agent.ask("GET", "/api/v1/machines", &shown, b"").status, 200);
 }
 
+#[test]
+fn a_job_has_a_picture_that_is_drawn_once_and_can_do_nothing() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    let agent = workshop.start();
+    agent.machine_is("mill", "idle");
+    let job = agent.submit("mill", PLATE);
+    let address = text(&agent.job_is(&job, "queued"), "preview").to_owned();
+    assert_eq!(address, format!("/api/v1/jobs/{}/preview.svg", id(&job)));
+    let picture = agent.ask("GET", &address, "", b"");
+    assert_eq!(picture.status, 200, "{picture:?}");
+    let head = picture.head.to_ascii_lowercase();
+    for header in ["content-type: image/svg+xml", "content-security-policy: default-src 'none'", "nosniff"] {
+        assert!(head.contains(header), "{head}");
+    }
+    assert!(picture.body.starts_with("<svg") && picture.body.ends_with("</svg>\n"));
+    assert!(picture.body.contains("part.nc") && picture.body.contains("6040") && picture.body.len() < 500_000);
+    let kept: Vec<_> = workshop.home.path().join("store/previews").read_dir().unwrap().flatten().collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    std::fs::write(kept[0].path(), "<svg>kept</svg>").unwrap();
+    assert_eq!(agent.ask("GET", &address, "", b"").body, "<svg>kept</svg>");
+    let nothing = agent.submit("mill", b"G21 G90\nG4 P1\nM2\n");
+    let nothing = agent.ask("GET", &format!("/api/v1/jobs/{}/preview.svg", id(&nothing)), "", b"");
+    assert_eq!((nothing.status, nothing.body.as_str()), (204, ""));
+}
+
+#[test]
+fn where_a_token_is_set_a_picture_opens_with_its_own_key_and_that_key_opens_nothing_else() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]).with_token(TOKEN);
+    let agent = workshop.start();
+    let shown = format!("Authorization: Bearer {TOKEN}\r\n");
+    let submit = || {
+        let job = agent.ask("POST", "/api/v1/machines/mill/jobs?name=part.nc", &shown, PLATE).json();
+        let job = agent.ask("GET", &format!("/api/v1/jobs/{}", id(&job)), &shown, b"").json();
+        text(&job, "preview").to_owned()
+    };
+    let (one, other) = (submit(), submit());
+    let status = |path: &str| agent.ask("GET", path, "", b"").status;
+    assert_eq!((status(&one), status(&other)), (200, 200));
+    let (path, key) = one.split_once('?').unwrap();
+    let (other_path, other_key) = other.split_once('?').unwrap();
+    assert!(key != other_key && !one.contains(TOKEN));
+    for closed in [
+        path.to_owned(),
+        format!("{path}?{other_key}"),
+        format!("{other_path}?{key}"),
+        format!("{path}?key="),
+        format!("{}?{key}", path.replace("/preview.svg", "")),
+        format!("{}?{key}", path.replace("/preview.svg", "/program")),
+        format!("/api/v1/jobs?{key}"),
+    ] {
+        assert_eq!(status(&closed), 401, "{closed}");
+    }
+}
+
 /// Reads a stream of events until one is as wanted; gives all identifiers and documents so far.
 fn events_until(agent: &Agent, last: Option<&str>, wanted: impl Fn(&Value) -> bool) -> Vec<(String, Value)> {
     let stream = TcpStream::connect(&agent.host).unwrap();

@@ -80,7 +80,9 @@ impl Default for Options<'_> {
 impl Options<'_> {
     /// Whether the work's place in the machine is known, or may be assumed.
     fn is_placed(&self) -> bool {
-        self.profile.is_some_and(|profile| preflight::is_placed(profile, &self.conditions))
+        let placed =
+            |profile: &Profile| profile.envelope_mm.is_some() && preflight::is_placed(profile, &self.conditions);
+        self.profile.is_some_and(placed)
     }
 }
 
@@ -141,7 +143,7 @@ impl Picture {
         svg::write(&self.figure)
     }
 
-    /// As PNG.
+    /// As PNG. Its letters are those of Latin-1; any other is a question mark.
     pub fn png(&self) -> Vec<u8> {
         png::write(&self.figure)
     }
@@ -174,6 +176,8 @@ fn best(survey: &survey::Survey) -> By {
         Work::Extruding if survey.info.filament_mm.iter().filter(|length| **length > 0.0).count() > 1 => By::Tool,
         Work::Extruding if !survey.info.features.is_empty() => By::Feature,
         Work::Burning => By::Kind,
+        // With one depth there is nothing to tell apart by it.
+        Work::Cutting | Work::Plotting if survey.cuts_mm.1 - survey.cuts_mm.0 < 0.005 => By::Kind,
         Work::Extruding | Work::Cutting | Work::Plotting => By::Layer,
     }
 }

@@ -239,14 +239,19 @@ fn the_layer_above_hides_the_same_line_below() {
 }
 
 #[test]
-fn what_leaves_the_machine_is_red_and_said_with_its_line() {
+fn what_leaves_the_machine_has_its_own_colour_and_said_with_its_line() {
     let profile = Profile::named("grbl-laser-400").unwrap();
     let options = Options { profile: Some(&profile), ..Options::default() };
     let picture = drawn("G21 G90\nM4 S500\nG1 X50 Y50 F1000\nG1 X500\nM5\nM2\n", &options).unwrap();
     assert_eq!(picture.leaves_machine(), Some(true));
     let svg = picture.svg();
     assert!(svg.contains("X reaches 500.0 mm (line 4)"), "{svg}");
-    assert!(work(&svg).iter().any(|stroke| stroke.colour == "#d0211c"));
+    // The line leaves at X 400: what is inside keeps its colour.
+    let strokes: Vec<_> = work(&svg).into_iter().filter(|stroke| stroke.from[1] == stroke.to[1]).collect();
+    let of = |outside: bool| strokes.iter().filter(move |stroke| (stroke.colour == "#e0008a") == outside);
+    let length = |stroke: &Stroke| (stroke.to[0] - stroke.from[0]).abs();
+    let (inside, outside): (f64, f64) = (of(false).map(length).sum(), of(true).map(length).sum());
+    assert!((inside / outside - 3.5).abs() < 0.1, "{strokes:?}");
     let fits = drawn("G21 G90\nM4 S500\nG1 X50 Y50 F1000\nM5\nM2\n", &options).unwrap();
     assert_eq!(fits.leaves_machine(), Some(false));
 }

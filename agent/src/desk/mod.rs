@@ -20,7 +20,7 @@ use self::clerk::Clerk;
 pub use self::refusal::{Refusal, no_such_job, no_such_machine};
 use crate::capacity::Queue;
 use crate::config;
-use crate::jobs::{JobState, Jobs, Record, Spool, Spooled, Store};
+use crate::jobs::{JobState, Jobs, Previews, Record, Spool, Spooled, Store};
 
 /// Asks that may wait for the desk. More is told "busy".
 const ASKS: usize = 64;
@@ -74,6 +74,7 @@ pub struct Desk {
     asks: mpsc::Sender<Ask>,
     jobs: watch::Receiver<Arc<Jobs>>,
     spool: Spool,
+    previews: Previews,
     machines: Arc<[Machine]>,
     queues: Arc<BTreeMap<String, watch::Receiver<Queue>>>,
 }
@@ -92,6 +93,7 @@ impl Desk {
     pub fn open(settings: &config::Store, machines: Arc<[Machine]>) -> std::io::Result<Self> {
         let spool = Spool::open(&settings.dir, settings.program_bytes_max, settings.reserve_bytes)?;
         let store = Store::open(&settings.dir, settings.history_jobs)?;
+        let previews = Previews::open(&settings.dir)?;
         let (ask, asks) = mpsc::channel(ASKS);
         let (publish, jobs) = watch::channel(Arc::new(store.jobs().clone()));
         let (queue_ins, queues) = machines
@@ -104,10 +106,22 @@ impl Desk {
         for machine in machines.iter() {
             tokio::spawn(forward(machine.name().to_owned(), machine.events(), ask.clone()));
         }
-        let desk = Self { asks: ask, jobs, spool: spool.clone(), machines: machines.clone(), queues: Arc::new(queues) };
+        let desk = Self {
+            asks: ask,
+            jobs,
+            spool: spool.clone(),
+            previews,
+            machines: machines.clone(),
+            queues: Arc::new(queues),
+        };
         let clerk = Clerk { store, publish, queues: queue_ins, machines, spool, asks: desk.asks.clone() };
         tokio::spawn(clerk.work(asks));
         Ok(desk)
+    }
+
+    /// Pictures of the jobs' programs.
+    pub fn previews(&self) -> &Previews {
+        &self.previews
     }
 
     /// The machines.

@@ -56,24 +56,46 @@ impl Guard {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
-        // Hashes of equal length are compared without an early end, so that time tells nothing of the token.
-        let matches = shown.is_some_and(|shown| {
-            let shown: [u8; 32] = Sha256::digest(shown.trim()).into();
-            shown.iter().zip(token).fold(0_u8, |difference, (a, b)| difference | (a ^ b)) == 0
-        });
+        let matches = shown.is_some_and(|shown| same(&Sha256::digest(shown.trim()), token));
         if matches { Ok(()) } else { Err(unauthorized()) }
     }
+
+    /// What opens the picture of one job and nothing else, where a token is set: a browser shows no token for an image.
+    pub(super) fn preview_key(&self, job: &str) -> Option<String> {
+        let token = self.token?;
+        let digest = Sha256::new().chain_update(token).chain_update("preview").chain_update(job).chain_update(token);
+        Some(digest.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    }
+
+    fn opens_preview(&self, job: &str, shown: &str) -> bool {
+        self.preview_key(job).is_some_and(|key| same(&Sha256::digest(shown), &Sha256::digest(key)))
+    }
+}
+
+/// The job whose picture a request asks for, and the key it shows.
+fn asks_for_preview(request: &Request) -> Option<(&str, &str)> {
+    let id = request.uri().path().strip_prefix("/api/v1/jobs/")?.strip_suffix("/preview.svg")?;
+    let key = request.uri().query()?.strip_prefix("key=")?;
+    (*request.method() == Method::GET).then_some((id, key))
 }
 
 /// Checks every request. The page itself and `/healthz` tell nothing of the machines and need no token.
 pub(super) async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let open =
         matches!(request.uri().path(), "/" | "/page.css" | "/page.js" | "/control.js" | "/page.svg" | "/healthz");
-    let admitted = shared.guard.admits(request.method(), request.headers());
+    let admitted = shared.guard.admits(request.method(), request.headers()).or_else(|problem| {
+        let shows = asks_for_preview(&request).is_some_and(|(id, key)| shared.guard.opens_preview(id, key));
+        if shows { Ok(()) } else { Err(problem) }
+    });
     match admitted {
         Err(problem) if !(open && shared.guard.token.is_some()) => problem.into_response(),
         _ => next.run(request).await,
     }
+}
+
+/// Compares hashes without an early end, so that time tells nothing of what was wanted.
+fn same(shown: &[u8], wanted: &[u8]) -> bool {
+    shown.len() == wanted.len() && shown.iter().zip(wanted).fold(0_u8, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 fn from_here(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio_stream::StreamExt as _;
 
 use super::Shared;
+use super::preview::with_preview;
 use super::problem::Problem;
 use crate::desk::{Action, Refusal, Submission, no_such_job, no_such_machine};
 use crate::status;
@@ -116,13 +117,13 @@ pub(super) async fn list(
     let page: Vec<_> = matching.by_ref().take(limit).collect();
     let more = matching.next().is_some();
     let cursor = page.last().filter(|_| more).map(|job| job.id.clone());
-    let page: Vec<_> = page.iter().map(|job| status::job(job)).collect();
+    let page: Vec<_> = page.iter().map(|job| with_preview(&shared, job)).collect();
     Ok(Json(json!({ "jobs": page, "cursor": cursor })))
 }
 
 pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let job = found(&shared, &id)?;
-    Ok(Json(status::job(&job)))
+    Ok(Json(with_preview(&shared, &job)))
 }
 
 pub(super) async fn findings(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {

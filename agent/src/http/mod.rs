@@ -7,6 +7,7 @@ mod jobs;
 mod machines;
 mod openapi;
 mod page;
+mod preview;
 mod problem;
 mod resume;
 
@@ -112,6 +113,7 @@ fn router(shared: Shared) -> Router {
         .route("/machines/{machine}/jobs", post(jobs::submit).layer(DefaultBodyLimit::disable()))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::one))
+        .route("/jobs/{job}/preview.svg", get(preview::svg))
         .route("/jobs/{job}/program", get(jobs::program))
         .route("/jobs/{job}/findings", get(jobs::findings))
         .route("/jobs/{job}/start", post(jobs::start))

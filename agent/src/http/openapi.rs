@@ -22,6 +22,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/machines/{machine}/jobs", "Submit a program: the body is the program. Submit is not start"),
     ("get", "/api/v1/jobs", "Jobs, newest first; filter by machine and state, page by limit and cursor"),
     ("get", "/api/v1/jobs/{job}", "One job"),
+    ("get", "/api/v1/jobs/{job}/preview.svg", "A picture of what its program does, as SVG"),
     ("get", "/api/v1/jobs/{job}/program", "The program as it was submitted"),
     ("get", "/api/v1/jobs/{job}/findings", "What was found in the program"),
     ("post", "/api/v1/jobs/{job}/start", "Start it, once"),

@@ -1,5 +1,6 @@
 //! Jobs: programs that were submitted, and what became of them. Submit is not start.
 
+mod previews;
 mod spool;
 mod store;
 
@@ -10,6 +11,7 @@ use drivers::Notice;
 use drivers::snapshot::{JobPhase, LinkCounters};
 use serde::{Deserialize, Serialize};
 
+pub use previews::{Previews, Wanted};
 pub use spool::{Spool, Spooled};
 pub use store::Store;
 

@@ -270,7 +270,8 @@ impl Canvas {
         self.forget(self.strokes_max);
         let shown = self.shown();
         let mut strokes: Vec<_> = self.strokes.into_iter().zip(shown).collect();
-        strokes.sort_by_key(|(stroke, _)| (stroke.key, stroke.ink));
+        // Of one layer what lies flat comes first, so that infill does not run over the walls it ends at.
+        strokes.sort_by_key(|(stroke, _)| (stroke.key, !stroke.ink.is_flat(), stroke.ink));
         Drawing { strokes, line_px: self.line_px, dot_px: self.dot_px }
     }
 }

@@ -1,7 +1,9 @@
 //! What stands around the moves: panels, the machine's travel, axes, legend, and what is said in words.
 
 use super::figure::{Anchor, Mark};
-use super::palette::{ALARM, BEYOND, EDGE, GRID, Ink, LEVELS, PAPER, QUIET, RAPID, Rgb, Scheme, TEXT, TRAVEL, WELL};
+use super::palette::{
+    ALARM, BEYOND, EDGE, GRID, Ink, LEVELS, OUTSIDE, PAPER, QUIET, RAPID, Rgb, Scheme, TEXT, TRAVEL, WELL,
+};
 use super::survey::{Survey, Work};
 use super::view::{From, View};
 use super::{By, Options};
@@ -332,14 +334,18 @@ fn items(survey: &Survey, options: &Options, scheme: &Scheme) -> Vec<Item> {
     if scheme.has_scale() {
         items.push(if scheme.by == By::Layer {
             let (low, high) = super::paint::heights(survey);
-            Item::Scale(format!("Z {low:.2}"), format!("{high:.2} mm"))
+            if high - low < 0.005 {
+                Item::Plain(scheme.scale(1.0), format!("Z {high:.2} mm"))
+            } else {
+                Item::Scale(format!("Z {low:.2}"), format!("{high:.2} mm"))
+            }
         } else {
             let full = super::paint::full_power(survey, options);
             Item::Scale("S 0".to_owned(), format!("{full:.0}"))
         });
     }
-    if survey.cuts_air {
-        items.push(Item::Plain(scheme.class(Ink::ABOVE), "feed in the air".to_owned()));
+    if survey.air_mm.is_some() {
+        items.push(Item::Plain(scheme.class(Ink::AIR), "feed in the air".to_owned()));
     }
     if super::paint::shows_travel(survey, options) {
         match survey.works {
@@ -352,7 +358,7 @@ fn items(survey: &Survey, options: &Options, scheme: &Scheme) -> Vec<Item> {
         }
     }
     if survey.outside.is_some() {
-        items.push(Item::Plain(ALARM, "outside of the machine".to_owned()));
+        items.push(Item::Plain(OUTSIDE, "outside of the machine".to_owned()));
     }
     items
 }
@@ -381,7 +387,12 @@ fn summary(survey: &Survey, options: &Options) -> String {
         Work::Burning => parts.push(format!("{:.1} × {:.1} mm, {:.0} mm burned", size[0], size[1], info.powered_mm)),
         Work::Cutting | Work::Plotting => {
             let (low, high) = survey.cuts_mm;
-            parts.push(format!("{:.1} × {:.1} mm, cuts from Z {low:.2} to {high:.2} mm", size[0], size[1]));
+            let cuts = if high - low < 0.005 {
+                format!("cuts at Z {high:.2} mm")
+            } else {
+                format!("cuts from Z {low:.2} to {high:.2} mm")
+            };
+            parts.push(format!("{:.1} × {:.1} mm, {cuts}", size[0], size[1]));
         }
     }
     if let Some(layers) = options.layers.as_ref().filter(|_| survey.works != Work::Extruding) {

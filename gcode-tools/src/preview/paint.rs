@@ -46,9 +46,13 @@ const SHADES: f64 = 8.0;
 /// Parts of a print that lie flat and are lit from above, in lower case.
 const FLAT: [&str; 8] = ["infill", "fill", "skin", "top", "bottom", "bridge", "ironing", "solid"];
 
-/// The heights that a scale of heights runs over: of a print the part's, else the cuts'.
+/// The heights that a scale of heights runs over: of a print those of the part or the layers drawn, else the cuts'.
 pub(super) fn heights(survey: &Survey) -> (f64, f64) {
-    if survey.works == Work::Extruding { (survey.focus.min[2], survey.focus.max[2]) } else { survey.cuts_mm }
+    match (survey.works, survey.heights_mm) {
+        (_, Some(layers)) => layers,
+        (Work::Extruding, None) => (survey.focus.min[2], survey.focus.max[2]),
+        (_, None) => survey.cuts_mm,
+    }
 }
 
 /// The S word that is full power.
@@ -57,9 +61,13 @@ pub(super) fn full_power(survey: &Survey, options: &Options) -> f64 {
     profiled.unwrap_or(survey.info.spindle_max).max(1e-9)
 }
 
-/// Whether travel is drawn.
+/// Whether travel is drawn: where nobody says, a mill's rapids, and what a laser does without its beam if it never has it.
 pub(super) fn shows_travel(survey: &Survey, options: &Options) -> bool {
-    options.travel.unwrap_or(survey.works == Work::Cutting)
+    options.travel.unwrap_or(match survey.works {
+        Work::Cutting => true,
+        Work::Burning => survey.info.powered_mm == 0.0,
+        Work::Extruding | Work::Plotting => false,
+    })
 }
 
 /// Draws a program that has been surveyed.
@@ -187,6 +195,30 @@ fn draw(
     count as u64
 }
 
+/// Whether any of a move lies outside of the machine.
+fn leaves(envelope: &Envelope, motion: &Move) -> bool {
+    let beyond = |point: [f64; 3]| (0..3).any(|axis| is_beyond(envelope, axis, point[axis]));
+    beyond(motion.from) || beyond(motion.to) || outside_of(envelope, motion).is_some()
+}
+
+/// The shares of a straight move between which it lies in the machine; `None`: nowhere.
+fn inside(envelope: &Envelope, motion: &Move) -> Option<(f64, f64)> {
+    let (mut start, mut end) = (0.0_f64, 1.0_f64);
+    for axis in 0..3 {
+        let (from, way) = (motion.from[axis], motion.to[axis] - motion.from[axis]);
+        if way == 0.0 {
+            if is_beyond(envelope, axis, from) {
+                return None;
+            }
+            continue;
+        }
+        let (a, b) = ((envelope.min[axis] - from) / way, (envelope.max[axis] - from) / way);
+        start = start.max(a.min(b));
+        end = end.min(a.max(b));
+    }
+    (start < end).then_some((start, end))
+}
+
 /// Watches a program and draws what it does.
 struct Painter<'a> {
     survey: &'a Survey,
@@ -204,14 +236,14 @@ struct Painter<'a> {
 }
 
 impl Painter<'_> {
-    fn work(&mut self, motion: &Move, state: &State) {
+    fn work(&mut self, motion: &Move, state: &State, is_outside: bool) {
         if let Some((low, high)) = self.survey.heights_mm {
             self.in_layers = motion.to[2] >= low - SAME_HEIGHT_MM && motion.to[2] <= high + SAME_HEIGHT_MM;
             if !self.in_layers {
                 return;
             }
         }
-        let (class, level, key) = self.look(motion, state);
+        let (class, level, key) = self.look(motion, state, is_outside);
         let fine = self.chords < CHORDS_TOTAL_MAX;
         let plain = !self.scheme.has_scale();
         let mut chords = 0;
@@ -223,8 +255,8 @@ impl Painter<'_> {
                 _ => level,
             };
             let light = |way: [f64; 2]| {
-                let full = f64::from(LIGHTS - 1);
-                if aslant && !self.flat { (view.light(way) * full).round() as u8 } else { LIGHTS - 1 }
+                let brightest_wall = f64::from(LIGHTS - 2);
+                if aslant && !self.flat { (view.light(way) * brightest_wall).round() as u8 } else { LIGHTS - 1 }
             };
             chords += draw(&view, &mut pen.work, motion, |way| Ink::new(class, level, light(way)), key, fine);
         }
@@ -232,7 +264,7 @@ impl Painter<'_> {
     }
 
     /// Class, level and key of a move that works.
-    fn look(&self, motion: &Move, state: &State) -> (u8, u8, u16) {
+    fn look(&self, motion: &Move, state: &State, is_outside: bool) -> (u8, u8, u16) {
         let scheme = self.scheme;
         let work = &self.survey.work;
         let share =
@@ -254,10 +286,10 @@ impl Painter<'_> {
             _ => 1.0,
         };
         let level = (level * f64::from(LEVELS - 1)).round() as u8;
-        let class = if self.is_outside(motion) {
+        let class = if is_outside {
             Ink::OUTSIDE
         } else if self.is_air(motion) {
-            Ink::ABOVE
+            Ink::AIR
         } else {
             match scheme.by {
                 By::Feature => self.feature,
@@ -265,28 +297,32 @@ impl Painter<'_> {
                 By::Layer | By::Kind => 0,
             }
         };
-        // What leaves the machine is seen whatever else lies there.
-        (
-            class,
-            level,
-            if class == Ink::OUTSIDE {
-                u16::MAX
-            } else if class == Ink::ABOVE {
-                1
-            } else {
-                key
-            },
-        )
-    }
-
-    fn is_outside(&self, motion: &Move) -> bool {
-        self.envelope.is_some_and(|envelope| {
-            (0..3).any(|axis| is_beyond(&envelope, axis, motion.to[axis])) || outside_of(&envelope, motion).is_some()
-        })
+        // What cuts air hides nothing.
+        (class, level, if class == Ink::AIR { 1 } else { key })
     }
 
     fn is_air(&self, motion: &Move) -> bool {
-        self.survey.cuts_air && motion.from[2].min(motion.to[2]) > self.survey.clear_mm - SAME_HEIGHT_MM
+        self.survey.air_mm.is_some_and(|air| motion.from[2].min(motion.to[2]) > air - SAME_HEIGHT_MM)
+    }
+
+    /// Draws a move that works; what of it leaves the machine in another colour.
+    fn work_in_parts(&mut self, motion: &Move, state: &State) {
+        let Some(envelope) = self.envelope.filter(|envelope| leaves(envelope, motion)) else {
+            self.work(motion, state, false);
+            return;
+        };
+        if let Path::Arc(_) = motion.path {
+            self.work(motion, state, true);
+            return;
+        }
+        let (start, end) = inside(&envelope, motion).unwrap_or((1.0, 1.0));
+        let at = |share: f64| [0, 1, 2].map(|axis| motion.from[axis] + (motion.to[axis] - motion.from[axis]) * share);
+        let ends = [motion.from, at(start), at(end), motion.to];
+        for (part, is_outside) in [(0, true), (1, false), (2, true)] {
+            if ends[part] != ends[part + 1] {
+                self.work(&Move { from: ends[part], to: ends[part + 1], ..*motion }, state, is_outside);
+            }
+        }
     }
 
     fn travel(&mut self, motion: &Move, state: &State) {
@@ -318,7 +354,7 @@ impl Watch for Painter<'_> {
     #[inline]
     fn moved(&mut self, motion: &Move, state: &State) {
         if self.survey.works.is(motion, state) {
-            self.work(motion, state);
+            self.work_in_parts(motion, state);
         } else {
             self.travel(motion, state);
         }

@@ -18,16 +18,18 @@ pub(super) const PAPER: Rgb = [0xff, 0xff, 0xff];
 pub(super) const BEYOND: Rgb = [0xee, 0xf1, 0xf0];
 /// The edge of the machine's travel.
 pub(super) const EDGE: Rgb = [0x4b, 0x57, 0x53];
-/// Moves that leave the machine, and what is said of them.
-pub(super) const ALARM: Rgb = [0xd0, 0x21, 0x1c];
+/// What is said of moves that leave the machine.
+pub(super) const ALARM: Rgb = [0xc2, 0x1d, 0x18];
+/// Moves that leave the machine: a colour that nothing else has.
+pub(super) const OUTSIDE: Rgb = [0xe0, 0x00, 0x8a];
 /// What is well.
 pub(super) const WELL: Rgb = [0x1b, 0x70, 0x59];
 /// Travel at a feed.
 pub(super) const TRAVEL: Rgb = [0x8a, 0x97, 0xa6];
 /// Rapids.
 pub(super) const RAPID: Rgb = [0x2f, 0x9e, 0x6e];
-/// Feed moves of a mill above its zero.
-const ABOVE: Rgb = [0xb9, 0xc4, 0xc0];
+/// Feed moves that cut air.
+const AIR: Rgb = [0xb9, 0xc4, 0xc0];
 /// Work where nothing tells it apart.
 const WORK: Rgb = [0xe0, 0x7b, 0x2a];
 /// Cuts where nothing tells them apart.
@@ -36,7 +38,7 @@ const CUT: Rgb = [0x2c, 0x6f, 0xb5];
 /// Steps of a scale of heights, depths or powers. More cannot be told apart.
 pub(super) const LEVELS: u8 = 32;
 
-/// Steps of light.
+/// Steps of light. The highest is kept for what lies flat.
 pub(super) const LIGHTS: u8 = 8;
 
 /// What a stroke is drawn in: what it is, how high, deep or strong, and how the light falls on it.
@@ -46,8 +48,8 @@ pub(super) struct Ink(u16);
 impl Ink {
     /// Class of moves that leave the machine.
     pub(super) const OUTSIDE: u8 = 255;
-    /// Class of feed moves above a mill's zero.
-    pub(super) const ABOVE: u8 = 254;
+    /// Class of feed moves that cut air.
+    pub(super) const AIR: u8 = 254;
     /// Class of travel at a feed.
     pub(super) const TRAVEL: u8 = 253;
     /// Class of rapids.
@@ -63,6 +65,11 @@ impl Ink {
     /// What it is: a feature or tool, or one of the named classes.
     pub(super) fn class(self) -> u8 {
         (self.0 >> 8) as u8
+    }
+
+    /// Whether it lies flat, in full light.
+    pub(super) fn is_flat(self) -> bool {
+        self.light() == LIGHTS - 1
     }
 
     fn level(self) -> u8 {
@@ -170,8 +177,8 @@ impl Scheme {
     /// The plain colour of a class.
     pub(super) fn class(&self, class: u8) -> Rgb {
         match class {
-            Ink::OUTSIDE => ALARM,
-            Ink::ABOVE => ABOVE,
+            Ink::OUTSIDE => OUTSIDE,
+            Ink::AIR => AIR,
             Ink::TRAVEL => TRAVEL,
             Ink::RAPID => RAPID,
             _ => match (self.by, class.checked_sub(1)) {

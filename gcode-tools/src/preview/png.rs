@@ -133,7 +133,7 @@ fn paint_mark(sheet: &mut Pixmap, mark: &Mark) {
                 Anchor::End => Alignment::Right,
             };
             let place = TextStyleBuilder::new().alignment(alignment).baseline(Baseline::Alphabetic).build();
-            let line: String = text.chars().filter(|letter| !letter.is_control()).collect();
+            let line: String = text.replace('…', "...").chars().filter(|letter| !letter.is_control()).collect();
             let at = Point::new(at[0].round() as i32, at[1].round() as i32);
             // Painting on a sheet cannot fail.
             let _ = Text::with_text_style(&line, at, style, place).draw(&mut Letters(sheet));

@@ -66,10 +66,8 @@ pub(super) struct Survey {
     pub(super) works: Work,
     /// The lowest and the highest cut, in millimetres.
     pub(super) cuts_mm: (f64, f64),
-    /// The lowest height of rapids, in millimetres: feed moves from there on cut air. Infinite if there are none.
-    pub(super) clear_mm: f64,
-    /// Whether a feed move cuts air.
-    pub(super) cuts_air: bool,
+    /// The height from which on feed moves cut air, in millimetres, if any does.
+    pub(super) air_mm: Option<f64>,
     /// The box of all work.
     pub(super) work: Bounds,
     /// The box of what is looked at closely: of a print the part, without skirt and purge line.
@@ -121,8 +119,7 @@ pub(super) fn survey(input: impl Read, options: &Options) -> Result<Survey, Prev
     Ok(Survey {
         works,
         cuts_mm: seen.cuts(&work),
-        clear_mm: seen.clear_z,
-        cuts_air: seen.cuts_air && works != Work::Extruding,
+        air_mm: seen.air().filter(|_| works != Work::Extruding),
         work,
         focus,
         heights_mm,
@@ -152,7 +149,7 @@ struct Seen<'a> {
     knows_z: bool,
     clear_z: f64,
     cut: (f64, f64),
-    cuts_air: bool,
+    fed_highest: f64,
     heights: BTreeSet<i64>,
     outside: Option<(u64, usize, f64)>,
     placed: bool,
@@ -169,9 +166,9 @@ impl<'a> Seen<'a> {
             above: Bounds::EMPTY,
             fed: Bounds::EMPTY,
             knows_z: false,
-            clear_z: f64::INFINITY,
+            clear_z: f64::NEG_INFINITY,
             cut: (f64::INFINITY, f64::NEG_INFINITY),
-            cuts_air: false,
+            fed_highest: f64::NEG_INFINITY,
             heights: BTreeSet::new(),
             outside: None,
             placed: options.is_placed(),
@@ -183,29 +180,37 @@ impl<'a> Seen<'a> {
         [self.part, self.above, self.lowest].into_iter().find(|bounds| !bounds.is_empty())
     }
 
-    /// Rapids tell which heights are clear; feed moves below are cuts.
+    /// The highest rapids tell which height is clear; feed moves below are cuts. Lower ones may be links within a cut.
     fn heights(&mut self, motion: &Move, state: &State) {
         self.knows_z |= motion.to[2] != motion.from[2];
         if !motion.in_plane() {
             return;
         }
-        let lowest = motion.from[2].min(motion.to[2]);
+        let (low, high) = (motion.from[2].min(motion.to[2]), motion.from[2].max(motion.to[2]));
         if is_rapid(motion, state) {
             if self.knows_z && !motion.reference {
-                self.clear_z = self.clear_z.min(lowest);
+                self.clear_z = self.clear_z.max(low);
             }
-        } else if lowest > self.clear_z - SAME_HEIGHT_MM {
-            self.cuts_air = true;
-        } else if motion.from[2].max(motion.to[2]) < self.clear_z - SAME_HEIGHT_MM {
-            self.cut = (self.cut.0.min(lowest), self.cut.1.max(motion.from[2].max(motion.to[2])));
+            return;
         }
+        self.fed_highest = self.fed_highest.max(low);
+        if high < self.clear_z - SAME_HEIGHT_MM || self.clear_z == f64::NEG_INFINITY {
+            self.cut = (self.cut.0.min(low), self.cut.1.max(high));
+        }
+    }
+
+    /// From which height on feed moves cut air, if any does.
+    fn air(&self) -> Option<f64> {
+        (self.clear_z.is_finite() && self.fed_highest > self.clear_z - SAME_HEIGHT_MM).then_some(self.clear_z)
     }
 
     /// The lowest and the highest cut. What only drills has no cut in the plane: it cuts from zero down.
     fn cuts(&self, work: &Bounds) -> (f64, f64) {
         let (low, high) = self.cut;
-        let (low, high) = if low <= high { (low.min(work.min[2]), high) } else { (work.min[2], work.max[2].min(0.0)) };
-        (low, high.min(self.clear_z).max(low))
+        if low <= high {
+            return (low.min(work.min[2]), high);
+        }
+        (work.min[2], if work.min[2] < 0.0 { work.max[2].min(0.0) } else { work.max[2] })
     }
 
     fn work(&mut self, motion: &Move) {

@@ -208,6 +208,7 @@ function showJob(part, made, job) {
   part(".job").hidden = !job;
   if (!job) return;
   made.dataset.job = job.id;
+  showPicture(part(".picture"), job);
   const percent = job.state === "finished" ? 100 : Math.floor((job.progress || 0) * 100);
   const name = job.name || job.id;
   part(".job").className = `job ${job.state}`;
@@ -220,6 +221,31 @@ function showJob(part, made, job) {
   part(".counts").title = `${job.sent} commands sent, ${job.accepted} accepted, ${job.executed} executed, ${job.resends} resends`;
   const left = duration(job.time_left_s);
   setText(part(".left"), left && job.state === "running" ? `about ${left} left` : "");
+}
+
+// Where the picture of each job's program is.
+let pictures = new Map();
+
+// Shows what a program does. Where there is nothing to draw, nothing is shown.
+function showPicture(link, job) {
+  const address = pictures.get(job.id);
+  if (!address) { link.hidden = true; return; }
+  if (link.getAttribute("href") === address) return;
+  const image = link.firstElementChild || link.appendChild(element("img"));
+  link.href = address;
+  link.hidden = true;
+  image.alt = `What ${job.name || job.id} does`;
+  image.onload = () => { link.hidden = false; };
+  image.onerror = () => { link.hidden = true; };
+  image.src = address;
+}
+
+function pictureLink() {
+  const link = element("a", undefined, "picture");
+  link.target = "_blank";
+  link.rel = "noopener";
+  link.hidden = true;
+  return link;
 }
 
 function button(label, className, spoken, handler) {
@@ -285,7 +311,7 @@ function offerStart(start, job) {
 
 function makeWaiting(job) {
   const line = element("li");
-  line.append(element("span", `Waiting: ${job.name}`, "name"), startOf(job));
+  line.append(pictureLink(), element("span", `Waiting: ${job.name}`, "name"), startOf(job));
   return line;
 }
 
@@ -300,7 +326,10 @@ function showJobs(jobs) {
     const waiting = jobs.filter((job) => job.machine === machine && job.state === "queued").reverse();
     const list = made.querySelector(".waiting");
     list.hidden = waiting.length === 0;
-    keep(list, waiting.slice(0, WAITING_SHOWN), makeWaiting, (line, job) => offerStart(line.lastChild, job));
+    keep(list, waiting.slice(0, WAITING_SHOWN), makeWaiting, (line, job) => {
+      showPicture(line.firstChild, job);
+      offerStart(line.lastChild, job);
+    });
   }
 }
 
@@ -322,6 +351,7 @@ function draw(machines, jobs) {
   lastGood = Date.now();
   locked = false;
   onMachine = new Map(machines.map((machine) => [machine.id, machine]));
+  pictures = new Map(jobs.filter((job) => !["received", "checking", "refused"].includes(job.state)).map((job) => [job.id, job.preview]));
   machines.forEach(show);
   for (const [id, made] of cards) {
     if (onMachine.has(id)) continue;
