@@ -48,7 +48,7 @@ static HABITS: Habits = Habits {
     inactivity: None,
     keepalive: false,
     tool_change: true,
-    keep_alive: None,
+    keepalive_word: None,
     auto_report: None,
     stop: StopHabit::AtOnce,
 };

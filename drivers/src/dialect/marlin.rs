@@ -70,7 +70,7 @@ pub(super) static MARLIN: MarlinLike = MarlinLike {
         settings: Some("M86"),
         inactivity: Some("M85 S"),
         // Two seconds are the firmware's own default; a configuration may have switched it off (`M113.cpp`).
-        keep_alive: Some("M113 S2"),
+        keepalive_word: Some("M113 S2"),
         auto_report: Some(AutoReport { capability: "AUTOREPORT_TEMP", word: "M155 S2", question: "M105" }),
         stop: StopHabit::Parser,
         ..HABITS
@@ -124,7 +124,7 @@ pub(super) const HABITS: Habits = Habits {
     inactivity: None,
     keepalive: true,
     tool_change: true,
-    keep_alive: None,
+    keepalive_word: None,
     auto_report: None,
     stop: StopHabit::InTurn,
 };

@@ -217,10 +217,10 @@ pub struct Habits {
     pub inactivity: Option<&'static str>,
     /// Whether it says by itself, while a long command runs, that it is busy.
     pub keepalive: bool,
+    /// The word that makes sure that it does, where it has one.
+    pub keepalive_word: Option<&'static str>,
     /// Whether it knows M6. To one that does not, the agent says nothing and waits for a person itself.
     pub tool_change: bool,
-    /// The word that makes sure of that, where it has one.
-    pub keep_alive: Option<&'static str>,
     /// How it reports temperatures by itself, where it can.
     pub auto_report: Option<AutoReport>,
     /// When it acts on an emergency stop.

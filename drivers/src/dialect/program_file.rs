@@ -18,7 +18,7 @@
 //! `modbus::program`.
 
 use super::grbl::read_status;
-use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Word, printable};
+use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word, printable};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::snapshot::Identity;
@@ -51,6 +51,9 @@ static HABITS: Habits = Habits {
     keepalive: false,
     // It is of the program, and the controller's business when that runs.
     tool_change: true,
+    keepalive_word: None,
+    auto_report: None,
+    stop: StopHabit::AtOnce,
 };
 
 impl Dialect for ProgramFile {
@@ -101,7 +104,7 @@ impl Dialect for ProgramFile {
 
 fn read(line: &[u8]) -> Reply {
     if line == b"ok" {
-        return Reply::Ok { number: None, planner_free: None };
+        return Reply::Ok { number: None, planner_free: None, queue_free: None };
     }
     if let Some(report) = line.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")) {
         return read_status(report).map_or(Reply::Chatter, |status| Reply::Status(Box::new(status)));

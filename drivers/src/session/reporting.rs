@@ -57,7 +57,7 @@ impl Session {
     /// Asks the machine, once it rests, to tell by itself what it can.
     pub(super) fn ask_to_report(&mut self) {
         let habits = self.dialect.habits();
-        if let Some(word) = habits.keep_alive {
+        if let Some(word) = habits.keepalive_word {
             self.asides.push_back((Aside::KeepAlive, word.to_owned()));
         }
         let Some(report) = habits.auto_report else { return };
@@ -79,7 +79,7 @@ impl Session {
 
     /// The machine does not know a command.
     pub(super) fn note_unknown(&mut self, text: &str) {
-        let asked = self.dialect.habits().keep_alive.and_then(|word| word.split_whitespace().next());
+        let asked = self.dialect.habits().keepalive_word.and_then(|word| word.split_whitespace().next());
         if asked.is_some_and(|word| text.contains(word)) {
             self.reporting.silent = true;
         }

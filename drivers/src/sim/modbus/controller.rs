@@ -294,7 +294,7 @@ impl Controller {
         match self.parser.understand(line, self.motion.planned()) {
             Err(_) => return self.alarm(BAD_LINE),
             Ok(Meaning::Modal | Meaning::ToolChange) => {}
-            Ok(Meaning::Move { to, length_mm, feed_mm_min }) if length_mm > 0.0 => {
+            Ok(Meaning::Move { to, length_mm, feed_mm_min, .. }) if length_mm > 0.0 => {
                 self.motion.plan(self.now, to, length_mm, feed_mm_min);
                 self.moving.push_back(self.next);
             }
