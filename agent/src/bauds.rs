@@ -83,7 +83,6 @@ fn write(path: &Path, found: &Found) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
 mod test {
     use super::*;
 

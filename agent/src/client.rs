@@ -1,6 +1,6 @@
 //! A client of a running agent: what `job` and `demo` use, over the same HTTP that everybody uses.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -114,11 +114,14 @@ impl Client {
 
 /// The address of these levels with these questions, whatever characters they hold.
 pub fn path<'a>(levels: &[&str], query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
-    let mut path: String = levels.iter().map(|level| format!("/{}", encoded(level))).collect();
+    let encoded = |text| utf8_percent_encode(text, PLAIN);
+    let mut path = String::new();
+    // Writing to a String cannot fail.
+    for level in levels {
+        let _ = write!(path, "/{}", encoded(level));
+    }
     for (at, (key, value)) in query.into_iter().enumerate() {
-        path.push(if at == 0 { '?' } else { '&' });
-        path.push_str(&format!("{}={}", encoded(key), encoded(value)));
+        let _ = write!(path, "{}{}={}", if at == 0 { '?' } else { '&' }, encoded(key), encoded(value));
     }
     path
 }

@@ -1,7 +1,12 @@
 //! What gcode-tools says a program takes is what a simulated machine takes for it, in virtual time.
 //!
 //! The machine's planner (`sim/dynamics.rs`) and the time model of gcode-tools have nothing in common but the profile.
-#![allow(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a fixture that fails is a test that fails, and what was measured is for reading"
+)]
 
 mod support;
 

@@ -42,6 +42,7 @@ pub(super) struct ProbeBody {
 /// Overrides in percent; those that are not named stay as they are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "units stand last, also where all are the same")]
 pub(super) struct OverrideBody {
     feed_percent: Option<u32>,
     rapid_percent: Option<u32>,

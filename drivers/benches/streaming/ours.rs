@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &[&str]) {
         let mut snapshot = machine.watch();
         snapshot.wait_for(|snapshot| snapshot.state == State::Idle).await.unwrap();
         super::child::ready();
-        let lines = std::fs::read(program).unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lines = memchr::memchr_iter(b'\n', &std::fs::read(program).unwrap()).count() as u64;
         let mut events = machine.events();
         let job = Job { id: "bench".to_owned(), lines, from_line: 1 };
         machine.start(job, (*program).into()).await.unwrap();

@@ -168,7 +168,6 @@ fn os_error(error: serialport::Error) -> io::Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
 mod test {
     use super::*;
 
