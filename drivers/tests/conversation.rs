@@ -351,3 +351,25 @@ fn opening_a_line_twice_at_full_speed_gives_the_same_result() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_machine_that_pauses_while_its_job_is_being_ended_keeps_nobody_waiting() {
+    for dialect in ["grbl", "grblhal"] {
+        let mut profile = support::profile(dialect);
+        // As noise makes it of `M5`.
+        profile.safety.safe_end = vec!["M0".into(), "M5".into()];
+        let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+        pair.connect();
+        pair.start(program(200, 1));
+        pair.run_for(Duration::from_secs(1));
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        pair.run_until(|pair| pair.progress().phase.is_over());
+        assert_eq!((pair.progress().phase, pair.session.state()), (JobPhase::Cancelled, State::Held), "{dialect}");
+        assert_eq!(
+            pair.session.snapshot().notice.map(|notice| notice.code).as_deref(),
+            Some("machine.waits_for_person")
+        );
+        assert_eq!(pair.ask(Request::Resume), Ok(()), "a person has looked at it");
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+    }
+}

@@ -345,8 +345,10 @@ impl Session {
         } else {
             run.idle_reports = 0;
         }
+        let safe_end = run.is_safe_end();
         match (run.stage, condition) {
             (Stage::Holding | Stage::Cancelling, _) if !can_hold => {}
+            (Stage::Streaming | Stage::Proving, Some(Condition::Held)) if can_hold && safe_end => self.safe_end_held(),
             (Stage::Holding, Some(Condition::Held | Condition::Idle | Condition::Door)) => {
                 run.stage = Stage::Held;
                 self.told_job_phase(JobPhase::Held, None);
@@ -441,6 +443,8 @@ impl Session {
 
     /// Whether a job is being said that nobody asked to hold.
     fn runs_on(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving))
+        self.run
+            .as_ref()
+            .is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving) && !run.is_safe_end())
     }
 }

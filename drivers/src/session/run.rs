@@ -78,6 +78,9 @@ pub(super) struct Run {
     /// When it was asked where it stands, before it is made safe.
     #[serde(default)]
     pub(super) located_at: Option<Moment>,
+    /// Times its safe end was begun anew.
+    #[serde(default)]
+    pub(super) safe_ends: u32,
     /// Who caused the hold.
     pub(super) hold_cause: Cause,
     /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
@@ -138,6 +141,7 @@ impl Run {
             alone_until: None,
             lead: 0,
             dropped: false,
+            safe_ends: 0,
             located_at: None,
             hold_cause: Cause::Asked,
             idle_reports: 0,
@@ -160,6 +164,7 @@ impl Run {
         run.from_file = false;
         run.ending = Some(ending);
         run.link_before = of.link_before;
+        run.safe_ends = of.safe_ends;
         run
     }
 

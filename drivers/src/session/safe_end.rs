@@ -15,6 +15,9 @@ const HOLD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a banner may take after a reset by command. Grbl says it within milliseconds.
 const BANNER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Times the safe end is begun anew because the machine paused in it, before it is given up.
+const SAFE_ENDS_MAX: u32 = 3;
+
 impl Session {
     /// Ends a job early: hold, drop what is queued, then say the lines that make the machine safe.
     pub(super) fn cancel_as(&mut self, phase: JobPhase, notice: Option<Notice>) {
@@ -57,6 +60,31 @@ impl Session {
             }
             _ => self.begin_safe_end(),
         }
+    }
+
+    /// The machine stands in a hold in the middle of its safe end: the byte that drops what it holds was lost, or a line
+    /// was damaged into a pause. It is dropped again and the lines are said again; nobody is waited for.
+    pub(super) fn safe_end_held(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        if run.safe_ends < SAFE_ENDS_MAX {
+            run.safe_ends += 1;
+            run.stage = Stage::Cancelling;
+            run.dropped = false;
+            self.pending_ending.clone_from(&run.ending);
+            return self.drop_queued();
+        }
+        let notice = Notice::new(
+            "machine.waits_for_person",
+            "While the job was being ended, the machine paused by itself: not every line that makes it safe was executed.",
+            "The job is over.",
+            "Go to the machine and switch off by hand what is still on (spindle, laser, heat); then resume or stop it.",
+        );
+        self.end_run(JobPhase::Failed, Some(notice.clone()));
+        self.window.clear();
+        self.asides.clear();
+        self.needs_person = true;
+        self.known.notice = Some(notice.clone());
+        self.tell(crate::event::EventKind::Trouble { notice });
     }
 
     /// Says the lines that make the machine safe; the job is over when they are through.
