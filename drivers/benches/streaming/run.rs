@@ -155,6 +155,8 @@ pub(crate) fn memory(title: &str, dialect: &'static str, lines: u64) {
         let Some((percent, kilobytes)) = line.split_once(' ') else { break };
         println!("  {percent:>5} % {:>8.1} MB", kilobytes.parse::<f64>().unwrap() / 1024.0);
     }
+    drop(process);
+    println!("  executed {}", machine.report()["executed"]);
 }
 
 /// The simulated machine's process.
