@@ -41,6 +41,7 @@ pub(super) struct ProbeBody {
 
 /// Overrides in percent; those that are not named stay as they are.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are on the network, with their unit")]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "units stand last, also where all are the same")]
 pub(super) struct OverrideBody {
