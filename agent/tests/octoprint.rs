@@ -84,7 +84,9 @@ fn send(settings: &[&str]) -> (Value, Vec<String>, Vec<String>) {
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{complaints}"));
     assert_eq!(output.status.code(), Some(0), "{report}\n{complaints}");
-    let own = |line: &String| ["M110", "M105", "M114", "M115", "M400", "M86"].iter().any(|word| line.starts_with(word));
+    let own = |line: &String| {
+        ["M110", "M105", "M113", "M114", "M115", "M155", "M400", "M86"].iter().any(|word| line.starts_with(word))
+    };
     let executed = printer.executed().into_iter().filter(|line| !own(line)).collect();
     let wanted = commands(&program).into_iter().filter(|line| !own(line)).collect();
     (report, executed, wanted)

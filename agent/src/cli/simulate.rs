@@ -13,7 +13,8 @@ use super::{Failure, asked_to_end, print};
 /// What the machine is like.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// What it speaks: marlin, grbl or modbus (unit 1 a mailbox machine, 2 a drive, 3 a meter)
+    /// What it speaks: marlin, grbl, another dialect, or modbus (unit 1 a mailbox machine, 2 a drive, 3 a
+    /// meter, 4 a controller of program files, 5 on a serial line a Huanyang drive)
     dialect: String,
     /// Put it on a pseudo-terminal, with a symbolic link to it here
     #[arg(long, conflicts_with = "tcp")]
@@ -56,6 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         usage(format!("There is no simulated machine that speaks `{}`; known are {known}.", arguments.dialect))
     })?;
     let port = match arguments.tcp {
+        Some(listen) if modbus => Port::on_shared_tcp(machine, between, listen),
         Some(listen) => Port::on_tcp(machine, between, listen),
         None => Port::on_pty(machine, between, arguments.pty.as_deref()),
     };

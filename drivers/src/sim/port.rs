@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
 
+/// Hosts that may be connected to one TCP port at the same time, as many as small PLCs serve.
+const HOSTS_MAX: usize = 4;
+
 /// The line between the port and the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Between {
@@ -98,6 +101,18 @@ impl Port {
                 }
             }
         })
+    }
+
+    /// Puts devices on a TCP port that up to [`HOSTS_MAX`] hosts may ask in turn, as Modbus devices are: what they say
+    /// goes to whoever asked last.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn on_shared_tcp(machine: Box<dyn Simulated>, between: Between, listen: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        let address = format!("tcp://{}", listener.local_addr()?);
+        Self::start(machine, between, address, None, move |simulation| simulation.serve_hosts(&listener))
     }
 
     fn start(
@@ -229,6 +244,43 @@ impl Simulation {
         }
     }
 
+    /// Serves whoever comes until the simulation ends, one question at a time.
+    fn serve_hosts(&mut self, listener: &TcpListener) {
+        let mut hosts: Vec<TcpStream> = Vec::new();
+        let mut asker = 0;
+        let mut heard = [0_u8; READ_BYTES];
+        while self.goes_on {
+            self.answer_asks();
+            self.pass_time();
+            if let Some(mut host) = hosts.get(asker) {
+                // A host that is gone is noticed when it is read.
+                let _ = host.write_all(&self.outbox);
+            }
+            self.outbox.clear();
+            let descriptors: Vec<_> = hosts.iter().map(AsFd::as_fd).chain([listener.as_fd()]).collect();
+            let Some(ready) = self.wait_any(&descriptors) else { continue };
+            let Some(mut host) = hosts.get(ready) else {
+                if let Ok((host, _)) = listener.accept() {
+                    if hosts.len() < HOSTS_MAX && host.set_nodelay(true).is_ok() {
+                        hosts.push(host);
+                    }
+                }
+                continue;
+            };
+            match host.read(&mut heard) {
+                Ok(count) if count > 0 => {
+                    asker = ready;
+                    self.heard(&heard[..count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => {
+                    hosts.remove(ready);
+                    asker = HOSTS_MAX;
+                }
+            }
+        }
+    }
+
     /// Whether the host has set the port to another rate than the machine's.
     fn is_garbled(&self, descriptor: BorrowedFd<'_>) -> bool {
         let Some(baud) = self.machine_baud else { return false };
@@ -261,17 +313,22 @@ impl Simulation {
 
     /// Waits for bytes, or for the next thing that happens by itself. True if there are bytes.
     fn wait(&self, descriptor: BorrowedFd<'_>) -> bool {
+        self.wait_any(&[descriptor]).is_some()
+    }
+
+    /// As [`Self::wait`], for the first of several that has bytes.
+    fn wait_any(&self, descriptors: &[BorrowedFd<'_>]) -> Option<usize> {
         let wakes = [self.machine.wakes_at(), self.to_machine.wakes_at(), self.to_host.wakes_at()];
         let until = wakes.into_iter().flatten().min().map_or(LOOK_EVERY, |at| at.since(self.now()).min(LOOK_EVERY));
         let timeout = PollTimeout::try_from(until).unwrap_or(PollTimeout::ZERO);
-        let mut descriptors = [PollFd::new(descriptor, PollFlags::POLLIN)];
-        let ready = matches!(poll(&mut descriptors, timeout), Ok(ready) if ready > 0);
+        let mut polled: Vec<_> = descriptors.iter().map(|it| PollFd::new(*it, PollFlags::POLLIN)).collect();
+        let ready = matches!(poll(&mut polled, timeout), Ok(ready) if ready > 0);
         // The system call counts milliseconds: what is nearer is slept for, and only then looked at again.
         if !ready && until < Duration::from_millis(1) && until > Duration::ZERO {
             #[expect(clippy::disallowed_methods, reason = "a port runs in real time")]
             std::thread::sleep(until);
         }
-        ready
+        polled.iter().position(|it| ready && it.any().unwrap_or(false))
     }
 
     /// Time without a host.
