@@ -43,7 +43,6 @@ pub(super) struct ProbeBody {
 #[derive(Debug, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are on the network, with their unit")]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "units stand last, also where all are the same")]
 pub(super) struct OverrideBody {
     feed_percent: Option<u32>,
     rapid_percent: Option<u32>,
