@@ -103,7 +103,7 @@ impl Port {
         })
     }
 
-    /// Puts devices on a TCP port that up to [`HOSTS_MAX`] hosts may ask in turn, as Modbus devices are: what they say
+    /// Puts devices on a TCP port that up to four hosts may ask in turn, as Modbus devices are: what they say
     /// goes to whoever asked last.
     ///
     /// # Errors
