@@ -1,7 +1,7 @@
 //! Arc fitting: runs of short G1 moves become G2 and G3, within a tolerance that is proven for every arc.
 //!
 //! A [`Filter`] of a program's text, in constant memory and linear time. What becomes no arc comes out byte for byte.
-//! See `docs/programs.md` for what is replaced and what is left alone, and [`circle`] for the proof.
+//! See `docs/programs.md` for what is replaced and what is left alone, and `arcs/circle.rs` for the proof.
 //!
 //! ```
 //! use gcode_tools::arcs::{Fitter, Setup};
