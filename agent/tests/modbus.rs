@@ -301,6 +301,16 @@ fn with_drive(home: &Path, mill: &str, devices: &str) -> PathBuf {
     config
 }
 
+/// An agent that ends with its test, however that ends: it would open the ports of those that come after.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the simulated drive at 50 Hz.
 fn start_drive(address: &str) {
     for (at, value) in [("1", "5000"), ("0", "1")] {
@@ -329,8 +339,8 @@ fn a_drive_stands_when_the_agent_is_told_to_end_and_when_it_was_killed_and_stop_
     for (signal, code) in [("-TERM", Some(0)), ("-KILL", None)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
         command.args(["run", "--config"]).arg(&config).stderr(Stdio::piped()).stdout(Stdio::null());
-        let mut agent = command.spawn().unwrap();
-        let mut log = BufReader::new(agent.stderr.take().unwrap());
+        let mut agent = Ended(command.spawn().unwrap());
+        let mut log = BufReader::new(agent.0.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains("serving") {
             line.clear();
@@ -339,8 +349,8 @@ fn a_drive_stands_when_the_agent_is_told_to_end_and_when_it_was_killed_and_stop_
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         start_drive(&served.address);
         while drive(&served.address).1 < 5000.0 {}
-        Command::new("kill").args([signal, &agent.id().to_string()]).status().unwrap();
-        assert_eq!(agent.wait().unwrap().code(), code, "{signal}");
+        Command::new("kill").args([signal, &agent.0.id().to_string()]).status().unwrap();
+        assert_eq!(agent.0.wait().unwrap().code(), code, "{signal}");
         if code.is_none() {
             assert_eq!(drive(&served.address), (1.0, 5000.0), "nothing tells it that its agent is dead");
             let mut stop = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
