@@ -217,15 +217,24 @@ impl Statement {
                 return false;
             }
             let Some(value) = number::parse_between(bytes, word.span.start + 1, word.span.end) else { return false };
-            if letter == b'G' {
-                if !(0.0..1.0e6).contains(&value) {
-                    return false;
-                }
-                self.push_code(b'G', (value * 10.0 + 0.5) as u32);
+            if !self.set_plain(letter, value) {
+                return false;
             }
-            self.set(letter, value);
         }
         self.form = Form::Words;
+        true
+    }
+
+    /// Takes a word of the short paths. False for a G whose number is no code.
+    #[inline]
+    fn set_plain(&mut self, letter: u8, value: f64) -> bool {
+        if letter == b'G' {
+            if !(0.0..1.0e6).contains(&value) {
+                return false;
+            }
+            self.push_code(b'G', (value * 10.0 + 0.5) as u32);
+        }
+        self.set(letter, value);
         true
     }
 
@@ -255,13 +264,9 @@ impl Statement {
             if bytes.get(end) == Some(&b' ') && bytes.get(end + 1).is_some_and(|byte| *byte < b';' && *byte > b'*') {
                 return false;
             }
-            if letter == b'G' {
-                if !(0.0..1.0e6).contains(&value) {
-                    return false;
-                }
-                self.push_code(b'G', (value * 10.0 + 0.5) as u32);
+            if !self.set_plain(letter, value) {
+                return false;
             }
-            self.set(letter, value);
             self.form = Form::Words;
             at = end;
         }
