@@ -36,7 +36,8 @@ impl Eq for Block<'_> {}
 /// Where the words of a line stand that is made of plain words: letters with a number each, the first none of M, N and
 /// O, spaces or nothing between; then a `;` comment or nothing. Empty for every other line, and wherever unknown.
 ///
-/// A bit per byte, the first byte lowest. There are as many ends as starts, and they alternate.
+/// A bit per byte, the first byte lowest. Starts and ends alternate. The last end is missing where nothing stands
+/// behind the last letter or its sign: then that word is not one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlainWords {
     /// Bytes that are a word's letter.
@@ -52,15 +53,15 @@ impl PlainWords {
     /// Takes off the first word. The line's bytes have to be those that the places are of.
     #[inline]
     pub(crate) fn take<'a>(&mut self, bytes: &'a [u8]) -> Option<Word<'a>> {
-        if self.starts == 0 {
+        if self.ends == 0 {
             return None;
         }
-        // There is an end for each start. The bit set here, which none can reach, spares the processor a zero's case.
-        let end = (self.ends | 1 << 63).trailing_zeros();
-        let span = Span { start: self.starts.trailing_zeros() as usize, end: end as usize };
-        self.starts &= self.starts - 1;
-        self.ends &= self.ends.wrapping_sub(1);
+        // There is a start for each end. The bit set here spares the processor a zero's case.
+        let start = (self.starts | 1 << 63).trailing_zeros();
+        let span = Span { start: start as usize, end: self.ends.trailing_zeros() as usize };
         let [letter, text @ ..] = bytes.get(span.start..span.end)? else { return None };
+        self.starts &= self.starts.wrapping_sub(1);
+        self.ends &= self.ends - 1;
         // Letters differ from their capitals in this bit.
         Some(Word { letter: letter & !0x20, text, shape: Shape::Number, span })
     }

@@ -5,8 +5,14 @@ use std::io::{self, Read};
 
 mod marks;
 
-/// Bytes read at once. Small enough for a processor's second-level cache, large enough to make reads cheap.
-const CHUNK_BYTES: usize = 128 * 1024;
+/// Bytes read at once. Small enough for a processor's first-level cache, large enough to make reads cheap.
+const READ_BYTES: usize = 32 * 1024;
+
+/// Bytes of the buffer at the start.
+const BUFFER_BYTES: usize = marks::MAP_BYTES;
+
+/// Bytes that can be peeked at: what kind of file it is, and what machine it is for, shows in so many.
+const PEEK_BYTES: usize = 64 * 1024;
 
 /// Longest line that is handed out whole. No machine takes a line beyond a few hundred bytes; the rest of a longer
 /// one is skipped, and [`Line::length`] tells.
@@ -70,7 +76,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Reads lines. The buffer grows to the longest line met, and never beyond [`LINE_BYTES_MAX`] and one chunk.
+/// Reads lines. The buffer grows to the longest line met, and hardly beyond [`LINE_BYTES_MAX`].
 ///
 /// ```
 /// use gcode_tools::read::Lines;
@@ -97,9 +103,21 @@ pub struct Lines<R> {
     start: usize,
     filled: usize,
     map: marks::Map,
-    offset: u64,
+    /// Offset in the stream of the buffer's first byte.
+    buffer_offset: u64,
     number: u64,
     finished: bool,
+}
+
+/// A line that has been found in the buffer.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    from: usize,
+    kept: usize,
+    offset: u64,
+    length: u64,
+    end: LineEnd,
+    words: PlainWords,
 }
 
 impl<R: Read> Lines<R> {
@@ -107,11 +125,11 @@ impl<R: Read> Lines<R> {
     pub fn new(input: R) -> Self {
         Self {
             input,
-            buffer: vec![0; CHUNK_BYTES],
+            buffer: vec![0; BUFFER_BYTES],
             start: 0,
             filled: 0,
-            map: marks::Map::default(),
-            offset: 0,
+            map: marks::Map::new(),
+            buffer_offset: 0,
             number: 0,
             finished: false,
         }
@@ -119,12 +137,13 @@ impl<R: Read> Lines<R> {
 
     /// Bytes of the stream handed out or skipped so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.buffer_offset + self.start as u64
     }
 
-    /// What comes next, up to one chunk, without taking it: for telling what kind of file it is.
+    /// What comes next, 64 KiB or a little more if there is so much, without taking it: for telling what kind of file
+    /// it is.
     pub fn peek(&mut self) -> io::Result<&[u8]> {
-        while !self.finished && self.filled - self.start < CHUNK_BYTES / 2 {
+        while !self.finished && self.filled - self.start < PEEK_BYTES {
             self.fill()?;
         }
         Ok(&self.buffer[self.start..self.filled])
@@ -134,29 +153,51 @@ impl<R: Read> Lines<R> {
     #[allow(clippy::inline_always)] // So that what a caller does not ask for is not worked out: a third of the time.
     #[inline(always)]
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        let from = self.start;
-        if let Some(short) = self.map.short_line(&self.buffer, from) {
-            let at = from + short.length;
-            if self.buffer.get(at) == Some(&b'\n') {
-                self.start = at + 1;
-                return Ok(Some(self.line(from, short, short.length as u64, LineEnd::Lf)));
-            }
-            if at + 1 < self.filled {
-                let end = if self.buffer[at + 1] == b'\n' { LineEnd::CrLf } else { LineEnd::Cr };
-                self.start = at + end.bytes().len();
-                return Ok(Some(self.line(from, short, short.length as u64, end)));
+        // Whichever way the line is found, it is one value: so it can stay in the processor's registers.
+        let cut = match self.plain_line() {
+            Some(cut) => cut,
+            None => match self.searched_line()? {
+                Some(cut) => cut,
+                None => return Ok(None),
+            },
+        };
+        self.number += 1;
+        let Cut { from, kept, offset, length, end, words } = cut;
+        let bytes = &self.buffer[from..from + kept];
+        let mut line = Line { number: self.number, offset, bytes, length, end, marked: false, words };
+        if offset == 0 {
+            if let Some(rest) = bytes.strip_prefix(b"\xEF\xBB\xBF") {
+                (line.bytes, line.marked, line.words) = (rest, true, PlainWords::NONE);
+                (line.offset, line.length) = (3, length - 3);
             }
         }
-        self.next_line_searched()
+        Ok(Some(line))
     }
 
-    /// The next line where it is long, does not end within the buffer, or the buffer ends between CR and LF.
+    /// The next line if it is short, of plain words alone, and ends in LF or CR LF.
+    #[allow(clippy::inline_always)] // As above.
+    #[inline(always)]
+    fn plain_line(&mut self) -> Option<Cut> {
+        let from = self.start;
+        let marks::Front { length, words } = self.map.front(from)?;
+        let at = from + length;
+        let end = match self.buffer.get(at)? {
+            b'\n' => LineEnd::Lf,
+            b'\r' if at + 1 < self.filled && self.buffer.get(at + 1) == Some(&b'\n') => LineEnd::CrLf,
+            _ => return None,
+        };
+        self.start = at + if end == LineEnd::Lf { 1 } else { 2 };
+        let offset = self.buffer_offset + from as u64;
+        Some(Cut { from, kept: length, offset, length: length as u64, end, words })
+    }
+
+    /// The next line, whatever it is.
     #[inline(never)]
-    fn next_line_searched(&mut self) -> io::Result<Option<Line<'_>>> {
+    fn searched_line(&mut self) -> io::Result<Option<Cut>> {
         let mut searched = 0;
         let (length, end) = loop {
             let rest = &self.buffer[self.start..self.filled];
-            match self.map.line_end(self.start + searched).map(|at| at - self.start) {
+            match memchr::memchr2(b'\n', b'\r', &rest[searched..]).map(|at| searched + at) {
                 Some(at) if rest[at] == b'\n' => break (at, LineEnd::Lf),
                 Some(at) if rest.get(at + 1) == Some(&b'\n') => break (at, LineEnd::CrLf),
                 Some(at) if at + 1 < rest.len() || self.finished => break (at, LineEnd::Cr),
@@ -173,28 +214,10 @@ impl<R: Read> Lines<R> {
             }
             self.fill()?;
         };
-        let from = self.start;
+        let (from, offset) = (self.start, self.offset());
         self.start += length + end.bytes().len();
-        let kept = self.map.line(&self.buffer, from, length);
-        Ok(Some(self.line(from, kept, length as u64, end)))
-    }
-
-    /// The line at `from` of which `kept` is there, whose whole length is `length`; moves the counters behind it.
-    #[allow(clippy::inline_always)] // As above.
-    #[inline(always)]
-    fn line(&mut self, from: usize, kept: marks::Found, length: u64, end: LineEnd) -> Line<'_> {
-        let offset = self.offset;
-        self.number += 1;
-        self.offset += length + end.bytes().len() as u64;
-        let bytes = &self.buffer[from..from + kept.length];
-        let mut line = Line { number: self.number, offset, bytes, length, end, marked: false, words: kept.words };
-        if offset == 0 {
-            if let Some(rest) = line.bytes.strip_prefix(b"\xEF\xBB\xBF") {
-                (line.bytes, line.marked, line.words) = (rest, true, PlainWords::NONE);
-                (line.offset, line.length) = (line.offset + 3, line.length - 3);
-            }
-        }
-        line
+        let words = self.map.words(&self.buffer, from, length);
+        Ok(Some(Cut { from, kept: length, offset, length: length as u64, end, words }))
     }
 
     /// Reads more behind what is there. What is left of the buffer moves to its front first.
@@ -202,14 +225,16 @@ impl<R: Read> Lines<R> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
+            self.buffer_offset += self.start as u64;
             self.start = 0;
             self.map.clear();
         }
         if self.filled == self.buffer.len() {
-            self.buffer.resize((self.buffer.len() * 2).min(LINE_BYTES_MAX + CHUNK_BYTES), 0);
+            self.buffer.resize((self.buffer.len() * 2).min(LINE_BYTES_MAX + BUFFER_BYTES), 0);
         }
+        let to = self.buffer.len().min(self.filled + READ_BYTES);
         loop {
-            match self.input.read(&mut self.buffer[self.filled..]) {
+            match self.input.read(&mut self.buffer[self.filled..to]) {
                 Ok(0) => self.finished = true,
                 Ok(count) => self.filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -222,7 +247,8 @@ impl<R: Read> Lines<R> {
 
     /// Keeps the beginning of a line that is too long and skips the rest of it.
     #[cold]
-    fn long_line(&mut self) -> io::Result<Line<'_>> {
+    fn long_line(&mut self) -> io::Result<Cut> {
+        let offset = self.offset();
         let kept = self.buffer[self.start..self.start + LINE_BYTES_MAX].to_vec();
         let mut length = LINE_BYTES_MAX as u64;
         self.start += LINE_BYTES_MAX;
@@ -248,12 +274,12 @@ impl<R: Read> Lines<R> {
         self.buffer.resize(self.buffer.len().max(kept.len() + unread.len()), 0);
         self.buffer[..kept.len()].copy_from_slice(&kept);
         self.buffer[kept.len()..kept.len() + unread.len()].copy_from_slice(&unread);
+        self.buffer_offset = self.buffer_offset + behind as u64 - kept.len() as u64;
         self.start = kept.len();
         self.filled = kept.len() + unread.len();
         self.map.clear();
         self.map.extend(&self.buffer[..self.filled]);
-        let kept = marks::Found { length: kept.len(), words: PlainWords::NONE };
-        Ok(self.line(0, kept, length, end))
+        Ok(Cut { from: 0, kept: kept.len(), offset, length, end, words: PlainWords::NONE })
     }
 }
 
@@ -328,6 +354,6 @@ mod test {
         );
         let next = lines.next_line().unwrap().unwrap();
         assert_eq!((next.bytes, next.number, next.offset), (&b"G21"[..], 2, length + 2));
-        assert!(lines.buffer.len() <= LINE_BYTES_MAX + 2 * CHUNK_BYTES);
+        assert!(lines.buffer.len() <= LINE_BYTES_MAX + 2 * BUFFER_BYTES);
     }
 }

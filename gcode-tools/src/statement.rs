@@ -222,7 +222,7 @@ impl Statement {
             }
         }
         self.form = Form::Words;
-        true
+        words.starts == 0
     }
 
     /// Takes a word of the short paths. False for a G whose number is no code.

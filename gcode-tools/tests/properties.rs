@@ -45,7 +45,8 @@ fn plain_program() -> impl Strategy<Value = String> {
             line.insert_str(at.index(line.len() + 1), &spoil);
             line
         });
-    proptest::collection::vec((spoilt, prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just(" ;c\n")]), 0..12)
+    let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just(" ;c\n"), Just("X\n"), Just(" E-\n")];
+    proptest::collection::vec((spoilt, end), 0..12)
         .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect())
 }
 

@@ -294,6 +294,9 @@ impl<'a> Iterator for Items<'a> {
             (self.at, self.fresh) = (word.span.end, false);
             folded = each(folded, Item::Word(word));
         }
+        if self.at == self.bytes.len() {
+            return folded;
+        }
         self.words = words;
         for item in self {
             folded = each(folded, item);
