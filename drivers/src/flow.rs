@@ -63,12 +63,15 @@ pub struct Window {
     /// The oldest so many are known to have left the receive buffer: the machine's queue of commands holds them.
     #[serde(default)]
     queued: usize,
+    /// Since a line was rejected it is not known whether those before it are still answered.
+    #[serde(default)]
+    doubtful: bool,
 }
 
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, in_flight: VecDeque::new(), bytes: 0, queued: 0 }
+        Self { limits, in_flight: VecDeque::new(), bytes: 0, queued: 0, doubtful: false }
     }
 
     /// Changes the limits, for a machine that reported its real buffer.
@@ -101,25 +104,31 @@ impl Window {
         let (frame, bytes) = self.in_flight.pop_front()?;
         self.bytes -= bytes;
         self.queued = self.queued.saturating_sub(1);
+        self.doubtful &= !self.in_flight.is_empty();
         Some(frame)
     }
 
     /// The machine rejected that command, and everything behind it with it: none of them is answered any more. What
-    /// was said before it still is.
+    /// was said before it still is: by most machines, see [`Window::is_doubtful`].
     pub fn reject_from(&mut self, ordinal: u64) {
         let rejected = |(frame, _): &(Frame, usize)| matches!(frame, Frame::Job(job) if *job >= ordinal);
         if let Some(at) = self.in_flight.iter().position(rejected) {
             self.bytes -= self.in_flight.drain(at..).map(|(_, bytes)| bytes).sum::<usize>();
             self.queued = self.queued.min(at);
         }
+        self.doubtful |= !self.in_flight.is_empty();
+    }
+
+    /// Whether a frame may be unanswered for ever: it was said before a line that the machine rejected. A machine
+    /// that asks for the line behind the one it threw away (OctoPrint's virtual printer with `resend_ratio`) never
+    /// answers the one it threw away.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// The oldest command of the job that has no answer yet.
     pub fn oldest_job(&self) -> Option<u64> {
-        self.in_flight.iter().find_map(|(frame, _)| match frame {
-            Frame::Job(ordinal) => Some(*ordinal),
-            Frame::Aside(_) => None,
-        })
+        self.jobs().next()
     }
 
     /// The machine says that the oldest so many unanswered frames wait in its queue, and no longer in its receive
@@ -136,6 +145,24 @@ impl Window {
     /// Whether a question how the machine is has no answer yet.
     pub fn has_query(&self) -> bool {
         self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(Aside::Query))
+    }
+
+    /// How many frames were said before the last question how the machine is. None: no question is unanswered.
+    pub fn said_before_query(&self) -> Option<usize> {
+        self.in_flight.iter().rposition(|(frame, _)| *frame == Frame::Aside(Aside::Query))
+    }
+
+    /// What was in doubt is known: every frame that is left will be answered.
+    pub fn doubt_is_over(&mut self) {
+        self.doubtful = false;
+    }
+
+    /// The job's commands that have no answer yet.
+    pub fn jobs(&self) -> impl Iterator<Item = u64> + '_ {
+        self.in_flight.iter().filter_map(|(frame, _)| match frame {
+            Frame::Job(ordinal) => Some(*ordinal),
+            Frame::Aside(_) => None,
+        })
     }
 
     /// Whether a word a person asked for has no answer yet.
@@ -168,6 +195,7 @@ impl Window {
         self.in_flight.clear();
         self.bytes = 0;
         self.queued = 0;
+        self.doubtful = false;
     }
 }
 
@@ -200,6 +228,14 @@ mod test {
         assert_eq!((window.bytes(), window.len(), window.oldest_job()), (15, 2, Some(4)));
         window.reject_from(7);
         assert_eq!(window.len(), 2, "nothing of that was in flight");
+        assert!(window.is_doubtful(), "the machine may have thrown away the line before the one it asked for");
+        window.answered();
+        assert!(window.is_doubtful());
+        window.answered();
+        assert!(!window.is_doubtful(), "everything was answered");
+        window.sent(Frame::Job(5), 10);
+        window.reject_from(5);
+        assert!(!window.is_doubtful(), "nothing was said before it");
     }
 
     #[test]

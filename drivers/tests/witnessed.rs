@@ -92,3 +92,33 @@ fn the_executed_count_stays_behind_the_machine_where_lines_are_no_moves() {
         assert_eq!(pair.progress().phase, JobPhase::Finished, "{dialect}");
     }
 }
+
+/// OctoPrint's virtual printer leaves what is behind a refused line in its buffer: said again, each of those lines
+/// was asked for once more, at 60 ms a line to the end of the program.
+#[test]
+fn lines_taken_behind_a_refused_one_bring_no_storm_of_requests() {
+    for throws_lines_away in [false, true] {
+        let keeps = Setup {
+            flushes_on_resend: false,
+            passes_over_repeats: false,
+            throws_lines_away,
+            resend_permille: 20,
+            speed: f64::INFINITY,
+            ..setup()
+        };
+        let mut pair = Pair::new("marlin", &keeps, usual_line(), Faults::default(), 1);
+        pair.connect();
+        let lines = program(1000, 4);
+        pair.start(lines.clone());
+        assert_eq!(pair.run_job(), JobPhase::Finished);
+        let wanted = support::commands(&lines);
+        if throws_lines_away {
+            let mut rest = wanted.iter();
+            assert!(pair.executed().iter().all(|line| rest.any(|next| next == line)), "nothing twice, all in order");
+        } else {
+            assert_eq!(pair.executed(), wanted);
+        }
+        let resends = pair.progress().resends;
+        assert!((10..120).contains(&resends), "20 lines were refused, {resends} times a line was said again");
+    }
+}

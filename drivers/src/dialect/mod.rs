@@ -250,6 +250,14 @@ pub enum StopHabit {
 }
 
 impl Habits {
+    /// The command that is answered with the position, where one of the machine's questions is.
+    pub fn asks_position(&self) -> Option<&'static str> {
+        match self.asking {
+            Asking::Commands { commands, .. } => commands.iter().copied().find(|command| *command == "M114"),
+            Asking::Realtime { .. } => None,
+        }
+    }
+
     /// Whether lines are kept as a program that runs when all are there.
     pub fn keeps_lines(&self) -> bool {
         matches!(self.motion_end, MotionEnd::Started(_))

@@ -371,7 +371,10 @@ impl Session {
 
     pub(super) fn answer_due(&self) -> Moment {
         let habits = self.dialect.habits();
-        let patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
+        let mut patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
+        if self.window.is_doubtful() && habits.keepalive && !self.reporting.silent {
+            patience = patience.min(super::recovery::BUSY_TOLD);
+        }
         let tells = (habits.keepalive && !self.reporting.silent)
             || matches!(habits.asking, Asking::Realtime { .. })
             || self.run.is_none();

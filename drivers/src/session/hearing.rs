@@ -93,6 +93,7 @@ impl Session {
             }
             Reply::Busy => {
                 self.needs_person = false;
+                self.settles_later();
                 self.sign_of_life();
             }
             Reply::NeedsPerson => self.hear_needs_person(),
@@ -119,6 +120,7 @@ impl Session {
             Reply::Position(position) => {
                 self.known.position_mm = Some(Reading::fresh(*position, self.now));
                 self.known.generation += 1;
+                self.position_ends_doubt();
                 self.position_proof();
                 if self.run.as_ref().is_some_and(|run| run.position_seen) && self.condition == Some(Condition::Run) {
                     // Proven to be over since the last report.
@@ -208,7 +210,7 @@ impl Session {
         self.dialect.habits().ok_when_taken || due.is_none_or(|command| !command.text.starts_with(b"M105"))
     }
 
-    fn accepted(&mut self, ordinal: u64) {
+    pub(super) fn accepted(&mut self, ordinal: u64) {
         let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
         if run.resync.is_some_and(|resync| ordinal >= resync.ordinal) {
@@ -231,7 +233,7 @@ impl Session {
         }
     }
 
-    fn aside_answered(&mut self, aside: Aside) {
+    pub(super) fn aside_answered(&mut self, aside: Aside) {
         if aside == Aside::Arm {
             self.settings.armed_s = self.profile.safety.inactivity_s;
             self.known_protection();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::streaming::command;
 use super::{Session, Stage};
 use crate::dialect::Calm;
-use crate::flow::Aside;
+use crate::flow::{Aside, Frame};
 use crate::history::Rewind;
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
@@ -15,6 +15,10 @@ use crate::snapshot::{Cause, JobPhase};
 /// Quiet that shows that all answers to a rejected stretch of lines have come: well above the latency of USB
 /// adapters (16 ms for the slowest default) and the time a full receive buffer takes at 115200 baud (11 ms).
 const SETTLE: Duration = Duration::from_millis(60);
+
+/// A firmware that says when it is busy has said so by then, if an answer is still to come: it is asked for every
+/// 2 s (`M113 S2`, which is also Marlin's default, `DEFAULT_KEEPALIVE_INTERVAL`).
+pub(super) const BUSY_TOLD: Duration = Duration::from_millis(2_500);
 
 /// Longest quiet waited for before a line is said again, however often it was refused.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
@@ -26,6 +30,10 @@ const RESEND_OK: Duration = Duration::from_millis(5);
 /// Times the same line may be asked for again in a row. Noise that spoils one line in three gets through with
 /// near certainty; a cable that spoils more is no cable.
 const REWINDS_MAX: u32 = 15;
+
+/// A request for a line at most this far behind the one said again before, twice in a row, may be for lines the
+/// machine has: more than most machines take ahead of their answers.
+const REWIND_NEAR: u64 = 16;
 
 /// Questions into silence before the job is held.
 const PROBES_MAX: u32 = 3;
@@ -51,7 +59,10 @@ impl Session {
         if !std::mem::take(&mut self.health.damage_told) {
             self.wire_trouble("a line was asked for again");
         }
-        let backoff = self.run.as_ref().map_or(0, |run| run.rewinds.min(4));
+        let backoff = match &self.run {
+            Some(run) if run.last_rewind == number => run.rewinds.min(4),
+            _ => 0,
+        };
         let Some(run) = &mut self.run else {
             self.window.clear();
             return;
@@ -75,7 +86,8 @@ impl Session {
             self.known.link.chatter += 1;
             return;
         }
-        run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed) });
+        let asked = run.resync.is_some_and(|resync| resync.asked);
+        run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed), asked });
         self.resend_ok_until = Some(self.now + RESEND_OK);
         let settle = (SETTLE * 2_u32.pow(backoff)).min(SETTLE_MAX);
         self.deadlines.settle = Some(self.now + settle);
@@ -84,6 +96,9 @@ impl Session {
 
     /// All answers to the rejected stretch have come: the cursor moves, and saying starts again.
     pub(super) fn settle(&mut self) {
+        if self.asks_which_line_is_next() {
+            return;
+        }
         self.packing.interrupt();
         self.reporting.queue_unknown();
         let Some(run) = &mut self.run else { return };
@@ -103,6 +118,11 @@ impl Session {
             self.window.reject_from(resync.ordinal);
         }
         run.alone_until = None;
+        if self.window.is_doubtful() && self.asides.is_empty() {
+            self.asides.extend(self.dialect.habits().asks_position().map(|word| (Aside::Query, word.to_owned())));
+        }
+        let ahead = resync.ordinal.checked_sub(run.last_rewind).filter(|ahead| (1..=REWIND_NEAR).contains(ahead));
+        run.rewinds_near = ahead.map_or(0, |_| run.rewinds_near + 1);
         if run.last_rewind == resync.ordinal {
             run.rewinds += 1;
         } else {
@@ -147,6 +167,55 @@ impl Session {
             } else if interlock::respond(Trouble::ResendHopeless) == Response::Hold {
                 self.hold(Cause::Interlock, Some(notice));
             }
+        }
+    }
+
+    /// A machine that keeps what was behind a refused line in its buffer has taken some of it when it is said again;
+    /// it asks for the next one, has taken that meanwhile too, and so on for every line of the program. Once it is
+    /// quiet, the question with a number far ahead brings the number it really waits for.
+    fn asks_which_line_is_next(&mut self) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let Some(resync) = run.resync.as_mut().filter(|resync| !resync.asked && !resync.nothing_due) else {
+            return false;
+        };
+        let ahead = resync.ordinal.saturating_sub(run.last_rewind);
+        if run.rewinds_near == 0 || !(1..=REWIND_NEAR).contains(&ahead) {
+            return false;
+        }
+        resync.asked = true;
+        self.say_number_ahead();
+        self.deadlines.settle = Some(self.now + BUSY_TOLD);
+        true
+    }
+
+    /// A position is said in answer to the last question alone, and in its turn: whatever was said before that and
+    /// has no answer yet, will never have one.
+    pub(super) fn position_ends_doubt(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| run.resync.is_none()) else { return };
+        if !self.window.is_doubtful() || self.dialect.habits().asks_position().is_none() {
+            return;
+        }
+        let Some(before) = self.window.said_before_query() else { return };
+        let asks = |ordinal| run.history.command(ordinal).is_none_or(|command| command.text.starts_with(b"M114"));
+        if self.window.jobs().any(asks) {
+            return;
+        }
+        for _ in 0..before {
+            self.known.link.answers_lost += 1;
+            match self.window.answered() {
+                Some(Frame::Job(ordinal)) => self.accepted(ordinal),
+                Some(Frame::Aside(aside)) => self.aside_answered(aside),
+                None => {}
+            }
+        }
+        self.window.doubt_is_over();
+    }
+
+    /// The machine is busy: what it was asked in the quiet behind its requests, it answers later.
+    pub(super) fn settles_later(&mut self) {
+        let asked = self.run.as_ref().and_then(|run| run.resync).is_some_and(|resync| resync.asked);
+        if asked && self.deadlines.settle.is_some() {
+            self.deadlines.settle = Some(self.now + BUSY_TOLD);
         }
     }
 
@@ -229,16 +298,22 @@ impl Session {
     /// (`queue.cpp`), and a machine that restarted unheard would take number 1 and lead back to the first lines of
     /// the program: so it lies far ahead.
     fn probe(&mut self) {
-        let number = self.run.as_ref().map_or(0, |run| run.sent) + PROBE_AHEAD;
-        self.spelled.clear();
-        if let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) {
-            self.dialect.spell(cleared, Some(number), &mut self.spelled);
-            self.pack_spelled();
-            self.write_spelled();
+        if self.say_number_ahead() {
             if let Some(run) = &mut self.run {
                 run.probed = true;
             }
         }
+    }
+
+    /// Says a line whose number cannot be the next one; whether it could be said.
+    fn say_number_ahead(&mut self) -> bool {
+        let number = self.run.as_ref().map_or(0, |run| run.sent) + PROBE_AHEAD;
+        self.spelled.clear();
+        let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) else { return false };
+        self.dialect.spell(cleared, Some(number), &mut self.spelled);
+        self.pack_spelled();
+        self.write_spelled();
+        true
     }
 
     /// The machine is idle, again and again, while answers are due: one was lost, and which cannot be known.

@@ -44,6 +44,9 @@ pub(super) struct Resync {
     /// It was silent and was asked for the number: no earlier line is due an answer any more.
     #[serde(default)]
     pub(super) nothing_due: bool,
+    /// It was asked again in the quiet behind its requests: what it says now is where it stands.
+    #[serde(default)]
+    pub(super) asked: bool,
 }
 
 /// One run.
@@ -69,6 +72,9 @@ pub(super) struct Run {
     /// Rewinds to the same ordinal in a row, for the budget.
     pub(super) rewinds: u32,
     pub(super) last_rewind: u64,
+    /// Rewinds in a row that each came out only a few lines behind the one before.
+    #[serde(default)]
+    pub(super) rewinds_near: u32,
     /// Present while a command is in flight that must be answered before the next one: how long that may take.
     pub(super) alone_until: Option<Moment>,
     /// Commands in front of the program's own: the line that proves the counter.
@@ -138,6 +144,7 @@ impl Run {
             resync: None,
             rewinds: 0,
             last_rewind: 0,
+            rewinds_near: 0,
             alone_until: None,
             lead: 0,
             dropped: false,

@@ -384,6 +384,9 @@ impl Marlin {
             && self.setup.resend_permille > 0
             && self.random.below(1000) < self.setup.resend_permille.into()
         {
+            if self.setup.throws_lines_away {
+                self.last_number = number;
+            }
             return self.line_error("checksum mismatch, Last Line: ");
         }
         self.last_number = number;
@@ -398,8 +401,10 @@ impl Marlin {
 
     /// The receive buffer is cleared before the request: what it held is lost and never answered.
     fn line_error(&mut self, what: &str) {
-        self.received.clear();
-        self.line.clear();
+        if self.setup.flushes_on_resend {
+            self.received.clear();
+            self.line.clear();
+        }
         self.report.resends += 1;
         let last = self.last_number;
         self.out.extend_from_slice(format!("Error:{what}{last}\nResend: {}\n", last + 1).as_bytes());

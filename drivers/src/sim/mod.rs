@@ -67,6 +67,11 @@ pub struct Setup {
     pub ok_after_resend: bool,
     /// Whether a line that was already taken is passed over in silence (late Marlin 2.1) or asked for again (2.0).
     pub passes_over_repeats: bool,
+    /// Whether a Marlin throws away what its receive buffer holds when it asks for a line again. A port that flushes
+    /// nothing leaves it there, and each line of it is judged on its own.
+    pub flushes_on_resend: bool,
+    /// Whether a line that is asked for again for no reason counts as taken, so that the one behind it is asked for.
+    pub throws_lines_away: bool,
     /// Grbl's laser mode, `$32`.
     pub laser_mode: bool,
     /// Fastest rapid in mm/min.
@@ -101,6 +106,8 @@ impl Default for Setup {
             meatpack: false,
             ok_after_resend: true,
             passes_over_repeats: true,
+            flushes_on_resend: true,
+            throws_lines_away: false,
             laser_mode: false,
             rapid_mm_min: 6000.0,
             dynamics: None,
