@@ -233,8 +233,9 @@ impl Slicer {
             thumbnail.found += text.len() as u64;
             return first_fault;
         }
-        // Only a fraction of the comments of a print say something here: the first bytes tell.
-        if text.len() < 512 {
+        // Only a fraction of the comments of a print say something here; these are most of them, and say nothing.
+        let is_of_a_move = [&b"WIDTH:"[..], b"WIPE_", b"HEIGHT:"].iter().any(|mark| text.starts_with(mark));
+        if text.len() < 512 && !is_of_a_move {
             if let Ok(text) = std::str::from_utf8(text) {
                 self.words(text);
             }

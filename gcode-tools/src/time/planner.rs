@@ -40,6 +40,9 @@ pub struct Planner {
     head: usize,
     length: usize,
     last: Option<Last>,
+    /// How the block executed last ended: its speed squared, and its speed.
+    end_sq: f64,
+    end: f64,
     klipper: Option<klipper::Queue>,
     seconds: f64,
     by_tag: [f64; TAGS_MAX],
@@ -57,6 +60,8 @@ impl Planner {
             head: 0,
             length: 0,
             last: None,
+            end_sq: 0.0,
+            end: 0.0,
             klipper,
             seconds: 0.0,
             by_tag: [0.0; TAGS_MAX],
@@ -121,13 +126,19 @@ impl Planner {
     }
 
     /// Plans one piece. Pieces without length take no time.
+    #[inline]
     pub fn push(&mut self, piece: &Piece) {
+        // Whoever calls has mostly taken this root already; as a part of its code it is taken once.
         let [x, y, z, e] = piece.delta;
         let way = (x * x + y * y + z * z).sqrt();
         let length = if way > 0.0 { way } else { e.abs() };
-        if length <= 0.0 || !length.is_finite() {
-            return;
+        if length > 0.0 && length.is_finite() {
+            self.plan(piece, length);
         }
+    }
+
+    fn plan(&mut self, piece: &Piece, length: f64) {
+        let [x, y, z, e] = piece.delta;
         if let Some(mut queue) = self.klipper.take() {
             queue.push(piece, &self.limits);
             queue.spill(&mut |seconds, line, tag| self.book(seconds, line, tag));
@@ -194,9 +205,8 @@ impl Planner {
         let Cornering::JerkMmS(jerk) = self.limits.cornering else { return 0.0 };
         let mut safe = speed;
         for axis in 0..4 {
-            if axis_speed[axis].abs() > jerk[axis] {
-                safe = safe.min(jerk[axis]);
-            }
+            let limit = if axis_speed[axis].abs() > jerk[axis] { jerk[axis] } else { f64::INFINITY };
+            safe = lesser(limit, safe);
         }
         safe
     }
@@ -285,7 +295,11 @@ impl Planner {
         } else {
             block.rest_sq.min(reach)
         };
-        let seconds = trapezoid_s(block.length, block.speed, block.acceleration, block.entry_sq, end);
+        // Mostly a block begins as the one before it ended, whose root is known.
+        let from = if block.entry_sq == self.end_sq { self.end } else { block.entry_sq.sqrt() };
+        (self.end_sq, self.end) = (end, end.sqrt());
+        let ways = [(block.entry_sq, from), (end, self.end)];
+        let seconds = trapezoid_between_s(block.length, block.speed, block.acceleration, ways);
         self.book(seconds, block.line, block.tag);
     }
 }
@@ -293,16 +307,22 @@ impl Planner {
 /// Seconds of one block: from a speed, up to the cruise, down to a speed. The end speeds are squared.
 #[inline]
 pub(super) fn trapezoid_s(length: f64, cruise: f64, acceleration: f64, from_sq: f64, to_sq: f64) -> f64 {
-    let cruise_sq = cruise * cruise;
-    let (from_sq, to_sq) = (from_sq.min(cruise_sq), to_sq.min(cruise_sq));
-    let ramps = cruise_sq - f64::midpoint(from_sq, to_sq);
-    let (from, to) = (from_sq.sqrt(), to_sq.sqrt());
-    let plateau = length - ramps / acceleration;
+    trapezoid_between_s(length, cruise, acceleration, [from_sq, to_sq].map(|square| (square, square.sqrt())))
+}
+
+/// As [`trapezoid_s`]; each end speed is given squared and as it is. Of both what is above the cruise counts for nothing.
+#[inline]
+fn trapezoid_between_s(length: f64, cruise: f64, acceleration: f64, ends: [(f64, f64); 2]) -> f64 {
+    let [(from_sq, from), (to_sq, to)] = ends;
+    let (cruise_sq, per_acceleration) = (cruise * cruise, 1.0 / acceleration);
+    let mean_sq = f64::midpoint(lesser(from_sq, cruise_sq), lesser(to_sq, cruise_sq));
+    let (from, to) = (lesser(from, cruise), lesser(to, cruise));
+    let plateau = length - (cruise_sq - mean_sq) * per_acceleration;
     if plateau >= 0.0 {
-        (2.0 * cruise - from - to) / acceleration + plateau / cruise
+        (2.0 * cruise - from - to) * per_acceleration + plateau / cruise
     } else {
-        let peak = (acceleration * length + f64::midpoint(from_sq, to_sq)).sqrt().max(from).max(to);
-        (2.0 * peak - from - to) / acceleration
+        let peak = (acceleration * length + mean_sq).sqrt().max(from).max(to);
+        (2.0 * peak - from - to) * per_acceleration
     }
 }
 
@@ -311,17 +331,28 @@ pub(super) fn trapezoid_s(length: f64, cruise: f64, acceleration: f64, from_sq: 
 fn corner_by_jerk(last: &Last, now: &Last, jerk: &[f64; 4]) -> f64 {
     let last_is_faster = last.speed > now.speed;
     let (most, scale) = if last_is_faster { (now.speed, now.speed / last.speed) } else { (last.speed, 1.0) };
-    let mut factor = 1.0;
+    // How many times its jerk the worst axis changes. No branches: which axis it is cannot be foreseen.
+    let mut worst = 1.0;
     for axis in 0..4 {
-        let exit = last.axis_speed[axis] * scale * factor;
-        let entry = now.axis_speed[axis] * factor;
+        let exit = last.axis_speed[axis] * scale;
+        let entry = now.axis_speed[axis];
         // Two speeds in one direction differ by their difference; a reversal is as hard as the faster of the two.
-        let change = if exit * entry > 0.0 { (exit - entry).abs() } else { exit.abs().max(entry.abs()) };
-        if change > jerk[axis] {
-            factor *= jerk[axis] / change;
-        }
+        let change = lesser((exit - entry).abs(), greater(exit.abs(), entry.abs()));
+        worst = greater(change / jerk[axis], worst);
     }
-    let corner = most * factor;
+    let corner = most / worst;
     // Where both blocks can stop and start this fast anyway, they do.
     if last.safe > corner * 0.99 && now.safe > corner * 0.99 { now.safe } else { corner }
+}
+
+/// The lesser of two numbers, the second where one is none.
+#[inline]
+fn lesser(one: f64, other: f64) -> f64 {
+    if one < other { one } else { other }
+}
+
+/// The greater of two numbers, the second where one is none (an axis without jerk that does not change).
+#[inline]
+fn greater(one: f64, other: f64) -> f64 {
+    if one > other { one } else { other }
 }
