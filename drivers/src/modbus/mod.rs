@@ -11,6 +11,7 @@ pub mod auxiliary;
 pub mod bus;
 mod crc;
 pub mod energy;
+#[cfg(feature = "io")]
 mod huanyang;
 pub mod mailbox;
 pub mod plan;

@@ -31,9 +31,12 @@ const RESEND_OK: Duration = Duration::from_millis(5);
 /// near certainty; a cable that spoils more is no cable.
 const REWINDS_MAX: u32 = 15;
 
-/// A request for a line at most this far behind the one said again before, twice in a row, may be for lines the
-/// machine has: more than most machines take ahead of their answers.
+/// A request for a line at most this far behind the one said again before may be for a line the machine has: more
+/// than most machines take ahead of their answers.
 const REWIND_NEAR: u64 = 16;
+
+/// So many of them in a row are taken for a storm. Noise brings two now and then.
+const REWINDS_NEAR_STORM: u32 = 3;
 
 /// Questions into silence before the job is held.
 const PROBES_MAX: u32 = 3;
@@ -179,7 +182,7 @@ impl Session {
             return false;
         };
         let ahead = resync.ordinal.saturating_sub(run.last_rewind);
-        if run.rewinds_near == 0 || !(1..=REWIND_NEAR).contains(&ahead) {
+        if run.rewinds_near + 1 < REWINDS_NEAR_STORM || !(1..=REWIND_NEAR).contains(&ahead) {
             return false;
         }
         resync.asked = true;

@@ -21,6 +21,7 @@ mod job;
 mod map;
 
 pub use host::Host;
+#[cfg(feature = "io")]
 pub(crate) use host::PULSE;
 
 use crate::snapshot::Protection;
