@@ -497,3 +497,20 @@ fn a_job_can_be_cancelled_while_the_door_is_open() {
         stands(&mut pair);
     }
 }
+
+/// The machine asked for the last line again while the job was being held: after resume nobody said it, for ever.
+#[test]
+fn a_line_asked_for_again_in_a_hold_at_the_end_is_said_after_it() {
+    for seed in 1..60 {
+        let refuses = Setup { resend_permille: 500, speed: f64::INFINITY, seed, ..setup() };
+        let mut pair = connected("marlin", &refuses);
+        pair.start(strings(&["G1 X1 F6000", "G1 X2"]));
+        pair.run_until(|pair| pair.progress().sent >= 2 || pair.progress().phase.is_over());
+        pair.run_for(Duration::from_millis(seed * 2));
+        if pair.ask(Request::Pause).is_ok() {
+            pair.run_for(Duration::from_secs(30));
+            let _ = pair.ask(Request::Resume);
+        }
+        assert_eq!(pair.run_job(), JobPhase::Finished, "seed {seed}");
+    }
+}

@@ -148,8 +148,11 @@ impl Session {
             }
             Rewind::Impossible => return,
         }
-        if run.stage == Stage::Proving {
-            run.stage = Stage::Streaming;
+        for stage in [&mut run.stage, &mut run.held_from] {
+            if *stage == Stage::Proving {
+                // Lines are to be said again, if only once it is no longer held.
+                *stage = Stage::Streaming;
+            }
         }
         let hopeless = run.rewinds > REWINDS_MAX;
         let (holding, safe_end) = (run.stage == Stage::Holding, run.is_safe_end());
