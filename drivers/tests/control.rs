@@ -514,3 +514,16 @@ fn a_line_asked_for_again_in_a_hold_at_the_end_is_said_after_it() {
         assert_eq!(pair.run_job(), JobPhase::Finished, "seed {seed}");
     }
 }
+
+/// A job was held while its first word, which sets the line counter, was lost on the wire: it never began after resume.
+#[test]
+fn a_job_held_before_its_counter_was_set_begins_after_it() {
+    let mut pair = connected("marlin", &Setup { speed: f64::INFINITY, ..setup() });
+    pair.start(strings(&["G1 X1 F6000", "G1 X2"]));
+    pair.lose_said();
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!(pair.session.state(), State::Held);
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+}

@@ -76,6 +76,14 @@ impl Session {
         }
     }
 
+    /// The word that sets the counter was lost while the job was being held.
+    fn count_again(&mut self) {
+        let asked = self.asides.iter().any(|(aside, _)| *aside == Aside::CounterReset);
+        if !asked && !self.window.has(Aside::CounterReset) {
+            self.reset_counter();
+        }
+    }
+
     fn pause(&mut self) -> Answer {
         self.must_be_connected()?;
         let Some(run) = &self.run else { return Err(Denied::NoJob) };
@@ -144,9 +152,13 @@ impl Session {
                 run.probes = 0;
                 run.rewinds = 0;
                 self.known.notice = None;
+                let counting = run.stage == Stage::Counter;
                 self.asides.retain(|(aside, _)| *aside != Aside::HoldProof);
                 self.told_job_phase(JobPhase::Running, None);
                 self.go_on();
+                if counting {
+                    self.count_again();
+                }
             }
             Stage::Asking => self.tool_is_in(),
             _ if waits => self.go_on(),

@@ -126,6 +126,12 @@ impl Pair {
         self.take_said();
     }
 
+    /// What the session has just said never arrives.
+    pub fn lose_said(&mut self) {
+        self.exchange();
+        self.to_machine.cut(self.now);
+    }
+
     /// The cable is back. Opening the port may reset the board.
     pub fn plug_in(&mut self, resets: bool) {
         if resets {
