@@ -3,6 +3,7 @@
 use gcode_tools::analysis::{Bounds, Info, Setup, analyse_with};
 use gcode_tools::formats;
 use gcode_tools::metadata::Slicer;
+use gcode_tools::number::shown;
 use gcode_tools::preflight::{self, Severity, Verdict};
 use gcode_tools::profile::{PROFILE_BYTES_MAX, Profile};
 use gcode_tools::sniff::ReadError;
@@ -90,7 +91,7 @@ pub(crate) fn info(path: &Path, profile_name: Option<&str>, as_json: bool, time_
             print(&if as_json { info_json(&info, time_line) } else { info_text(path, &info) });
             DONE
         }
-        Err(error) => refuse(error.code, &error.message, as_json),
+        Err(error) => refuse(error.code, &format!("{}: {}", path.display(), error.message), as_json),
     }
 }
 
@@ -113,7 +114,7 @@ fn info_json(info: &Info, time_line: bool) -> String {
 
 fn bounds_text(bounds: Option<&Bounds>) -> String {
     let Some(bounds) = bounds else { return "none".to_owned() };
-    let axis = |name: &str, axis: usize| format!("{name} {:.3} to {:.3}", bounds.min[axis], bounds.max[axis]);
+    let axis = |name: &str, axis: usize| format!("{name} {} to {}", shown(bounds.min[axis]), shown(bounds.max[axis]));
     format!("{}, {}, {} mm", axis("X", 0), axis("Y", 1), axis("Z", 2))
 }
 
@@ -139,7 +140,12 @@ fn info_text(path: &Path, info: &Info) -> String {
     row("size", format!("{} lines, {} bytes, {} moves, {} arcs", info.lines, info.bytes, info.moves, info.arcs));
     row("works in", bounds_text(info.bounds_mm.as_ref()));
     row("travels in", bounds_text(info.travel_bounds_mm.as_ref()));
-    row("takes", format!("{} and some {} of heating", duration(info.time_s), duration(info.heating_s)));
+    let heating = if info.heating_s > 0.0 {
+        format!(", and some {} of heating", duration(info.heating_s))
+    } else {
+        String::new()
+    };
+    row("takes", format!("{}{heating}", duration(info.time_s)));
     if info.layers > 0 {
         row("layers", info.layers.to_string());
     }
@@ -154,7 +160,9 @@ fn info_text(path: &Path, info: &Info) -> String {
             format!("{:.3} mm, S up to {}, {}", info.powered_mm, info.spindle_max, duration(info.spindle_s)),
         );
     }
-    row("fastest", format!("F{}", info.feed_max_mm_min));
+    if info.feed_max_mm_min > 0.0 {
+        row("fastest", format!("F{} mm/min", shown(info.feed_max_mm_min).trim_end_matches('0').trim_end_matches('.')));
+    }
     for feature in &info.features {
         row("", format!("{:<28}{:>12.0} mm {:>16}", feature.name, feature.length_mm, duration(feature.time_s)));
     }

@@ -54,7 +54,7 @@ pub fn open<R: Read>(input: R) -> Result<(Lines<R>, Family), ReadError> {
 ///
 /// Expressions and parameters are computed for CNC programs. Loops and subroutines (O-words) are followed too, if
 /// the machine has them ([`State::has_flow`]) and the program is small enough to be kept
-/// (one mebibyte); a larger one with O-words is refused as `file.flow_too_large`.
+/// (one mebibyte and 100,000 lines); a larger one with O-words is refused as `file.flow_too_large`.
 pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch: &mut W) -> Result<Extent, ReadError> {
     let mut statement = Statement::default();
     let mut parameters = Parameters::new();

@@ -61,6 +61,17 @@ pub fn parse(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// A number for people: three decimals, or powers of ten where it is beyond all sense and would fill a page.
+///
+/// ```
+/// use gcode_tools::number::shown;
+/// assert_eq!(shown(-2.0), "-2.000");
+/// assert_eq!(shown(f64::MAX), "1.798e308");
+/// ```
+pub fn shown(value: f64) -> String {
+    if value.abs() < 1e9 { format!("{value:.3}") } else { format!("{value:.3e}") }
+}
+
 /// Digits and a point of a plain number, at most: fifteen digits always fit the exact range of a float.
 const PLAIN_BYTES_MAX: usize = 15;
 

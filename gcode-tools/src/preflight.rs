@@ -68,7 +68,12 @@ impl Verdict {
             severity: Severity::Error,
             code: error.code,
             message: error.message.clone(),
-            help: "Choose the right file, or export it again.",
+            // All but one say themselves what to do.
+            help: if error.code == "file.empty" {
+                "Choose the right file, or export it again."
+            } else {
+                "Nothing else of it was checked."
+            },
         };
         Self {
             verdict: Outcome::Fail,

@@ -1,14 +1,15 @@
 //! `fab-agent simulate`: a simulated machine on a port, and what it executed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drivers::Notice;
 use drivers::sim::port::{Between, Port};
-use drivers::sim::{self, Faults, LineSpeed};
+use drivers::sim::{self, Dynamics, Faults, LineSpeed};
 
 use super::{Failure, asked_to_end, print};
+use crate::config::load_profile;
 
 /// What the machine is like.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,10 @@ pub(super) struct Arguments {
     /// several times
     #[arg(long = "fault")]
     faults: Vec<String>,
+    /// Give it the inertia of this machine, a bundled profile's name or a TOML file: its highest feeds, its
+    /// accelerations, its corners, its queue and its laser mode; without it, moves have their feed at once
+    #[arg(long)]
+    profile: Option<String>,
     /// How many times faster than real it moves and heats; 0: motion takes no time
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
@@ -110,6 +115,14 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
         return Err(usage("The speed must be 0 or more, and the latency from 0 to 10000 ms.".to_owned()));
     }
     let mut setup = sim::Setup { speed, keep_lines: arguments.json, seed: arguments.seed, ..sim::Setup::default() };
+    if let Some(name) = &arguments.profile {
+        let profile = load_profile(name, Path::new(".")).map_err(usage)?;
+        setup.dynamics = Some(Dynamics::of(&profile));
+        // Grbl keeps one block of its ring free. Rapids are as fast as the axes are, which are all slower than this.
+        let blocks = profile.motion.planner_blocks as usize + usize::from(profile.dialect == "grbl");
+        (setup.planner_blocks, setup.rapid_mm_min) = (blocks.clamp(2, 1024), 1e6);
+        setup.laser_mode = profile.laser.as_ref().and_then(|laser| laser.laser_mode).unwrap_or(setup.laser_mode);
+    }
     let mut faults = Faults::default();
     for fault in &arguments.faults {
         let (name, value) = fault.split_once('=').unwrap_or((fault, ""));
@@ -145,4 +158,33 @@ fn probability(fault: &str, value: &str) -> Result<f64, Failure> {
 
 fn usage(happened: String) -> Failure {
     Failure::Usage(Notice::new("simulate.usage", happened, "Nothing is simulated.", "See `fab-agent simulate --help`."))
+}
+
+#[cfg(test)]
+mod test {
+    use clap::Parser;
+    use drivers::profile::Profile;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn simulated(line: &str) -> Result<sim::Setup, Failure> {
+        let line = Line::parse_from(["simulate"].into_iter().chain(line.split(' ')));
+        setup(&line.arguments).map(|(setup, _)| setup)
+    }
+
+    #[test]
+    fn a_named_profile_gives_the_simulated_machine_its_inertia() {
+        let laser = Profile::named("grbl-laser-400").unwrap();
+        let setup = simulated("grbl --profile grbl-laser-400").unwrap();
+        assert_eq!(setup.dynamics, Some(Dynamics::of(&laser)));
+        assert_eq!(setup.planner_blocks, laser.motion.planner_blocks as usize + 1);
+        assert_eq!(simulated("grbl").unwrap().dynamics, None);
+        assert!(matches!(simulated("grbl --profile no-such-machine"), Err(Failure::Usage(_))));
+    }
 }

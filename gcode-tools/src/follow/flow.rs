@@ -14,6 +14,9 @@ use std::io::{self, Read};
 /// Largest program with control flow that is kept.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most lines of such a program: each costs 32 bytes beside its text, which a file of blank lines would multiply.
+const KEPT_LINES_MAX: usize = 100_000;
+
 /// Lines run before a program is taken as endless.
 const STEPS_MAX: u64 = 2_000_000;
 
@@ -37,7 +40,7 @@ impl Kept {
     /// Keeps a line; `false` when it is too much.
     #[inline]
     pub(super) fn keep(&mut self, line: &Line) -> bool {
-        if self.bytes.len() + line.bytes.len() > KEPT_BYTES_MAX || self.lines.len() >= KEPT_BYTES_MAX || line.is_cut() {
+        if self.bytes.len() + line.bytes.len() > KEPT_BYTES_MAX || self.lines.len() >= KEPT_LINES_MAX || line.is_cut() {
             return false;
         }
         let start = self.bytes.len();
@@ -390,9 +393,11 @@ fn arguments(text: &[u8]) -> Vec<&[u8]> {
 
 #[cfg(test)]
 mod test {
+    use super::{KEPT_LINES_MAX, Kept, Lines};
     use crate::analysis::analyse;
     use crate::preflight::check;
     use crate::profile::Profile;
+    use std::io::Read;
 
     fn reach(program: &str) -> [f64; 3] {
         let info = analyse(program.as_bytes(), None).unwrap();
@@ -429,5 +434,15 @@ mod test {
         assert!(code("G21\no<f> sub\no<f> call\no<f> endsub\no<f> call\nM2").contains(&(3, "program.loop")));
         assert!(code("G21\no1 if [0]\nM2").contains(&(2, "program.flow")));
         assert!(code("G21\no<gone> call\nG0 X1\nM2").contains(&(2, "program.missing_sub")));
+    }
+
+    #[test]
+    fn a_hundred_thousand_lines_are_kept_and_blank_lines_without_end_are_not() {
+        let blank = "\n".repeat(KEPT_LINES_MAX - 2);
+        assert_eq!(reach(&format!("#1=7\n{blank}G0 X#1"))[0], 7.0);
+        let mut lines = Lines::new(std::io::repeat(b'\n').take(1_000_000));
+        let mut kept = Kept::default();
+        while lines.next_line().unwrap().is_some_and(|line| kept.keep(&line)) {}
+        assert_eq!(kept.lines.len(), KEPT_LINES_MAX);
     }
 }

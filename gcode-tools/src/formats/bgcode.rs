@@ -107,7 +107,9 @@ impl<R: Read> Reader<R> {
         let version = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let checksum = u16::from_le_bytes([header[8], header[9]]);
         if version != 1 || checksum > 1 {
-            let what = format!("is binary G-code of version {version} with checksums of kind {checksum}");
+            let what = format!(
+                "is binary G-code of version {version} with checksums of kind {checksum}, and only version 1 is known"
+            );
             return Err(Fault::Unsupported.error(&what));
         }
         Ok(Self {

@@ -5,6 +5,7 @@ use super::{Conditions, Preflight, Severity};
 use crate::analysis::Bounds;
 use crate::arc::ArcFault;
 use crate::interpret::{Event, Family, Fault, Move, Path, State};
+use crate::number;
 use crate::profile::{Envelope, Kind, Profile};
 
 /// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
@@ -133,7 +134,10 @@ impl Preflight<'_> {
                 place,
                 Severity::Error,
                 "envelope.outside",
-                format!("{name} reaches {:.3} mm, {beyond} the machine's limit of {limit} mm{basis}.", point[axis]),
+                format!(
+                    "{name} reaches {} mm, {beyond} the machine's limit of {limit} mm{basis}.",
+                    number::shown(point[axis])
+                ),
                 "Move or scale the work, or choose a larger machine.",
             );
             return;
@@ -155,7 +159,7 @@ impl Preflight<'_> {
                     Place::Letters([&b"X"[..], b"Y", b"Z"][axis]),
                     Severity::Error,
                     "envelope.too_large",
-                    format!("The work is {size:.3} mm long in {name}; the machine travels {travel} mm."),
+                    format!("The work is {} mm long in {name}; the machine travels {travel} mm.", number::shown(size)),
                     "Scale or split the work, or choose a larger machine.",
                 );
             }
@@ -233,9 +237,9 @@ impl Preflight<'_> {
     #[cold]
     fn check_rapid(&mut self, motion: &Move, from: f64, to: f64) {
         let (code, message) = if to < from {
-            ("motion.rapid_plunge", format!("A rapid goes down to Z {to:.3}, below Z 0."))
+            ("motion.rapid_plunge", format!("A rapid goes down to Z {}, below Z 0.", number::shown(to)))
         } else if motion.in_plane() && to == from {
-            ("motion.rapid_in_material", format!("A rapid goes sideways at Z {to:.3}, below Z 0."))
+            ("motion.rapid_in_material", format!("A rapid goes sideways at Z {}, below Z 0.", number::shown(to)))
         } else {
             return;
         };

@@ -226,3 +226,18 @@ fn a_function_without_brackets_around_it_is_a_value() {
     let found = found("linuxcnc-mill", program);
     assert_eq!(found, [(4, 4, "number.unreadable")], "X is 0.5; EXISTS wants a name");
 }
+
+#[test]
+fn a_coordinate_beyond_all_sense_is_told_on_one_line() {
+    let program = format!("G28\nG1 X{} F100\n", "9".repeat(400));
+    let verdict = check(program.as_bytes(), &Profile::named("ender3").unwrap());
+    let outside = verdict.findings.iter().find(|finding| finding.code == "envelope.outside").unwrap();
+    assert_eq!(outside.message, "X reaches 1.798e308 mm, above the machine's limit of 235 mm.");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_advised_twice() {
+    let verdict = check(&b"\x1F\x8B\0\0"[..], &Profile::named("ender3").unwrap());
+    assert_eq!(verdict.findings[0].help, "Nothing else of it was checked.");
+    assert!(verdict.findings[0].message.ends_with("choose the right file."));
+}
