@@ -15,9 +15,9 @@ use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::modbus::AnswerFaults;
 use drivers::sim::port::{Between, Port};
-use drivers::sim::{self, Faults, simulated};
+use drivers::sim::{self, Faults, Report, Simulated, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{Request, Snapshot, State, shell};
+use drivers::{Moment, Request, Snapshot, State, shell};
 use support::{commands, program};
 
 /// Real time after which something that should have happened counts as never happening.
@@ -169,6 +169,63 @@ async fn devices_on_one_line_are_asked_in_turn_and_their_troubles_have_names() {
     assert_eq!(bus.ask(99, read(Table::Holding, 0, 1), patience).await, Err(Trouble::Overdue));
     assert_eq!(bus.ask(2, Question::WriteOne { address: 1, word: 100 }, patience).await, Ok(vec![]));
     assert_eq!(bus.ask(2, read(Table::Holding, 0, 2), patience).await, Ok(vec![0, 100]));
+}
+
+/// A device that says the second half of each answer long after the first: what a busy computer, a radio bridge or a slow
+/// adapter makes of it.
+struct Halting {
+    answers: Vec<(Moment, &'static [u8])>,
+    now: Moment,
+    /// When it begins to answer, and how long it pauses in the middle.
+    begins: Duration,
+    pauses: Duration,
+}
+
+impl Simulated for Halting {
+    fn hear(&mut self, now: Moment, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            // Register 0 of unit 17 is 0x002A.
+            let (first, rest) = [0x11, 0x03, 0x02, 0x00, 0x2a, 0xf8, 0x58].split_at(4);
+            let begins = now + self.begins;
+            let leak = |part: &[u8]| -> &'static [u8] { part.to_vec().leak() };
+            self.answers = vec![(begins, leak(first)), (begins + self.pauses, leak(rest))];
+        }
+    }
+    fn advance(&mut self, now: Moment) {
+        self.now = now;
+    }
+    fn say(&mut self, out: &mut Vec<u8>) {
+        while let Some((_, part)) = self.answers.first().filter(|(at, _)| *at <= self.now) {
+            out.extend_from_slice(part);
+            self.answers.remove(0);
+        }
+    }
+    fn wakes_at(&self) -> Option<Moment> {
+        self.answers.first().map(|(at, _)| *at)
+    }
+    fn reset(&mut self, _now: Moment) {}
+    fn completed(&self) -> u64 {
+        0
+    }
+    fn report(&self) -> Report {
+        Report::default()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_a_long_pause_in_it_is_no_damaged_one() {
+    let ms = Duration::from_millis;
+    for (begins, pauses, heard) in [(ms(0), ms(120), true), (ms(120), ms(120), true), (ms(0), ms(2_000), false)] {
+        let device = Halting { answers: Vec::new(), now: Moment::ZERO, begins, pauses };
+        let port = Port::on_pty(Box::new(device), Between::default(), None).unwrap();
+        let settings = Modbus { timeout_ms: 200, retries: 0, ..Modbus::default() };
+        let address = Address::parse(&format!("modbus-rtu:{}", port.address())).unwrap();
+        let bus = Bus::on(&address, &settings).unwrap();
+        let question = Question::Read { table: Table::Holding, address: 0, count: 1 };
+        let answered = bus.ask(17, question, Patience::of(&settings)).await;
+        let half = Err(Trouble::Damaged("4 bytes that are no whole answer".to_owned()));
+        assert_eq!(answered, if heard { Ok(vec![42]) } else { half }, "{begins:?} and {pauses:?}");
+    }
 }
 
 fn program_file() -> Profile {

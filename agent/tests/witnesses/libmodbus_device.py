@@ -12,7 +12,8 @@ import socket
 import struct
 import sys
 import threading
-import tty
+
+from witness import pty_pair
 
 library = ctypes.CDLL("libmodbus.so.5", use_errno=True)
 library.modbus_new_tcp.restype = library.modbus_new_rtu.restype = ctypes.c_void_p
@@ -63,20 +64,6 @@ def serve(context, mapping):
             library.modbus_reply(context, frame, length, mapping)
         elif length < 0 and ctypes.get_errno() in (9, 104):
             return
-
-
-def pty_pair():
-    ends = [os.openpty(), os.openpty()]
-    for _, slave in ends:
-        tty.setraw(slave)
-
-    def pump(source, sink):
-        while data := os.read(source, 4096):
-            os.write(sink, data)
-
-    for source, sink in ((ends[0][0], ends[1][0]), (ends[1][0], ends[0][0])):
-        threading.Thread(target=pump, args=(source, sink), daemon=True).start()
-    return os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
 
 
 def serve_tcp(mapping):

@@ -1,28 +1,19 @@
 """A machine with a mailbox, written from docs/modbus.md alone, served by pymodbus: a witness that is not ours.
 
-Arguments: `tcp` or `rtu`, then settings: lost=, doubled=, late= (probabilities of what becomes of an answer), late_ms=,
-seed=, read_write=0 to understand no function 23. Prints the address on the first line of standard output, serves until
-standard input ends, then prints one JSON object: the lines it took, in order, and what became of its answers.
+Arguments and what it prints are those of every witness (witness.py), with read_write=0 to understand no function 23, and
+the lines it took, in order.
 """
 
-import asyncio
-import json
-import logging
-import os
-import random
 import sys
-import threading
-import tty
 
 from pymodbus.constants import ExcCodes
-from pymodbus.framer import FramerType
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
-from pymodbus.server.requesthandler import ServerRequestHandler
-from pymodbus.simulator import DataType, SimData, SimDevice
+
+from pymodbus_server import serve
+from witness import settings_of
 
 SLOTS, SLOT_TEXT, WATCHDOG_MS = 30, 30, 2000
 MACHINE, HOST, FIRST_SLOT = 0, 32, 40
-PLANNER_LINES, LINES_A_SCAN, SCAN_S = 16, 8, 0.001
+PLANNER_LINES, LINES_A_SCAN = 16, 8
 
 
 def newer(number, known):
@@ -31,6 +22,8 @@ def newer(number, known):
 
 class Machine:
     """The registers, and a scan that runs by itself."""
+
+    unit = 1
 
     def __init__(self, read_write):
         self.words = [0] * (FIRST_SLOT + SLOTS * (SLOT_TEXT + 2))
@@ -116,85 +109,11 @@ class Machine:
         return None
 
     def device_ids(self):
-        return [1]
+        return [self.unit]
+
+    def report(self):
+        return {"taken": self.taken, "commands": self.commands}
 
 
-class Faults:
-    """What becomes of answers."""
-
-    def __init__(self, settings):
-        self.chance = {name: float(settings.get(name, 0)) for name in ("lost", "doubled", "late")}
-        self.late_s = float(settings.get("late_ms", 150)) / 1000
-        self.random = random.Random(int(settings.get("seed", 1)))
-        self.count = {"answers": 0, "lost": 0, "doubled": 0, "late": 0}
-
-    def happens(self, name):
-        hit = self.random.random() < self.chance[name]
-        self.count[name] += hit
-        return hit
-
-
-def handler(faults):
-    class Handler(ServerRequestHandler):
-        """Sends answers, some of them not, twice or late."""
-
-        def send(self, data, addr=None):
-            faults.count["answers"] += 1
-            if faults.happens("lost"):
-                return
-            super_send = super().send
-            copies = 2 if faults.happens("doubled") else 1
-            for _ in range(copies):
-                if faults.happens("late"):
-                    self.loop.call_later(faults.random.random() * faults.late_s, super_send, data, addr)
-                else:
-                    super_send(data, addr)
-
-    return Handler
-
-
-def pty_pair():
-    """Two pseudo-terminals back to back: the server's end and the agent's."""
-    ends = [os.openpty(), os.openpty()]
-    for _, slave in ends:
-        tty.setraw(slave)
-
-    def pump(source, sink):
-        while data := os.read(source, 4096):
-            os.write(sink, data)
-
-    for source, sink in ((ends[0][0], ends[1][0]), (ends[1][0], ends[0][0])):
-        threading.Thread(target=pump, args=(source, sink), daemon=True).start()
-    return os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
-
-
-async def main():
-    kind, settings = sys.argv[1], dict(setting.split("=") for setting in sys.argv[2:])
-    machine = Machine(settings.get("read_write", "1") == "1")
-    faults = Faults(settings)
-    nothing = SimDevice(1, simdata=[SimData(0, values=0, datatype=DataType.REGISTERS)])
-    if kind == "tcp":
-        server = ModbusTcpServer(nothing, address=("127.0.0.1", 0))
-    else:
-        here, there = pty_pair()
-        server = ModbusSerialServer(nothing, framer=FramerType.RTU, port=here, baudrate=115200)
-    server.context = machine
-    connection = handler(faults)
-    server.callback_new_connection = lambda: connection(server, None, None, None)
-    await server.serve_forever(background=True)
-    if kind == "tcp":
-        port = server.transport.sockets[0].getsockname()[1]
-        print(f"modbus-tcp://127.0.0.1:{port}?unit=1", flush=True)
-    else:
-        print(f"modbus-rtu:{there}?unit=1&baud=115200", flush=True)
-    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    while not ended.done():
-        machine.scan()
-        await asyncio.sleep(SCAN_S)
-    print(json.dumps({"taken": machine.taken, "commands": machine.commands, "faults": faults.count}), flush=True)
-    os._exit(0)
-
-
-# A connection that the agent has left is no error here, and pymodbus tells each frame it ever saw.
-logging.disable(logging.CRITICAL)
-asyncio.run(main())
+kind, settings = sys.argv[1], settings_of(sys.argv[2:])
+serve(Machine(settings.get("read_write", "1") == "1"), kind, settings)

@@ -2,19 +2,25 @@
 //! goes over the bus are the registers of a mailbox (`modbus::mailbox`) or of a machine that is given program files
 //! (`modbus::program`), as the profile says.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 
 use super::{Address, Link, Opened, Opening};
 use crate::Moment;
-use crate::modbus::bus::{Bus, Patience};
+use crate::modbus::bus::{Bus, Coming, Patience};
 use crate::modbus::program::PULSE;
 use crate::modbus::{Conversation, Modbus, Question, Trouble, address, mailbox, program};
 use crate::notice::Notice;
 
 /// Bytes that may wait between the session and the registers, each way: more than the session's window.
 const WIRE_BYTES: usize = 16 * 1024;
+
+/// What the session is told waits, while questions and answers follow each other faster than that, until there is so much
+/// of it or for so long: the session need not be woken for each answer. This is a quarter of its window in lines.
+const TOLD_BYTES: usize = 16 * b"ok\n".len();
+const TOLD_AFTER: Duration = Duration::from_millis(1);
 
 /// Silence on a serial line after an overdue answer, where late ones show that they are late. This only lets a frame that
 /// is on its way go by: 256 characters at 115200 baud take 24 ms.
@@ -38,6 +44,8 @@ struct Machine {
     bus: Bus,
     unit: u8,
     patience: Patience,
+    /// Whether a second question may wait behind the one that is being asked.
+    asks_ahead: bool,
     settings: Modbus,
 }
 
@@ -48,10 +56,12 @@ async fn open(address: &Address) -> Result<Opened, Notice> {
     let unit = place.unit.unwrap_or(settings.unit);
     let bus = Bus::on(&place, &settings).map_err(|error| super::refused(&address.port, &error))?;
     let patience = Patience::of(&settings);
-    let machine = Machine { bus, unit, patience, settings };
+    let asks_ahead = matches!(place.way, address::Way::Tcp(_));
+    let machine = Machine { bus, unit, patience, asks_ahead, settings };
     machine.greet(&address.port).await?;
     let (wire, far_end) = tokio::io::duplex(WIRE_BYTES);
-    tokio::spawn(machine.carry(far_end));
+    // On the bus's own thread: between an answer and the next question no other thread has to wake up.
+    machine.bus.clone().spawn(machine.carry(SessionEnd::new(far_end)));
     Ok(Opened { wire: Box::new(wire), may_reset: false })
 }
 
@@ -88,69 +98,77 @@ impl Machine {
     }
 
     /// Carries lines and answers until one of the two ends is gone.
-    async fn carry(self, mut wire: DuplexStream) {
+    async fn carry(self, mut session: SessionEnd) {
         #[expect(clippy::disallowed_methods, reason = "a link is where the clock is read")]
         let started = Instant::now();
         let now = || Moment::ZERO + started.elapsed();
         let mut host = self.conversation(now());
-        let (mut heard, mut said) = ([0_u8; 4096], Vec::new());
         // Each question is asked once: the host knows better than the bus what is still worth asking.
         let silence = if host.stands_late_answers() { SILENCE } else { self.patience.silence };
         let patience = Patience { retries: 0, silence, ..self.patience };
+        let mut asked: VecDeque<(Question, Coming)> = VecDeque::new();
         loop {
-            let mut wait = Duration::ZERO;
-            if let Some(question) = host.question(now()) {
-                if let Err(why) = self.ask(host.as_mut(), question, patience, now).await {
-                    tracing::warn!(unit = self.unit, why, "the machine is gone");
-                    return;
-                }
-                if now().since(host.answered_at()) > host.lost_after() {
-                    return;
-                }
-            } else {
-                wait = host.wakes_at().since(now());
+            while let Some(question) = self.next_question(host.as_mut(), asked.len(), now()) {
+                let coming = self.bus.post(self.unit, question.clone(), patience).await;
+                asked.push_back((question, coming));
             }
-            host.take_said(&mut said);
-            if wire.write_all(&said).await.is_err() {
-                break;
-            }
-            said.clear();
-            let pause = async {
-                // What the session has said meanwhile is taken without waiting for more.
-                if wait.is_zero() { tokio::task::yield_now().await } else { tokio::time::sleep(wait).await }
-            };
-            let read = tokio::select! {
+            session.gather(host.as_mut(), now());
+            let (wakes_at, hurry) =
+                if asked.is_empty() { (Some(host.wakes_at()), true) } else { (session.tell_at(), !self.asks_ahead) };
+            let wait = wakes_at.map_or(Duration::ZERO, |at| at.since(now()));
+            let goes_on = tokio::select! {
                 biased;
-                read = wire.read(&mut heard) => read,
-                () = pause => continue,
+                answered = answer_of(asked.front_mut()) => {
+                    let question = asked.pop_front().map(|(question, _)| question);
+                    if let Err(why) = self.tell(host.as_mut(), question.as_ref(), answered, now()) {
+                        tracing::warn!(unit = self.unit, why, "the machine is gone");
+                        return;
+                    }
+                    true
+                }
+                goes_on = session.step(host.as_mut(), hurry, &now) => goes_on,
+                () = tokio::time::sleep(wait), if wakes_at.is_some() => true,
             };
-            match read {
-                Ok(count) if count > 0 => host.hear(now(), &heard[..count]),
-                _ => break,
+            if !goes_on {
+                return self.leave(host.as_mut()).await;
             }
         }
-        self.leave(host.as_mut()).await;
     }
 
-    /// Asks one question of the host's.
+    /// What is to be asked while so many questions are on their way. On a serial line a second one would gain nothing, and
+    /// keep a stop waiting.
+    fn next_question(&self, host: &mut dyn Conversation, asked: usize, now: Moment) -> Option<Question> {
+        match asked {
+            0 => host.question(now),
+            1 if self.asks_ahead => host.question_ahead(now),
+            _ => None,
+        }
+    }
+
+    /// Tells the host what became of its question.
     ///
     /// # Errors
-    /// The machine is not what it was.
-    async fn ask(
+    /// The machine is not what it was, or has not answered for as long as it may.
+    fn tell(
         &self,
         host: &mut dyn Conversation,
-        question: Question,
-        patience: Patience,
-        now: impl Fn() -> Moment,
+        question: Option<&Question>,
+        answered: Result<Vec<u16>, Trouble>,
+        now: Moment,
     ) -> Result<(), String> {
-        match self.bus.ask(self.unit, question.clone(), patience).await {
-            Ok(words) => host.answered(now(), &question, &words),
+        let Some(question) = question else { return Ok(()) };
+        match answered {
+            Ok(words) => host.answered(now, question, &words)?,
             Err(trouble) => {
                 tracing::debug!(unit = self.unit, %trouble, ?question, "no answer");
-                host.unanswered(now(), &question, &trouble);
-                Ok(())
+                host.unanswered(now, question, &trouble);
             }
         }
+        let silence = now.since(host.answered_at());
+        if silence > host.lost_after() {
+            return Err(format!("nothing was answered for {silence:?}"));
+        }
+        Ok(())
     }
 
     /// The session is gone: a machine that moves is made to stand.
@@ -163,6 +181,69 @@ impl Machine {
             if let Err(trouble) = asked {
                 tracing::warn!(unit = self.unit, %trouble, "the machine could not be asked to stand still");
             }
+        }
+    }
+}
+
+/// The answer to the question that was asked first; never, where none was.
+async fn answer_of(asked: Option<&mut (Question, Coming)>) -> Result<Vec<u16>, Trouble> {
+    match asked {
+        Some((_, coming)) => coming.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The session's end of the link.
+struct SessionEnd {
+    reader: ReadHalf<DuplexStream>,
+    writer: WriteHalf<DuplexStream>,
+    /// What the session is told and has not taken yet, and since when it waits.
+    said: Vec<u8>,
+    said_at: Moment,
+    heard: [u8; 4096],
+}
+
+impl SessionEnd {
+    fn new(wire: DuplexStream) -> Self {
+        let (reader, writer) = tokio::io::split(wire);
+        Self { reader, writer, said: Vec::new(), said_at: Moment::ZERO, heard: [0; 4096] }
+    }
+
+    /// Takes what the session is to be told.
+    fn gather(&mut self, host: &mut dyn Conversation, now: Moment) {
+        if self.said.is_empty() {
+            self.said_at = now;
+        }
+        host.take_said(&mut self.said);
+    }
+
+    /// When what waits is told at the latest.
+    fn tell_at(&self) -> Option<Moment> {
+        (!self.said.is_empty()).then(|| self.said_at + TOLD_AFTER)
+    }
+
+    /// Moves bytes in the direction in which some can be moved, once; what the session is told at once if there is a hurry.
+    /// Whether the session is still there. Nothing is lost when it is given up before it has ended.
+    async fn step(&mut self, host: &mut dyn Conversation, hurry: bool, now: &impl Fn() -> Moment) -> bool {
+        let due = hurry || self.said.len() >= TOLD_BYTES || self.tell_at().is_some_and(|at| at <= now());
+        let (tells, has_room) = (due && !self.said.is_empty(), self.said.len() < WIRE_BYTES);
+        tokio::select! {
+            biased;
+            wrote = self.writer.write(&self.said), if tells => match wrote {
+                Ok(count) => {
+                    self.said.drain(..count);
+                    count > 0
+                }
+                Err(_) => false,
+            },
+            // A session that takes no answers says nothing more either: what waits for it stays bounded.
+            read = self.reader.read(&mut self.heard), if has_room => match read {
+                Ok(count) => {
+                    host.hear(now(), &self.heard[..count]);
+                    count > 0
+                }
+                Err(_) => false,
+            },
         }
     }
 }

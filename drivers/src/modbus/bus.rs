@@ -3,26 +3,31 @@
 //! Each question has its own time limit and its own number of tries. A serial answer carries no number, so an answer
 //! that comes after its time could pass for the answer to the next question: after an overdue one the line must have
 //! been silent for a while before anything is asked again, and what arrived meanwhile is thrown away.
+//!
+//! An answer is whole when it has the length that its function and its count say, and never because of a pause in it:
+//! pauses come from the device, the adapter and the scheduler. Its time limit is for its beginning.
+
+mod line;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_modbus::client::{self, Client as _};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, Request, Response};
-use tokio_serial::{SerialPort as _, SerialStream};
+use tokio_serial::SerialStream;
 
 use super::address::{Address, Way};
 use super::{Modbus, Parity, Protocol, Question, Table, Trouble, huanyang};
 use crate::priority;
+use line::Line;
 
 /// Questions that may wait for one bus. Each device asks one at a time, and no bus has more devices.
 const WAITING_MAX: usize = 64;
@@ -37,15 +42,26 @@ const FRAME_GAP_MIN: Duration = Duration::from_micros(1_750);
 const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The buses that are open, by port: devices on one port share its bus.
-static OPEN: Mutex<BTreeMap<Way, Lanes>> = Mutex::new(BTreeMap::new());
+static OPEN: Mutex<BTreeMap<Way, Known>> = Mutex::new(BTreeMap::new());
 
-/// The two lanes into a bus, held without keeping it open: in turn, and first.
-type Lanes = (mpsc::WeakSender<Ask>, mpsc::WeakSender<Ask>);
+/// The ways into a bus, held without keeping it open.
+struct Known {
+    asks: mpsc::WeakSender<Ask>,
+    urgent: mpsc::WeakSender<Ask>,
+    runtime: Handle,
+}
+
+impl Known {
+    fn bus(&self) -> Option<Bus> {
+        Some(Bus { asks: self.asks.upgrade()?, urgent: self.urgent.upgrade()?, runtime: self.runtime.clone() })
+    }
+}
 
 /// How long to wait for an answer, and how often to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Longest wait for one answer.
+    /// Longest wait for the beginning of an answer, beside what its bytes and the question's take on a serial line; and
+    /// longest wait for the rest of one that has begun then.
     pub timeout: Duration,
     /// Times to ask again.
     pub retries: u32,
@@ -76,6 +92,7 @@ struct Ask {
 pub struct Bus {
     asks: mpsc::Sender<Ask>,
     urgent: mpsc::Sender<Ask>,
+    runtime: Handle,
 }
 
 impl fmt::Debug for Bus {
@@ -91,10 +108,8 @@ impl Bus {
     /// The operating system could not start a thread.
     pub fn on(address: &Address, settings: &Modbus) -> io::Result<Self> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((asks, urgent)) = open.get(&address.way) {
-            if let (Some(asks), Some(urgent)) = (asks.upgrade(), urgent.upgrade()) {
-                return Ok(Self { asks, urgent });
-            }
+        if let Some(bus) = open.get(&address.way).and_then(Known::bus) {
+            return Ok(bus);
         }
         let (asks, asked) = mpsc::channel(WAITING_MAX);
         let (urgent, asked_urgently) = mpsc::channel(WAITING_MAX);
@@ -108,14 +123,21 @@ impl Bus {
             context: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let bus = Self { asks, urgent, runtime: runtime.handle().clone() };
         let name = "modbus".to_owned();
         std::thread::Builder::new().name(name).spawn(move || {
             priority::ask(priority::MACHINE);
             runtime.block_on(serve(port, asked, asked_urgently));
         })?;
-        open.retain(|_, (asks, _)| asks.strong_count() > 0);
-        open.insert(address.way.clone(), (asks.downgrade(), urgent.downgrade()));
-        Ok(Self { asks, urgent })
+        let (asks, urgent, runtime) = (bus.asks.downgrade(), bus.urgent.downgrade(), bus.runtime.clone());
+        open.retain(|_, known| known.asks.strong_count() > 0);
+        open.insert(address.way.clone(), Known { asks, urgent, runtime });
+        Ok(bus)
+    }
+
+    /// Runs a conversation on the bus's own thread. It lives no longer than the bus, so it holds a handle to it.
+    pub fn spawn(&self, conversation: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(conversation);
     }
 
     /// Asks a device. Bits come as words of 0 and 1; a write brings no words.
@@ -123,7 +145,7 @@ impl Bus {
     /// # Errors
     /// Why there is no answer, after all tries.
     pub async fn ask(&self, unit: u8, question: Question, patience: Patience) -> Result<Vec<u16>, Trouble> {
-        Self::wait(&self.asks, unit, question, patience).await
+        Self::put(&self.asks, unit, question, patience).await.answer().await
     }
 
     /// Asks before every other question that waits: for stops.
@@ -131,19 +153,34 @@ impl Bus {
     /// # Errors
     /// As [`Bus::ask`].
     pub async fn ask_first(&self, unit: u8, question: Question, patience: Patience) -> Result<Vec<u16>, Trouble> {
-        Self::wait(&self.urgent, unit, question, patience).await
+        Self::put(&self.urgent, unit, question, patience).await.answer().await
     }
 
-    async fn wait(
-        lane: &mpsc::Sender<Ask>,
-        unit: u8,
-        question: Question,
-        patience: Patience,
-    ) -> Result<Vec<u16>, Trouble> {
-        let ended = || Trouble::Lost("the bus has ended".to_owned());
+    /// Puts a question in the line of those that wait, without waiting for its answer. Questions are asked in the order in
+    /// which they were put there.
+    pub async fn post(&self, unit: u8, question: Question, patience: Patience) -> Coming {
+        Self::put(&self.asks, unit, question, patience).await
+    }
+
+    async fn put(lane: &mpsc::Sender<Ask>, unit: u8, question: Question, patience: Patience) -> Coming {
         let (answer, answered) = oneshot::channel();
-        lane.send(Ask { unit, question, patience, answer }).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?
+        // Where the lane has ended, so has the answer.
+        let _ = lane.send(Ask { unit, question, patience, answer }).await;
+        Coming(answered)
+    }
+}
+
+/// An answer that comes later.
+#[derive(Debug)]
+pub struct Coming(oneshot::Receiver<Result<Vec<u16>, Trouble>>);
+
+impl Coming {
+    /// Waits for it. Nothing is lost when the wait is given up; once it has come, it comes no second time.
+    ///
+    /// # Errors
+    /// Why there is no answer, after all tries.
+    pub async fn answer(&mut self) -> Result<Vec<u16>, Trouble> {
+        (&mut self.0).await.unwrap_or_else(|_| Err(Trouble::Lost("the bus has ended".to_owned())))
     }
 }
 
@@ -218,18 +255,18 @@ impl Port {
             // What lies there answers nothing that is being asked now.
             line.clear();
         }
+        let limit = timeout + self.line_time(question);
         let Some(context) = &mut self.context else { return Err(Trouble::Lost("not connected".to_owned())) };
         context.set_slave(Slave(unit));
-        let called = tokio::time::timeout(timeout, context.call(request(question))).await;
-        match called {
-            Err(_) => Err(self.unheard()),
-            Ok(Ok(Ok(response))) => words(question, response),
-            Ok(Ok(Err(code))) => Err(Trouble::Exception(code.into())),
-            Ok(Err(Error::Protocol(error))) => Err(Trouble::Damaged(error.to_string())),
-            Ok(Err(Error::Transport(error))) if error.kind() == io::ErrorKind::InvalidData => {
+        match in_time(context.call(request(question)), limit, self.line.as_ref()).await {
+            None => Err(self.unheard()),
+            Some(Ok(Ok(response))) => words(question, response),
+            Some(Ok(Err(code))) => Err(Trouble::Exception(code.into())),
+            Some(Err(Error::Protocol(error))) => Err(Trouble::Damaged(error.to_string())),
+            Some(Err(Error::Transport(error))) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(Trouble::Damaged(error.to_string()))
             }
-            Ok(Err(Error::Transport(error))) => Err(Trouble::Lost(error.to_string())),
+            Some(Err(Error::Transport(error))) => Err(Trouble::Lost(error.to_string())),
         }
     }
 
@@ -238,6 +275,7 @@ impl Port {
         let lost = |error: io::Error| Trouble::Lost(error.to_string());
         let frame = huanyang::frame(unit, question).ok_or(Trouble::Exception(1))?;
         let mut line = self.serial_line().map_err(lost)?;
+        let limit = timeout + self.line_time(question);
         line.clear();
         tokio::time::sleep(huanyang::QUIET).await;
         line.write_all(&frame).await.map_err(lost)?;
@@ -255,7 +293,21 @@ impl Port {
                 }
             }
         };
-        tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(self.unheard()))
+        in_time(answer, limit, self.line.as_ref()).await.unwrap_or_else(|| Err(self.unheard()))
+    }
+
+    /// What the bytes of a question and of its answer take on a serial line; on TCP nothing that counts.
+    fn line_time(&self, question: &Question) -> Duration {
+        if matches!(self.way, Way::Tcp(_)) {
+            return Duration::ZERO;
+        }
+        let (asked, answered) = question.line_bytes();
+        self.characters((asked + answered) as f64)
+    }
+
+    /// What so many characters take, each with a start bit, eight bits, and two for parity and stop.
+    fn characters(&self, count: f64) -> Duration {
+        Duration::from_secs_f64(count * 11.0 / f64::from(self.baud.max(1)))
     }
 
     /// What it is when no whole answer came in time.
@@ -269,8 +321,7 @@ impl Port {
     /// The silence that ends a frame.
     async fn rest(&self) {
         if self.line.is_some() {
-            let characters = Duration::from_secs_f64(3.5 * 11.0 / f64::from(self.baud.max(1)));
-            tokio::time::sleep(characters.max(FRAME_GAP_MIN)).await;
+            tokio::time::sleep(self.characters(3.5).max(FRAME_GAP_MIN)).await;
         }
     }
 
@@ -323,74 +374,14 @@ impl Port {
     }
 }
 
-/// A serial line that several conversations use one after the other.
-#[derive(Debug, Clone)]
-struct Line(Arc<Mutex<Lent>>);
-
-#[derive(Debug)]
-struct Lent {
-    stream: SerialStream,
-    /// Bytes heard since the last question.
-    heard: usize,
-}
-
-impl Line {
-    fn new(stream: SerialStream) -> Self {
-        Self(Arc::new(Mutex::new(Lent { stream, heard: 0 })))
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Lent) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn heard(&self) -> usize {
-        self.with(|lent| lent.heard)
-    }
-
-    /// Throws away what has arrived.
-    fn clear(&self) {
-        self.with(|lent| {
-            lent.heard = 0;
-            let _ = lent.stream.clear(serialport::ClearBuffer::Input);
-        });
-    }
-
-    /// Listens until nothing has come: for the rest of a silence that has begun, or for a whole one after a byte.
-    async fn fall_silent(&mut self, rest: Duration, silence: Duration) {
-        let mut thrown_away = [0_u8; 256];
-        let mut wait = rest;
-        while let Ok(Ok(count)) = tokio::time::timeout(wait, self.read(&mut thrown_away)).await {
-            if count == 0 {
-                return;
-            }
-            wait = silence;
-        }
-    }
-}
-
-impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        self.with(|lent| {
-            let read = Pin::new(&mut lent.stream).poll_read(context, buffer);
-            lent.heard += buffer.filled().len() - before;
-            read
-        })
-    }
-}
-
-impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|lent| Pin::new(&mut lent.stream).poll_write(context, bytes))
-    }
-
-    /// The serial library's own flush blocks the thread until the last bit is out; nothing here needs that.
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+/// Waits for an answer: for its beginning as long as the limit says, and as long again for the rest of one of which a part
+/// has come by then. The function's and the count's length says when it is whole.
+async fn in_time<T>(answer: impl Future<Output = T>, limit: Duration, line: Option<&Line>) -> Option<T> {
+    tokio::pin!(answer);
+    match tokio::time::timeout(limit, &mut answer).await {
+        Ok(answer) => Some(answer),
+        Err(_) if line.is_some_and(|line| line.heard() > 0) => tokio::time::timeout(limit, answer).await.ok(),
+        Err(_) => None,
     }
 }
 

@@ -51,8 +51,15 @@ pub trait Conversation: Send {
     /// Moves what the session is told to the end of `out`.
     fn take_said(&mut self, out: &mut Vec<u8>);
 
-    /// What is to be asked now, if anything. Its answer, or that there was none, comes before the next question.
+    /// What is to be asked now, if anything, when no question is on its way. What the session says may be heard before
+    /// its answer, or that there was none, is told.
     fn question(&mut self, now: Moment) -> Option<Question>;
+
+    /// What can be asked already while one question is on its way, because nothing that its answer could say would change
+    /// it. The answers are told in the order of the questions.
+    fn question_ahead(&mut self, _now: Moment) -> Option<Question> {
+        None
+    }
 
     /// When [`Conversation::question`] may have something to ask although nothing happens.
     fn wakes_at(&self) -> Moment;

@@ -104,6 +104,17 @@ impl Question {
         }
     }
 
+    /// Bytes of its frame and of its answer's on a serial line: unit, function, body and CRC.
+    pub fn line_bytes(&self) -> (usize, usize) {
+        match self {
+            Self::Read { table, count, .. } if table.is_bits() => (8, 5 + usize::from(*count).div_ceil(8)),
+            Self::Read { count, .. } => (8, 5 + 2 * usize::from(*count)),
+            Self::WriteCoil { .. } | Self::WriteOne { .. } => (8, 8),
+            Self::Write { words, .. } => (9 + 2 * words.len(), 8),
+            Self::ReadWrite { count, words, .. } => (13 + 2 * words.len(), 5 + 2 * usize::from(*count)),
+        }
+    }
+
     /// Whether it changes anything in the device.
     pub fn writes(&self) -> bool {
         !matches!(self, Self::Read { .. })

@@ -49,6 +49,10 @@ const LINES_MAX: usize = 1024;
 /// Longest line taken from the session.
 const LINE_BYTES_MAX: usize = 256;
 
+/// Orders that may wait here. A session waits for the effect of one before it gives the next of its kind; more is a session
+/// gone wild, of which the newest order takes the place of the one before it. A stop takes the place of all.
+const ORDERS_MAX: usize = 16;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Identify,
@@ -106,6 +110,8 @@ pub struct Host {
     /// The last line that is in its slot for certain, and the last that may be.
     written: u64,
     offered: u64,
+    /// The questions on their way, oldest first: the last line that each of them writes, if it writes any that count.
+    asked: VecDeque<Option<u64>>,
     progress_at: Moment,
     look_at: Moment,
     look_wait: Duration,
@@ -148,6 +154,7 @@ impl Host {
             executed: 0,
             written: 0,
             offered: 0,
+            asked: VecDeque::new(),
             progress_at: now,
             look_at: now,
             look_wait: LOOK_FIRST,
@@ -220,6 +227,7 @@ impl Host {
 
     fn order(&mut self, command: Command, reply: &'static str) {
         self.look_wait = LOOK_FIRST;
+        self.orders.truncate(ORDERS_MAX - 1);
         self.orders.push_back(Order { command, reply });
     }
 
@@ -230,6 +238,7 @@ impl Host {
         self.lines.clear();
         self.said_lines.clear();
         self.written = self.taken;
+        self.void_writes();
         self.order(Command::Stop, "");
     }
 
@@ -246,6 +255,7 @@ impl Host {
         self.refused = None;
         self.error_seen = 0;
         (self.taken, self.executed, self.written, self.offered) = (0, 0, 0, 0);
+        self.void_writes();
         self.writes_since_look = 0;
         self.session = next_session(self.session);
         self.foreign = 0;
@@ -285,24 +295,32 @@ impl Host {
         Question::Write { address, words }
     }
 
-    fn unwritten(&self) -> u64 {
-        (self.taken + self.lines.len() as u64).saturating_sub(self.written)
+    /// The last line that is in its slot, or on its way there.
+    fn under_way(&self) -> u64 {
+        self.asked.iter().flatten().copied().fold(self.written, u64::max)
+    }
+
+    /// What is on its way brings no line any more: it may not arrive, or was for another session.
+    pub(super) fn void_writes(&mut self) {
+        self.asked.iter_mut().for_each(|last| *last = None);
     }
 
     /// As many of the next lines as have slots that are free, lie side by side and fit one write.
-    fn write_lines(&mut self) -> Option<Question> {
+    fn write_lines(&mut self) -> Option<(Question, u64)> {
         let layout = self.layout?;
         let slot_words = layout.text_words + SLOT_FRAME;
         let words_max = if layout.read_write { READ_WRITE_REGISTERS_MAX } else { WRITE_REGISTERS_MAX };
-        let place = self.written % layout.slots;
-        let free = (self.taken + layout.slots).saturating_sub(self.written);
-        let count =
-            (words_max as u64 / u64::from(slot_words)).min(layout.slots - place).min(free).min(self.unwritten());
+        let before = self.under_way();
+        let place = before % layout.slots;
+        let free = (self.taken + layout.slots).saturating_sub(before);
+        let unwritten = (self.taken + self.lines.len() as u64).saturating_sub(before);
+        let count = (words_max as u64 / u64::from(slot_words)).min(layout.slots - place).min(free).min(unwritten);
         if count == 0 || self.refused.is_some() {
             return None;
         }
         let mut words = Vec::with_capacity((count * u64::from(slot_words)) as usize);
-        for number in self.written + 1..=self.written + count {
+        let last = before + count;
+        for number in before + 1..=last {
             let line = &self.lines[(number - self.taken - 1) as usize];
             words.push(slot_head(self.session, line.len()));
             let mut text = vec![0_u16; usize::from(layout.text_words)];
@@ -312,22 +330,62 @@ impl Host {
             words.extend(text);
             words.push(number as u16);
         }
-        self.offered = self.offered.max(self.written + count);
+        self.offered = self.offered.max(last);
         self.writes_since_look += count;
-        Some(self.write(SLOTS + place as u16 * slot_words, words))
+        Some((self.write(SLOTS + place as u16 * slot_words, words), last))
     }
 
-    fn wrote(&mut self, address: u16, words: usize) {
-        let Some(layout) = self.layout else { return };
-        if address < self.base + SLOTS || self.stage != Stage::Open {
-            return;
+    /// Lines that are in their slots and lines that are looked for there are enough for now: first the machine is looked at.
+    fn looks_first(&self) -> bool {
+        let half = self.layout.map_or(1, |layout| layout.slots / 2).max(1);
+        self.status_asked || self.ordered || self.writes_since_look >= half
+    }
+
+    /// What is asked next, and the last line in it.
+    fn next_question(&mut self, now: Moment) -> Option<(Question, Option<u64>)> {
+        let plain = |question| Some((question, None));
+        let lines = |(question, last)| (question, Some(last));
+        match self.stage {
+            Stage::Identify if now < self.look_at => return None,
+            Stage::Identify => return plain(self.read(0, MACHINE_WORDS)),
+            Stage::Opening if self.block_due => return plain(self.host_block(now)),
+            Stage::Opening => {
+                // The machine takes its time to stop; it is looked at until it has.
+                if now < self.look_at {
+                    return None;
+                }
+                self.block_due = true;
+                return plain(self.read(machine::SESSION, machine::STATUS_WORDS));
+            }
+            Stage::Open => {}
         }
-        let slot_words = layout.text_words + SLOT_FRAME;
-        let place = u64::from((address - self.base - SLOTS) / slot_words);
-        // A stop or a new session in between has voided the write.
-        if place == self.written % layout.slots {
-            self.written = (self.written + words as u64 / u64::from(slot_words)).min(self.offered);
+        self.note_refusal_seen(now);
+        if !self.ordered {
+            if let Some(order) = self.orders.front() {
+                self.command = order.command as u16;
+                self.command_number = self.command_number.wrapping_add(1);
+                self.ordered = true;
+                self.block_due = true;
+            }
         }
+        if self.block_due || now >= self.beat_at {
+            return plain(self.host_block(now));
+        }
+        if self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
+            self.written = self.taken;
+            self.progress_at = now;
+        }
+        let urgent = self.looks_first();
+        if !urgent {
+            if let Some(write) = self.write_lines() {
+                return Some(lines(write));
+            }
+        }
+        let outstanding = self.written > self.taken;
+        if self.status_asked || self.writes_since_look > 0 || ((outstanding || self.ordered) && now >= self.look_at) {
+            return plain(self.read(machine::SESSION, machine::STATUS_WORDS));
+        }
+        if urgent { self.write_lines().map(lines) } else { None }
     }
 }
 
@@ -355,48 +413,22 @@ impl Conversation for Host {
 
     fn question(&mut self, now: Moment) -> Option<Question> {
         self.admit(now);
-        match self.stage {
-            Stage::Identify if now < self.look_at => return None,
-            Stage::Identify => return Some(self.read(0, MACHINE_WORDS)),
-            Stage::Opening if self.block_due => return Some(self.host_block(now)),
-            Stage::Opening => {
-                // The machine takes its time to stop; it is looked at until it has.
-                if now < self.look_at {
-                    return None;
-                }
-                self.block_due = true;
-                return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
-            }
-            Stage::Open => {}
+        self.asked.clear();
+        let (question, last) = self.next_question(now)?;
+        self.asked.push_back(last);
+        Some(question)
+    }
+
+    /// More lines behind lines: they have slots of their own, and the machine takes none before those in front of it.
+    fn question_ahead(&mut self, now: Moment) -> Option<Question> {
+        self.admit(now);
+        let else_due = self.block_due || now >= self.beat_at || !self.orders.is_empty() || self.looks_first();
+        if self.stage != Stage::Open || else_due || !matches!(self.asked.back(), Some(Some(_))) {
+            return None;
         }
-        self.note_refusal_seen(now);
-        if !self.ordered {
-            if let Some(order) = self.orders.front() {
-                self.command = order.command as u16;
-                self.command_number = self.command_number.wrapping_add(1);
-                self.ordered = true;
-                self.block_due = true;
-            }
-        }
-        if self.block_due || now >= self.beat_at {
-            return Some(self.host_block(now));
-        }
-        if self.written > self.taken && now.since(self.progress_at) >= REWRITE_AFTER {
-            self.written = self.taken;
-            self.progress_at = now;
-        }
-        let half = self.layout.map_or(1, |layout| layout.slots / 2).max(1);
-        let urgent = self.status_asked || self.ordered || self.writes_since_look >= half;
-        if !urgent {
-            if let Some(write) = self.write_lines() {
-                return Some(write);
-            }
-        }
-        let outstanding = self.written > self.taken;
-        if self.status_asked || self.writes_since_look > 0 || ((outstanding || self.ordered) && now >= self.look_at) {
-            return Some(self.read(machine::SESSION, machine::STATUS_WORDS));
-        }
-        if urgent { self.write_lines() } else { None }
+        let (question, last) = self.write_lines()?;
+        self.asked.push_back(Some(last));
+        Some(question)
     }
 
     fn wakes_at(&self) -> Moment {
@@ -414,20 +446,19 @@ impl Conversation for Host {
 
     fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String> {
         self.answered_at = now;
+        let last = self.asked.pop_front().flatten();
+        self.written = self.written.max(last.unwrap_or(0));
         match question {
             Question::Read { count: MACHINE_WORDS, .. } => return self.identified(now, words),
-            Question::Read { .. } => self.hear_status(now, words),
-            Question::Write { address, words: written } => self.wrote(*address, written.len()),
-            Question::ReadWrite { address, words: written, .. } => {
-                self.wrote(*address, written.len());
-                self.hear_status(now, words);
-            }
-            Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
+            Question::Read { .. } | Question::ReadWrite { .. } => self.hear_status(now, words),
+            Question::Write { .. } | Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
         }
         Ok(())
     }
 
     fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
+        self.asked.pop_front();
+        self.void_writes();
         if matches!(question, Question::ReadWrite { .. }) && matches!(trouble, Trouble::Exception(1..=3)) {
             // It cannot do what it said it could.
             if let Some(layout) = &mut self.layout {

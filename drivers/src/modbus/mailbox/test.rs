@@ -39,6 +39,8 @@ struct Pair {
     program: Vec<String>,
     next: usize,
     faults: Faults,
+    /// Whether a second question waits behind the first, as on TCP.
+    asks_ahead: bool,
     random: Random,
     late: VecDeque<(Question, Vec<u16>)>,
     events: Vec<Event>,
@@ -64,6 +66,7 @@ impl Pair {
             program: Vec::new(),
             next: 0,
             faults,
+            asks_ahead: seed % 2 == 1,
             random: Random::new(seed),
             late: VecDeque::new(),
             events: Vec::new(),
@@ -125,19 +128,30 @@ impl Pair {
             self.bytes.extend(urgent.bytes);
         }
         self.session.take_wire(&mut self.bytes);
-        self.host.hear(self.now, &self.bytes);
-        if let Some(question) = self.host.question(self.now) {
-            match self.ask(&question) {
-                Ok(words) => self.host.answered(self.now, &question, &words).unwrap(),
-                Err(trouble) => self.host.unanswered(self.now, &question, &trouble),
+        // Half of what the session says is heard while a question is on its way.
+        let heard = if self.random.chance(0.5) { self.bytes.len() } else { 0 };
+        self.host.hear(self.now, &self.bytes[..heard]);
+        let mut asked: Vec<Question> = self.host.question(self.now).into_iter().collect();
+        self.host.hear(self.now, &self.bytes[heard..]);
+        if asked.is_empty() {
+            asked.extend(self.host.question(self.now));
+        } else if self.asks_ahead {
+            asked.extend(self.host.question_ahead(self.now));
+        }
+        for question in &asked {
+            match self.ask(question) {
+                Ok(words) => self.host.answered(self.now, question, &words).unwrap(),
+                Err(trouble) => self.host.unanswered(self.now, question, &trouble),
             }
-        } else {
+        }
+        self.bytes.clear();
+        self.host.take_said(&mut self.bytes);
+        // What is said is told before time passes.
+        if asked.is_empty() && self.bytes.is_empty() {
             let wakes = [Some(self.host.wakes_at()), self.session.deadline(), self.plc.wakes_at()];
             self.now = wakes.into_iter().flatten().min().unwrap().max(self.now + Duration::from_micros(100));
         }
         self.plc.advance(self.now);
-        self.bytes.clear();
-        self.host.take_said(&mut self.bytes);
         self.session.handle(self.now, Input::Bytes(&self.bytes));
         while let Some(event) = self.session.poll_event() {
             self.events.push(event);
@@ -320,6 +334,54 @@ fn a_host_that_dies_leaves_a_machine_that_holds_by_itself() {
     };
     let position = stood_at(&mut pair, 3);
     assert_eq!(stood_at(&mut pair, 60), position, "the watchdog holds after 2 s without a beat");
+}
+
+#[test]
+fn a_session_gone_wild_leaves_a_bounded_number_of_orders_and_the_newest_counts() {
+    let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
+    pair.start(vec!["G1F60X500".into()]);
+    pair.run_until(|pair| pair.plc.report().moving);
+    let mut words = [0x13, 0x11].repeat(5_000);
+    words.push(0x13);
+    pair.host.hear(pair.now, &words);
+    let mut orders = 0;
+    let until = pair.now + Duration::from_secs(1);
+    while pair.now < until {
+        let Some(question) = pair.host.question(pair.now) else {
+            pair.now = pair.host.wakes_at().max(pair.now + Duration::from_millis(1));
+            continue;
+        };
+        orders +=
+            u32::from(matches!(&question, Question::ReadWrite { words, .. } if words.len() == 5 && words[3] != 0));
+        let words = pair.ask(&question).unwrap();
+        pair.host.answered(pair.now, &question, &words).unwrap();
+    }
+    assert!(orders <= 20, "{orders} orders");
+    let position = pair.plc.report().position_mm;
+    pair.plc.advance(pair.now + Duration::from_secs(1));
+    assert_eq!(pair.plc.report().position_mm, position, "it holds, as it was told last");
+}
+
+#[test]
+fn a_stop_while_lines_are_on_their_way_leaves_none_of_them_as_written() {
+    for ahead in [false, true] {
+        let mut pair = Pair::new(&setup(f64::INFINITY), true, Faults::default(), 1);
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+        pair.host.hear(pair.now, b"G1X1F100\nG1X2\nG1X3\nG1X4\nG1X5\nG1X6\n");
+        let mut asked = vec![pair.host.question(pair.now).unwrap()];
+        asked.extend(pair.host.question_ahead(pair.now).filter(|_| ahead));
+        assert_eq!(asked.len(), 1 + usize::from(ahead));
+        pair.host.hear(pair.now, &[0x03]);
+        for question in &asked {
+            // They get lost on their way, and what comes back says nothing of them.
+            let words =
+                pair.ask(&Question::Read { table: crate::modbus::Table::Holding, address: 6, count: 20 }).unwrap();
+            pair.host.answered(pair.now, question, &words).unwrap();
+        }
+        pair.host.hear(pair.now, b"G1X7F100\n");
+        pair.run_until(|pair| pair.session.state() == State::Alarm);
+        assert_eq!(pair.executed(), Vec::<String>::new(), "nothing of before the stop, nor in place of it");
+    }
 }
 
 #[test]

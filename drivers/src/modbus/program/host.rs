@@ -197,8 +197,7 @@ impl Host {
     pub(super) fn act(&mut self, now: Moment, action: Option<&Action>, purpose: Purpose) {
         let Some(action) = action else { return };
         self.push(self.map.action(action), purpose);
-        let release = action.release.and_then(|value| self.map.write(&action.point, value));
-        self.releases.extend(release.map(|question| (now + PULSE, question)));
+        self.releases.extend(self.map.release(action).map(|question| (now + PULSE, question)));
     }
 
     /// Pulses that are over.
@@ -264,11 +263,15 @@ impl Host {
         (self.spoiled, self.start_asked, self.start_unsure, self.held) = (false, false, false, false);
     }
 
+    fn begin_look(&mut self) {
+        self.next_read = 0;
+        self.map.begin_look();
+    }
+
     /// All reads of a look were answered: what it found is acted on and told.
     fn looked(&mut self, now: Moment) {
         self.seen = self.map.seen();
-        self.next_read = 0;
-        self.map.begin_look();
+        self.begin_look();
         self.look_wait = (self.look_wait * 2).min(self.look_last);
         self.look_at = now + self.look_wait;
         self.act_on_look(now);
@@ -357,6 +360,8 @@ impl Conversation for Host {
     fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) -> Result<(), String> {
         self.answered_at = now;
         if question.writes() {
+            // What a look has found before a write says nothing about what is after it.
+            self.begin_look();
             // A stop or a cancel in between has voided what was asked.
             if self.writes.front().is_some_and(|write| write.question == *question) {
                 let write = self.writes.pop_front();
@@ -378,8 +383,7 @@ impl Conversation for Host {
         }
         if !question.writes() {
             // Half a look is none: what was read before it is not known to be true still.
-            self.next_read = 0;
-            self.map.begin_look();
+            self.begin_look();
             self.seen = Seen::default();
             self.look_at = now + self.look_last;
             return;
@@ -419,13 +423,14 @@ impl Conversation for Host {
         false
     }
 
+    /// A machine that runs is held or stopped; pulses that are not over end.
     fn goodbye(&mut self) -> Vec<Question> {
-        if !matches!(self.stage, Stage::Starting { .. } | Stage::Running { .. }) {
-            return Vec::new();
-        }
+        let runs = matches!(self.stage, Stage::Starting { .. } | Stage::Running { .. });
         let program = &self.map.program;
-        let action = program.hold.as_ref().unwrap_or(&program.stop);
-        let release = action.release.and_then(|value| self.map.write(&action.point, value));
-        self.map.action(action).into_iter().chain(release).collect()
+        let action = Some(program.hold.as_ref().unwrap_or(&program.stop)).filter(|_| runs);
+        let release = action.and_then(|action| self.map.release(action));
+        let action = action.and_then(|action| self.map.action(action));
+        let pulses = self.releases.drain(..).map(|(_, question)| question);
+        action.into_iter().chain(pulses).chain(release).collect()
     }
 }

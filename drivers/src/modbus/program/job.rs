@@ -150,6 +150,8 @@ impl Host {
             self.push(self.map.write(name, number as f64), Purpose::Must);
         }
         self.act(now, program.load.as_ref(), Purpose::Must);
+        // A start whose pulse an agent did not live to end would have no edge.
+        self.push(self.map.release(&program.start), Purpose::Must);
         self.stage = Stage::Loading { since: now };
         self.look_soon(now);
     }

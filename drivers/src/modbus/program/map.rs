@@ -89,6 +89,11 @@ impl Map {
         self.write(&action.point, action.value)
     }
 
+    /// What ends the pulse of an action; nothing where the controller ends it.
+    pub(super) fn release(&self, action: &Action) -> Option<Question> {
+        self.write(&action.point, action.release?)
+    }
+
     /// Writes a number to a point; nothing where the point cannot hold it.
     pub(super) fn write(&self, name: &str, number: f64) -> Option<Question> {
         let point = self.point(name)?;

@@ -23,9 +23,9 @@ struct Pair {
     random: Random,
     /// Probability that an answer is lost.
     lost: f64,
-    /// The next write to this coil is carried out and its answer lost.
+    /// The next time this coil is set, that is carried out and its answer lost.
     lose_answer_of: Option<u16>,
-    /// The next write to this coil gets lost on its way.
+    /// The next time this coil is to be set, that gets lost on its way.
     lose_write_of: Option<u16>,
     silent: bool,
     said: String,
@@ -70,7 +70,7 @@ impl Pair {
         };
         self.now = self.now + TURN;
         self.asked.push(question.clone());
-        let coil = if let Question::WriteCoil { address, .. } = question { Some(address) } else { None };
+        let coil = if let Question::WriteCoil { address, on: true } = question { Some(address) } else { None };
         let lost_write = coil.is_some() && self.lose_write_of.take_if(|at| Some(*at) == coil).is_some();
         let lost_answer = coil.is_some() && self.lose_answer_of.take_if(|at| Some(*at) == coil).is_some();
         if self.silent || lost_write {
@@ -221,6 +221,26 @@ fn a_start_that_may_not_have_arrived_is_said_to_be_unknown_and_the_machine_told_
     assert!(pair.state().starts_with("<Alarm"), "a person must look");
     pair.say("$X\n");
     assert!(pair.state().contains("<Idle"), "{}", pair.said);
+}
+
+#[test]
+fn a_start_pulse_that_a_dead_agent_left_behind_does_not_keep_the_next_program_from_starting() {
+    let mut pair = Pair::new(&settings(), f64::INFINITY);
+    pair.controller.ask(pair.now, &Question::WriteCoil { address: 0, on: true }).unwrap();
+    pair.program(&moves(20));
+    pair.run(Duration::from_secs(2));
+    assert!(pair.host.is_over(), "{}", pair.said);
+    assert_eq!((pair.executed().len(), pair.starts()), (20, 1));
+}
+
+#[test]
+fn an_agent_that_goes_right_after_a_short_program_ends_the_pulse_of_its_start() {
+    let mut pair = Pair::new(&settings(), f64::INFINITY);
+    pair.program(&moves(2));
+    while !pair.host.is_over() {
+        pair.turn();
+    }
+    assert_eq!(pair.host.goodbye(), [Question::WriteCoil { address: 0, on: false }]);
 }
 
 #[test]

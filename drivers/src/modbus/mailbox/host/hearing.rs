@@ -123,6 +123,7 @@ impl Host {
             self.lines.clear();
             self.said_lines.clear();
             self.written = self.taken;
+            self.void_writes();
             self.say(&format!("ALARM:{}\n", self.status.alarm));
         }
         self.alarmed = alarm;

@@ -5,91 +5,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 
+mod program;
+mod served;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self};
 use serde_json::Value;
+use served::{Served, commands, root};
 
-/// A process whose first line says where it serves.
-struct Served {
-    process: Child,
-    out: BufReader<Box<dyn std::io::Read>>,
-    address: String,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-impl Served {
-    /// A device on libmodbus.
-    fn libmodbus(kind: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witnesses/libmodbus_device.py");
-        let mut command = Command::new("python3");
-        let mut process = command.arg(script).arg(kind).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let out: ChildStdout = process.stdout.take().unwrap();
-        Self::new(process, Box::new(out))
-    }
-
-    /// The mailbox machine of the document, on pymodbus.
-    fn witness(arguments: &[&str]) -> Self {
-        let python = root().join(".check/python/bin/python");
-        assert!(python.exists(), "pymodbus is not installed: run ./check, which installs it into .check/python");
-        let mut command = Command::new(python);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witnesses/mailbox_machine.py")).args(arguments);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let out: ChildStdout = process.stdout.take().unwrap();
-        Self::new(process, Box::new(out))
-    }
-
-    fn new(process: Child, out: Box<dyn std::io::Read>) -> Self {
-        let mut out = BufReader::new(out);
-        let mut address = String::new();
-        out.read_line(&mut address).unwrap();
-        Self { process, out, address: address.trim().to_owned() }
-    }
-
-    /// Ends it; what it says it did.
-    fn report(mut self) -> Value {
-        drop(self.process.stdin.take());
-        let mut text = String::new();
-        self.out.read_to_string(&mut text).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The commands of a program, as they go over the wire.
-fn commands(program: &Path) -> Vec<String> {
-    let mut lines = gcode_tools::read::Lines::new(std::fs::File::open(program).unwrap());
-    let mut commands = Vec::new();
-    let mut out = Vec::new();
-    while let Some(line) = lines.next_line().unwrap() {
-        out.clear();
-        let block = gcode_tools::block::Block::new(line.bytes);
-        gcode_tools::wire::compact_for(&block, gcode_tools::wire::Alphabet::Grbl, &mut out);
-        if !out.is_empty() {
-            commands.push(String::from_utf8(out.clone()).unwrap());
-        }
-    }
-    commands
-}
-
-/// A profile of the machine with short time limits, so that thousands of faults fit into a test.
-fn impatient_profile() -> tempfile::NamedTempFile {
-    let text =
-        include_str!("../../config/machines/generic-mailbox.toml").replace("timeout_ms = 500", "timeout_ms = 60");
+/// A profile with short time limits, so that thousands of faults fit into a test.
+fn impatient(profile: &str) -> tempfile::NamedTempFile {
+    let text = profile.replace("timeout_ms = 500", "timeout_ms = 60");
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
@@ -97,8 +29,8 @@ fn impatient_profile() -> tempfile::NamedTempFile {
 
 /// Sends a real program of several thousand lines; what the machine took must be that, each line once.
 fn sends_each_line_once(arguments: &[&str]) -> Value {
-    let witness = Served::witness(arguments);
-    let profile = impatient_profile();
+    let witness = Served::pymodbus("mailbox_machine.py", arguments);
+    let profile = impatient(include_str!("../../../config/machines/generic-mailbox.toml"));
     let program = root().join("config/demo/cube.gcode");
     let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
         .args(["send", "--no-preflight", "--json", "--port", &witness.address, "--profile"])
@@ -143,8 +75,12 @@ fn every_line_is_taken_once_although_answers_are_dropped_doubled_and_delayed() {
 
 /// A simulator of ours on TCP; its address and its port number.
 fn simulator() -> (Served, String) {
+    simulator_with(&[])
+}
+
+fn simulator_with(arguments: &[&str]) -> (Served, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
-    command.args(["simulate", "modbus", "--tcp", "127.0.0.1:0"]);
+    command.args(["simulate", "modbus", "--tcp", "127.0.0.1:0"]).args(arguments);
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let said = process.stderr.take().unwrap();
     let mut served = Served::new(process, Box::new(said));
@@ -284,7 +220,7 @@ fn every_type_and_order_agrees_with_a_device_served_by_libmodbus_over_tcp_and_ov
 
 /// A mill with the simulated drive beside it, in a configuration.
 fn with_drive(home: &Path, mill: &str, devices: &str) -> PathBuf {
-    let profile = include_str!("../../config/machines/grbl-mill-3018.toml");
+    let profile = include_str!("../../../config/machines/grbl-mill-3018.toml");
     let drive = format!(
         "\n[[auxiliary]]\nname = \"spindle\"\nkind = \"drive\"\nport = \"{devices}?unit=2\"\n\
          [auxiliary.stop]\npoint = \"command\"\nvalue = 0\nproof = \"actual\"\nproof_max = 0.5\n\
@@ -385,22 +321,6 @@ fn config_check_prints_the_plan_of_reads_and_says_every_impossible_point_with_it
         let found = said.lines().find(|found| found.contains(&format!("line {line}: ")) && found.contains(name));
         assert!(found.is_some_and(|found| found.contains(other)), "line {line}: {said}");
     }
-}
-
-#[test]
-fn a_program_file_is_sent_to_the_simulated_controller() {
-    let (served, _port) = simulator();
-    let program = root().join("config/demo/cube.gcode");
-    let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
-        .args(["send", "--no-preflight", "--json", "--profile", "generic-program-file", "--port"])
-        .arg(format!("{}?unit=4", served.address))
-        .arg(&program)
-        .output()
-        .unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    // The cube is a print: a controller of a mill does not know its words, and says so as its alarm.
-    assert_eq!(report["outcome"], "failed", "{report}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("program.alarm.20"), "{output:?}");
 }
 
 #[test]
