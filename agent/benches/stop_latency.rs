@@ -28,6 +28,8 @@ use fab_agent::client::Client;
 use fab_agent::config::{Config, Http, Store};
 use fab_agent::sinks::{self, mqtt};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Stops measured unless another number is given.
@@ -56,6 +58,9 @@ const AIM: Duration = Duration::from_millis(5);
 /// Lines of the job: some seconds at the fastest rate there is.
 const JOB_LINES: usize = 400_000;
 
+/// How long the endless loops run before a stop is sent among them.
+const UNDER_WAY: Duration = Duration::from_millis(50);
+
 /// An upload, and how it arrives: 64 kB a millisecond.
 const UPLOAD_BYTES: usize = 8 << 20;
 const UPLOAD_CHUNK: usize = 64 << 10;
@@ -67,10 +72,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let samples = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
-    let _busy = has("busy").then(Busy::start);
+    let busy = has("busy").then(Busy::start);
     let one = CASES.iter().any(|case| has(case.dialect));
     for case in CASES.iter().filter(|case| !one || has(case.dialect)) {
-        measure(case, samples);
+        measure(case, samples, busy.as_ref());
     }
 }
 
@@ -83,6 +88,23 @@ impl Busy {
         let endless = || std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         Self((0..cores).map(|_| endless()).collect())
     }
+
+    /// Lets the computer have its cores while the next stop is prepared: the check of a program, which may wait, would
+    /// take longer than everything else together.
+    fn rest(&self) {
+        self.all(Signal::SIGSTOP);
+    }
+
+    fn go_on(&self) {
+        self.all(Signal::SIGCONT);
+        std::thread::sleep(UNDER_WAY);
+    }
+
+    fn all(&self, signal: Signal) {
+        for child in &self.0 {
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+        }
+    }
 }
 
 impl Drop for Busy {
@@ -94,7 +116,7 @@ impl Drop for Busy {
     }
 }
 
-fn measure(case: &Case, samples: usize) {
+fn measure(case: &Case, samples: usize, busy: Option<&Busy>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .on_thread_start(|| {
@@ -124,7 +146,7 @@ fn measure(case: &Case, samples: usize) {
     let nice = priority::ask(priority::NETWORK);
     println!("{}: a thread that asks for nice {} gets {nice:?}", case.dialect, priority::NETWORK);
     for sample in 0..samples {
-        latencies.push(runtime.block_on(stop_once(&client, &wire, &program)));
+        latencies.push(runtime.block_on(stop_once(&client, &wire, &program, busy)));
         if sample % 20 == 19 {
             eprintln!("{} of {samples}", sample + 1);
         }
@@ -149,7 +171,8 @@ fn report(case: &Case, latencies: &mut [Duration], uploads: usize) {
 }
 
 /// Starts a job, waits until it streams, stops the machine, and puts it right again.
-async fn stop_once(client: &Client, wire: &Wire, program: &str) -> Duration {
+async fn stop_once(client: &Client, wire: &Wire, program: &str, busy: Option<&Busy>) -> Duration {
+    busy.into_iter().for_each(Busy::rest);
     wait_for(client, "idle").await;
     let program = program.to_owned();
     let record = client.post("/api/v1/machines/bench/jobs?name=bench.nc", "text/x.gcode", program).await.unwrap();
@@ -166,6 +189,7 @@ async fn stop_once(client: &Client, wire: &Wire, program: &str) -> Duration {
         assert!(Instant::now() < deadline, "the job does not stream");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    busy.into_iter().for_each(Busy::go_on);
     // Not in step with anything.
     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..5000))).await;
     while wire.stops.try_recv().is_ok() {}

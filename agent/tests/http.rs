@@ -352,6 +352,33 @@ fn after_a_power_cut_the_running_job_has_failed_and_nothing_starts() {
 }
 
 #[test]
+fn after_a_power_cut_a_job_can_go_on_behind_the_line_that_was_written_down() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 10.0)]);
+    let agent = workshop.start();
+    agent.machine_is("mill", "idle");
+    let job = agent.submit("mill", PLATE);
+    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    let record = workshop.home.path().join("store/jobs").join(format!("{}.json", id(&job)));
+    let written = || serde_json::from_slice::<Value>(&std::fs::read(&record).unwrap()).unwrap();
+    let deadline = std::time::Instant::now() + agent::PATIENCE;
+    while written()["progress"]["executed_line"] == 0 {
+        assert!(std::time::Instant::now() < deadline, "no line was written down");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(agent);
+    let line = &written()["progress"]["executed_line"];
+    let agent = workshop.start();
+    let failed = agent.job_is(&job, "failed");
+    let told = text(&failed["reason"], "message");
+    assert!(told.contains(&format!("Line {line} was executed, at least")), "{told}");
+    let made = agent.act("jobs", id(&job), "resume-after-failure");
+    assert_eq!(made.status, 201, "{made:?}");
+    let made = made.json();
+    assert_eq!((&made["state"], &made["resumes"]["executed_line"]), (&json!("queued"), line));
+    assert!(made["resumes"]["notes"].to_string().contains("The agent was restarted"), "{made:#}");
+}
+
+#[test]
 fn a_machine_that_is_unplugged_fails_its_job_and_leaves_the_other_running() {
     let machines = [("mill", "grbl-router-6040", 1.0), ("other", "grbl-router-6040", 1.0)];
     let mut workshop = Workshop::new(&machines);

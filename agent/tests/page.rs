@@ -255,6 +255,31 @@ fn what_a_machine_asks_is_shown_as_text_and_answered_on_the_page() {
     all_is_well(&browser, &agent);
 }
 
+#[test]
+fn a_failed_job_goes_on_and_a_hold_outside_a_job_ends_on_the_page() {
+    let mut workshop = Workshop::new(&[("mill", "grbl-router-6040", 10.0)]);
+    let agent = workshop.start();
+    let browser = Browser::start();
+    open(&browser, &agent);
+    is(&browser, "mill", "idle");
+    let held = "show({ ...onMachine.get('mill'), state: 'held' });
+                const resume = document.querySelector('[data-machine=mill] .resume');
+                const shown = !resume.hidden; resume.click(); return shown;";
+    assert_eq!(browser.evaluate(held), json!(true));
+    browser.until(&says("#toast", "job.none"));
+    submit_and_start(&browser, "mill", &in_repository("config/demo/plate.nc"));
+    let counts = json!(of("mill", ".counts"));
+    browser.until(&format!("parseInt(document.querySelector({counts}).innerText) > 5"));
+    workshop.unplug("mill");
+    browser.until(&says("#jobs", "failed"));
+    browser.click("#jobs .rest");
+    browser.until(&says("#rest-lead-in", "$H"));
+    browser.until(&says("#rest-notes", "is the last one known to be executed"));
+    browser.until(&says("#jobs", "plate.nc (from line"));
+    browser.click("#rest-close");
+    browser.until("document.querySelector('#rest').hidden");
+}
+
 /// More tabs than a browser has connections to one address.
 const TABS: usize = 8;
 

@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use drivers::session::Input;
 use drivers::sim::{Faults, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
-use drivers::{Denied, Request, State};
+use drivers::{Denied, Moment, Notice, Request, State};
 use support::{Pair, commands, is_printer, program, setup, usual_line};
 
 const DIALECTS: [&str; 8] =
@@ -371,5 +372,74 @@ fn a_machine_that_pauses_while_its_job_is_being_ended_keeps_nobody_waiting() {
         );
         assert_eq!(pair.ask(Request::Resume), Ok(()), "a person has looked at it");
         pair.run_until(|pair| pair.session.state() == State::Idle);
+    }
+}
+
+#[test]
+fn answers_to_questions_put_too_early_answer_no_line_of_a_job() {
+    let mut pair = Pair::new("marlin", &setup(), LineSpeed::default(), Faults::default(), 1);
+    let at = |milliseconds: u64| Moment(milliseconds * 1000);
+    pair.session.handle(at(0), Input::LinkUp { may_reset: false });
+    for milliseconds in [1_500, 3_000] {
+        pair.session.handle(at(milliseconds), Input::Time);
+    }
+    // Three questions have waited in the machine; it answers them one after the other.
+    let identity = b"FIRMWARE_NAME:Marlin 2.1.2 SOURCE_CODE_URL:x PROTOCOL_VERSION:1.0 MACHINE_TYPE:Late\nok\n";
+    pair.session.handle(at(3_100), Input::Bytes(identity));
+    assert!(!pair.session.is_ready(), "two answers are still to come");
+    pair.session.handle(at(3_150), Input::Bytes(b"echo:Unknown command: \"$I\"\nok\n"));
+    pair.session.handle(at(3_200), Input::Bytes(identity));
+    assert!(pair.session.is_ready());
+    // What was lost before the machine listened is not waited for.
+    pair.session.handle(at(4_000), Input::LinkDown(Notice::new("link.lost", "", "", "")));
+    pair.session.handle(at(5_000), Input::LinkUp { may_reset: false });
+    pair.session.handle(at(6_500), Input::Time);
+    pair.session.handle(at(6_600), Input::Bytes(identity));
+    pair.session.handle(at(7_200), Input::Time);
+    assert!(pair.session.is_ready());
+}
+
+#[test]
+fn a_job_that_was_paused_before_its_line_counter_was_set_goes_on() {
+    let mut pair = connected("marlin", &setup());
+    pair.start(program(50, 1));
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    // What sets the counter is lost, and the machine is asked what it waits for meanwhile.
+    pair.step();
+    pair.to_machine.cut(pair.now);
+    pair.run_until(|pair| pair.session.state() == State::Held);
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+}
+
+#[test]
+fn a_request_for_an_old_line_while_a_job_is_held_at_its_end_does_not_keep_it_there() {
+    let mut pair = connected("marlin", &setup());
+    let program = ["G21", "G90", "G1 F600", "G1 X20", "G1 X0"].map(str::to_owned).to_vec();
+    pair.start(program.clone());
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.progress().accepted, 5, "only the end of motion is waited for");
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    // The number was damaged on its way: it asks for one that it has.
+    pair.hand(Input::Bytes(b"Resend: 4\n"));
+    pair.run_until(|pair| pair.session.state() == State::Held);
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+    assert_eq!(pair.executed(), commands(&program));
+}
+
+#[test]
+fn a_doubled_answer_does_not_make_an_earlier_question_prove_the_end_of_motion() {
+    for dialect in ["marlin", "klipper"] {
+        for moves in 10..40 {
+            let mut pair = connected(dialect, &setup());
+            let mut program = vec!["G1 F6000".to_owned()];
+            program.extend((0..moves).map(|step| format!("G1 X{}", if step % 2 == 0 { 12 } else { 0 })));
+            pair.start(program);
+            pair.run_for(Duration::from_millis(200));
+            pair.hand(Input::Bytes(b"ok\n"));
+            assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}, {moves} moves: {:?}", pair.notices());
+            assert!(!pair.report().moving, "{dialect}, {moves} moves: finished while it moved");
+        }
     }
 }

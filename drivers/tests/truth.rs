@@ -8,7 +8,7 @@ use std::time::Duration;
 use drivers::doctor::{Surroundings, diagnose};
 use drivers::profile::Profile;
 use drivers::session::Input;
-use drivers::sim::{Faults, Line, LineSpeed, Setup};
+use drivers::sim::{Faults, Incident, Line, LineSpeed, Setup};
 use drivers::snapshot::{JobPhase, Protection, Quality};
 use drivers::{Denied, Moment, Notice, Request, State};
 use gcode_tools::resume::{self, Evidence};
@@ -43,9 +43,11 @@ fn a_clean_job_has_no_cause_of_trouble() {
 #[test]
 fn noise_is_named_and_says_what_went_on_at_the_time() {
     let mut pair = pair("marlin", &setup(), Faults::default());
+    // What is asked at connect is on its way still, and would be lost with the line.
+    pair.run_for(Duration::from_secs(1));
     let faults = Faults { flip: 6e-4, ..Faults::default() };
-    pair.to_machine = Line::new(usual_line(), faults, 3);
-    pair.to_host = Line::new(usual_line(), faults, 4);
+    pair.to_machine = Line::new(usual_line(), faults, 11);
+    pair.to_host = Line::new(usual_line(), faults, 12);
     pair.start(program(1_000, 1));
     pair.run_job();
     assert_eq!(code(&pair), "link.noise");
@@ -226,4 +228,67 @@ fn the_rest_of_a_failed_program_ends_where_the_whole_program_ends() {
     print.extend(["M104 S0", "G1 Z50", "G1 X10 Y190"]);
     let (whole, again) = goes_on("marlin", &print, 14, true);
     assert_eq!(again.report().position_mm, whole.report().position_mm);
+}
+
+#[test]
+fn a_machine_that_a_pulled_cable_left_in_a_hold_is_asked_nothing_that_would_fill_its_buffer() {
+    for how in ["stop", "resume", "cycle start"] {
+        let mut pair = pair("grbl", &setup(), Faults::default());
+        pair.start(program(300, 1));
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        pair.unplug();
+        pair.run_for(Duration::from_secs(1));
+        let executed = pair.report().executed;
+        pair.plug_in(false);
+        pair.run_for(Duration::from_secs(300));
+        let snapshot = pair.session.snapshot();
+        assert_eq!((snapshot.state, snapshot.notice.unwrap().code.as_str()), (State::Attention, "machine.held_before"));
+        assert_eq!((pair.report().overflow, pair.report().executed), (0, executed), "{how}");
+        match how {
+            "stop" => assert_eq!(pair.ask(Request::Stop), Ok(())),
+            "resume" => assert_eq!(pair.ask(Request::Resume), Ok(())),
+            _ => pair.machine.happen(pair.now, Incident::Resumed),
+        }
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+        assert_eq!(pair.report().executed == executed, how == "stop", "what was left ran only if somebody let it");
+        assert!(pair.session.snapshot().notice.is_none());
+    }
+}
+
+#[test]
+fn a_printer_that_a_pulled_cable_left_moving_is_not_called_idle_before_it_stands() {
+    for dialect in ["marlin", "reprapfirmware", "repetier", "klipper"] {
+        let mut pair = pair(dialect, &setup(), Faults::default());
+        let mut lines = vec!["G1 F600".to_owned()];
+        lines.extend((0..60).map(|step| format!("G1 X{}", if step % 2 == 0 { 20 } else { 0 })));
+        pair.start(lines);
+        pair.run_for(Duration::from_secs(2));
+        pair.unplug();
+        pair.run_for(Duration::from_millis(200));
+        pair.plug_in(false);
+        pair.run_until(|pair| pair.session.state() == State::Unknown);
+        assert!(pair.report().moving, "{dialect}");
+        assert_eq!(pair.try_start(program(10, 1)), Err(Denied::NotReady), "{dialect}");
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+        assert!(!pair.report().moving, "{dialect}");
+    }
+}
+
+#[test]
+fn a_printer_that_waits_for_a_person_since_before_a_pulled_cable_says_so_and_goes_on_when_told() {
+    let mut pair = pair("marlin", &setup(), Faults::default());
+    pair.start(["G1 X5 F3000", "M0", "G1 X0"].map(str::to_owned).into());
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    pair.unplug();
+    pair.run_for(Duration::from_secs(1));
+    pair.plug_in(false);
+    pair.run_for(Duration::from_secs(3_600));
+    let snapshot = pair.session.snapshot();
+    assert_eq!((snapshot.state, snapshot.notice.unwrap().code.as_str()), (State::Attention, "machine.held_before"));
+    assert_eq!(pair.report().overflow, 0, "its receive buffer is not filled with questions");
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    assert_eq!(pair.executed(), ["G1X5F3000", "M0"]);
 }

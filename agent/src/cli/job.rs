@@ -73,6 +73,11 @@ enum Command {
         /// The job
         job: String,
     },
+    /// Makes a job of the rest of a failed one, which waits to be started, or says why not
+    ResumeAfterFailure {
+        /// The job that failed
+        job: String,
+    },
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -93,6 +98,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Pause { job } => act(&client, job, "pause").await?,
         Command::Resume { job } => act(&client, job, "resume").await?,
         Command::Cancel { job } => act(&client, job, "cancel").await?,
+        Command::ResumeAfterFailure { job } => act(&client, job, "resume-after-failure").await?,
     };
     if arguments.json {
         print(&answer.to_string());
@@ -162,6 +168,13 @@ fn say(answer: &Value) {
     }
     if answer["reason"].is_object() {
         print(&format!("  {} [{}]", printable(&answer["reason"]["message"]), printable(&answer["reason"]["code"])));
+    }
+    let texts = |field: &str| answer["resumes"][field].as_array().into_iter().flatten().map(printable);
+    texts("notes").for_each(|note| print(&format!("  {note}")));
+    if answer["resumes"].is_object() {
+        print("  These lines come first:");
+        texts("lead_in").for_each(|line| print(&format!("    {line}")));
+        print(&format!("  It waits: `fab-agent job start {}` starts it.", printable(&answer["id"])));
     }
 }
 

@@ -21,6 +21,10 @@ use crate::surroundings;
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
+/// How often those numbers are written down as well, besides once the first line is known to be executed: after a power
+/// cut a job can go on from there. Some 10 kB each time, because an SD card does not last for ever.
+pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(20);
+
 /// How long the event that tells of a job's end may be under way before it counts as missed.
 const MISSED_AFTER: Duration = Duration::from_secs(2);
 
@@ -47,6 +51,7 @@ pub(super) struct Clerk {
 impl Clerk {
     pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut count = tokio::time::interval(COUNT_EVERY);
+        let mut keep = tokio::time::interval(KEEP_EVERY);
         self.published();
         loop {
             tokio::select! {
@@ -55,6 +60,7 @@ impl Clerk {
                     None => return,
                 },
                 _ = count.tick() => self.count(),
+                _ = keep.tick() => self.keep(|_| true),
             }
         }
     }
@@ -291,8 +297,19 @@ impl Clerk {
         }
     }
 
-    /// Publishes the numbers of running jobs. They are not written to the disk: an SD card does not last for ever.
-    /// A job whose end was missed among a flood of events is found ended here.
+    /// Writes down how far the running jobs are that are `due`, where that has changed.
+    fn keep(&mut self, due: impl Fn(&Record) -> bool) {
+        let running: Vec<_> = self.store.jobs().values().filter(|job| job.state.is_on_machine()).cloned().collect();
+        for job in running.iter().filter(|job| due(job)) {
+            let mut record = Record::clone(job);
+            self.counted(&mut record);
+            if record.progress.executed_line > job.progress.executed_line {
+                self.put(record);
+            }
+        }
+    }
+
+    /// Publishes the numbers of running jobs. A job whose end was missed among a flood of events is found ended here.
     fn count(&mut self) {
         let machines = self.machines.clone();
         for (machine, snapshot) in machines.iter().map(|machine| (machine, machine.snapshot())) {
@@ -302,6 +319,7 @@ impl Clerk {
                 self.went_on(machine.name(), &job.job, job.phase, notice);
             }
         }
+        self.keep(|job| job.progress.executed_line == 0);
         let mut jobs = self.store.jobs().clone();
         let mut changed = false;
         for job in jobs.values_mut().filter(|job| job.state.is_on_machine()) {

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::check::Checked;
 use self::clerk::Clerk;
+pub(crate) use self::clerk::KEEP_EVERY;
 pub use self::refusal::{Refusal, no_such_job, no_such_machine};
 use crate::capacity::Queue;
 use crate::config;

@@ -45,7 +45,8 @@ pub(super) async fn document() -> Json<Value> {
             "description": "A problem with a stable code",
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
-        let done = if path.ends_with("/jobs") && *method == "post" { "201" } else { "200" };
+        let submits = path.ends_with("/jobs") && *method == "post";
+        let done = if submits || path.ends_with("/resume-after-failure") { "201" } else { "200" };
         let mut operation = json!({
             "summary": summary,
             "parameters": parameters,
@@ -55,7 +56,7 @@ pub(super) async fn document() -> Json<Value> {
             operation["requestBody"] =
                 json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         }
-        if done == "201" {
+        if submits {
             operation["parameters"].as_array_mut().into_iter().for_each(|parameters| {
                 for (name, place) in [("name", "query"), ("Idempotency-Key", "header"), ("X-Content-SHA256", "header")]
                 {

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::jobs::{found, refused};
 use super::problem::Problem;
-use crate::desk::{Refusal, Submission, no_such_machine};
-use crate::jobs::{JobState, Record};
+use crate::desk::{KEEP_EVERY, Refusal, Submission, no_such_machine};
+use crate::jobs::{JobState, RESTARTED, Record};
 use crate::status;
 
 /// Bytes of the rest handed over at once, and how many such pieces may wait for the disk.
@@ -46,7 +46,14 @@ pub(super) async fn after_failure(State(shared): State<Shared>, Path(id): Path<S
         let path = path.clone();
         move || planned(&path, &profile, &evidence)
     });
-    let plan = planned.await.map_err(|_| obstacle(&unreadable("its reader stopped")))?.map_err(|why| obstacle(&why))?;
+    let mut plan =
+        planned.await.map_err(|_| obstacle(&unreadable("its reader stopped")))?.map_err(|why| obstacle(&why))?;
+    if job.reason.as_ref().is_some_and(|reason| reason.code == RESTARTED) {
+        plan.notes.push(format!(
+            "The agent was restarted: the line was written down up to {} s before, and what ran after that runs again.",
+            KEEP_EVERY.as_secs()
+        ));
+    }
     let mut arriving = shared.desk.spool().begin(Some(job.bytes)).await.map_err(|notice| refused(&notice))?;
     let (give, mut pieces) = mpsc::channel(PIECES_WAITING);
     let (lead_in, from_line, name) = (plan.lead_in.clone(), plan.from_line, job.name.clone());

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use previews::{Previews, Wanted};
 pub use spool::{Spool, Spooled};
-pub use store::Store;
+pub use store::{RESTARTED, Store};
 
 /// Every job that is remembered, by its identifier; identifiers sort by age.
 pub type Jobs = BTreeMap<String, Arc<Record>>;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use super::{JobState, Jobs, Reason, Record};
 
+/// The code of a job that was on a machine when the agent ended.
+pub const RESTARTED: &str = "agent.restarted";
+
 /// Largest record that is read back, in bytes.
 const RECORD_BYTES_MAX: u64 = 4 << 20;
 
@@ -40,12 +43,15 @@ impl Store {
         for job in interrupted.iter().filter(|job| job.state != JobState::Queued) {
             let mut record = Record::clone(job);
             record.state = JobState::Failed;
-            record.reason = Some(Reason {
-                code: "agent.restarted".to_owned(),
-                message: "The agent was restarted while the job was under way; what the machine did meanwhile is not \
-                          known. Nothing was started again. Look at the machine and submit the job anew."
-                    .to_owned(),
-            });
+            let executed = match record.progress.executed_line {
+                0 => "No line is known to be executed".to_owned(),
+                line => format!("Line {line} was executed, at least"),
+            };
+            let message = format!(
+                "The agent was restarted while the job was under way. {executed}; what the machine did after that is \
+                 not known. Nothing was started again. Look at the machine and the work before anything else is started."
+            );
+            record.reason = Some(Reason { code: RESTARTED.to_owned(), message });
             opened.put(record);
         }
         Ok(opened)
@@ -130,14 +136,19 @@ mod test {
     fn after_a_restart_a_running_job_has_failed_and_a_waiting_one_still_waits() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path(), 10).unwrap();
-        store.put(record("1", JobState::Running));
+        store.put(Record {
+            progress: Counts { executed_line: 17, ..Counts::default() },
+            ..record("1", JobState::Running)
+        });
         store.put(record("2", JobState::Queued));
         store.put(record("3", JobState::Finished));
         std::fs::write(folder.path().join("jobs/4.json"), "{ half a rec").unwrap();
         let store = Store::open(folder.path(), 10).unwrap();
         let states: Vec<_> = store.jobs().values().map(|job| job.state).collect();
         assert_eq!(states, [JobState::Failed, JobState::Queued, JobState::Finished]);
-        assert_eq!(store.jobs()["1"].reason.as_ref().unwrap().code, "agent.restarted");
+        let reason = store.jobs()["1"].reason.as_ref().unwrap();
+        assert_eq!(reason.code, "agent.restarted");
+        assert!(reason.message.contains("Line 17 was executed, at least"), "{}", reason.message);
     }
 
     #[test]

@@ -133,6 +133,10 @@ impl Session {
     }
 
     fn resume(&mut self) -> Answer {
+        if self.greets_one_in_a_hold() {
+            self.let_it_go_on();
+            return Ok(());
+        }
         self.must_be_connected()?;
         let waits = self.needs_person || matches!(self.condition, Some(Condition::Held | Condition::Door));
         let Some(run) = &mut self.run else {
@@ -168,7 +172,7 @@ impl Session {
     }
 
     /// Says "go on": only a person's request leads here.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.prompt_over();
         if std::mem::take(&mut self.needs_person) {
             self.calm(Calm::StopWaiting);

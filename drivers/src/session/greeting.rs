@@ -19,7 +19,7 @@ use crate::snapshot::{Identity, JobPhase};
 const BANNER_WAIT: Duration = Duration::from_millis(2_500);
 
 /// Between two attempts to find out who is there.
-const GREET_EVERY: Duration = Duration::from_millis(1_500);
+pub(super) const GREET_EVERY: Duration = Duration::from_millis(1_500);
 
 /// Attempts before the silence is told. Then attempts go on, slowly.
 const GREET_TRIES: u32 = 6;
@@ -28,6 +28,10 @@ const GREET_TRIES: u32 = 6;
 /// that speaks another one is silent only until it is asked in its own words. Each question is unknown to the other
 /// firmwares, which say so and do nothing.
 const OWN_QUESTIONS: u32 = 1;
+
+/// Quiet after which no more answers come to questions that were put to a machine before it answered one: most of them
+/// were lost before it listened, but one that was slow answers each, and must not be taken to answer a job's lines.
+const LATE_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long the rest of an answer may take that says which one of several kin it is.
 const NAMING: Duration = Duration::from_millis(300);
@@ -44,6 +48,7 @@ const SILENT_WORK: Duration = Duration::from_secs(300);
 
 /// What a greeting has heard so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub(super) struct Greeting {
     identity: Option<Identity>,
     /// How surely it is the dialect that is configured.
@@ -55,8 +60,22 @@ pub(super) struct Greeting {
     is_other: bool,
     /// An answer came before any name: some firmwares answer first and do what was asked then.
     answered: bool,
-    tries: u32,
+    pub(super) tries: u32,
     silence_told: bool,
+    /// It was asked for its state, past its receive buffer.
+    #[serde(default)]
+    pub(super) looked: bool,
+    /// It stands in a hold, as it reported since it was last asked; and whether that was told.
+    #[serde(default)]
+    pub(super) holds: bool,
+    #[serde(default)]
+    pub(super) hold_told: bool,
+    /// Questions without an answer.
+    #[serde(default)]
+    due: u32,
+    /// It is known, and answers to earlier questions are waited for.
+    #[serde(default)]
+    settles: bool,
 }
 
 impl Session {
@@ -119,9 +138,17 @@ impl Session {
         if let (true, Some(kin)) = (greeting.is_other, greeting.kin) {
             return self.wrong_machine(kin);
         }
+        if greeting.settles {
+            greeting.due = 0;
+            return self.name_heard();
+        }
         if greeting.answered && greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty()) {
             return self.name_heard();
         }
+        if self.looks_first() {
+            return;
+        }
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
         greeting.tries += 1;
         greeting.identity = None;
         greeting.answered = false;
@@ -132,10 +159,11 @@ impl Session {
         let habits = self.dialect.habits();
         let word =
             if tries > OWN_QUESTIONS && tries % 2 == 0 { other_question(habits, tries) } else { habits.identify };
+        let question = format!("{}{word}\n", habits.spoils);
+        greeting.due += question.lines().filter(|line| !line.is_empty()).count() as u32;
         self.unpack_receiver();
-        let greeting = format!("{}{word}\n", habits.spoils);
-        self.wire.extend_from_slice(greeting.as_bytes());
-        self.known.link.bytes_out += greeting.len() as u64;
+        self.wire.extend_from_slice(question.as_bytes());
+        self.known.link.bytes_out += question.len() as u64;
         if tell {
             let notice = Notice::new(
                 "machine.silent",
@@ -193,6 +221,7 @@ impl Session {
             Reply::Started => {
                 // The board has just booted: ask at once, and again if that came too early.
                 greeting.tries = 0;
+                (greeting.due, greeting.settles, greeting.hold_told) = (0, false, false);
                 greeting.identity = None;
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
@@ -204,15 +233,35 @@ impl Session {
             }
             Reply::Ok { .. } => {
                 greeting.answered = true;
+                greeting.hold_told = false;
+                // An answer before any name is to a line that a lost job left in the machine.
+                let named = greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty());
+                if named || self.dialect.habits().ok_when_taken {
+                    greeting.due = greeting.due.saturating_sub(1);
+                }
+                self.name_heard();
+            }
+            Reply::Refused { answers, .. } if greeting.settles => {
+                greeting.due = greeting.due.saturating_sub(u32::from(answers));
                 self.name_heard();
             }
             // Whoever refuses the question is somebody else: another question follows soon.
-            Reply::Refused { .. } if greeting.tries <= OWN_QUESTIONS => {
+            Reply::Refused { answers, .. } if greeting.tries <= OWN_QUESTIONS => {
+                greeting.due = greeting.due.saturating_sub(u32::from(answers));
                 greeting.tries = OWN_QUESTIONS + 1;
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
+            // It lives, and answers in its turn; more questions would fill its receive buffer.
+            Reply::Busy | Reply::NeedsPerson if greeting.tries > 0 => {
+                self.deadlines.greet = Some(now + GREET_SLOWLY);
+                if reply == Reply::NeedsPerson {
+                    self.needs_person = true;
+                    self.found_standing("It waits for a person");
+                }
+            }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
             Reply::Halted { text } => self.halted(&text),
+            Reply::Status(status) => self.greeted_by_report(status.condition),
             other => self.note_report(&other),
         }
     }
@@ -220,10 +269,15 @@ impl Session {
     /// The machine has answered and, perhaps, said its name.
     fn name_heard(&mut self) {
         let Phase::Greeting(greeting) = &mut self.phase else { return };
-        let Some(identity) = greeting.identity.take().filter(|identity| !identity.firmware.is_empty()) else { return };
+        let Some(identity) = greeting.identity.clone().filter(|identity| !identity.firmware.is_empty()) else { return };
         if greeting.likeness < Likeness::Proof && self.dialect.habits().needs_proof {
             let other = greeting.kin.unwrap_or(&identity.firmware).to_owned();
             return self.wrong_machine(&other);
+        }
+        greeting.settles = greeting.due > 0;
+        if greeting.settles {
+            self.deadlines.greet = Some(self.now + LATE_ANSWERS);
+            return;
         }
         self.identified(identity);
     }
@@ -331,9 +385,11 @@ impl Session {
                     () => self.ask_interval(),
                 },
         );
-        if proving {
+        let waits = proving && self.owes_position();
+        if proving && !waits {
             self.ask_proof();
         }
+        self.ask_whether_it_stands();
         self.ask_settings();
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
@@ -341,7 +397,11 @@ impl Session {
                 let tells = self.told_unasked();
                 // One question at a time: a machine that heats or homes answers late.
                 let asked = self.window.has_query() || self.asides.iter().any(|(aside, _)| *aside == Aside::Query);
-                if !asked && self.phase == Phase::Ready && self.run.as_ref().is_none_or(super::Run::may_be_asked) {
+                if !asked
+                    && !waits
+                    && self.phase == Phase::Ready
+                    && self.run.as_ref().is_none_or(super::Run::may_be_asked)
+                {
                     for command in commands.iter().filter(|command| tells != Some(**command)) {
                         self.asides.push_back((Aside::Query, (*command).to_owned()));
                     }

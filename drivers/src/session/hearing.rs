@@ -122,10 +122,6 @@ impl Session {
                 self.known.generation += 1;
                 self.position_ends_doubt();
                 self.position_proof();
-                if self.run.as_ref().is_some_and(|run| run.position_seen) && self.condition == Some(Condition::Run) {
-                    // Proven to be over since the last report.
-                    self.condition = Some(Condition::Idle);
-                }
             }
             Reply::Temperatures(temperatures) => {
                 for (heater, actual, target) in temperatures {
@@ -239,6 +235,7 @@ impl Session {
             self.known_protection();
         }
         self.hand_answered(aside, false);
+        self.reporting.stood |= aside == Aside::HoldProof;
         if aside == Aside::AutoReport {
             self.reporting.temperatures = true;
         }

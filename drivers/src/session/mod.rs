@@ -36,6 +36,7 @@ mod refusal;
 mod reporting;
 mod run;
 mod safe_end;
+mod standing;
 mod streaming;
 
 use std::collections::VecDeque;
@@ -441,6 +442,7 @@ impl Session {
     fn derived_state(&self) -> State {
         match &self.phase {
             Phase::Offline => return State::Offline,
+            Phase::Greeting(_) if self.greets_one_in_a_hold() => return State::Attention,
             Phase::Greeting(_) => return State::Connecting,
             Phase::Wrong => return State::Attention,
             Phase::Alarm | Phase::Halted => return State::Alarm,
@@ -470,6 +472,7 @@ impl Session {
             Some(Condition::Idle) => State::Idle,
             // A machine that reports its condition has not done so yet.
             None if matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. }) => State::Unknown,
+            None if self.may_still_move() => State::Unknown,
             None => State::Idle,
         }
     }

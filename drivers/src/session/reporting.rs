@@ -1,12 +1,15 @@
 //! What a machine was asked to tell by itself, so that it need not be asked between the lines of a job, and what it says
 //! of its queues.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::dialect::Asking;
+use crate::dialect::{Asking, Habits, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
+use crate::moment::Moment;
 
 /// Intervals without a temperature after which a machine that was told to report them is asked again.
 const UNTOLD_INTERVALS: u32 = 3;
@@ -20,6 +23,9 @@ const GOOD_ANSWERS: u32 = 16;
 
 /// Most planner blocks that are believed. Marlin's `BLOCK_BUFFER_SIZE` is at most 64.
 const PLANNER_MAX: u32 = 256;
+
+/// Quiet after which a position that was asked for will not be told any more: the question or its answer was lost.
+const POSITION_LOST: Duration = Duration::from_secs(1);
 
 /// What was asked, and what it said.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,12 +43,42 @@ pub(super) struct Reporting {
     queued: usize,
     /// Answers in a row that came as they should.
     good_answers: u32,
+    /// Positions that were asked for and not told yet, and when one was asked for or told last.
+    #[serde(default)]
+    positions_due: u32,
+    #[serde(default)]
+    position_at: Moment,
+    /// It was shown to stand still since it said who it is.
+    #[serde(default)]
+    pub(super) stood: bool,
 }
 
 impl Reporting {
     /// Something was damaged or lost: what is in the machine's queue is not known until answers come well again.
     pub(super) fn queue_unknown(&mut self) {
         (self.queued, self.good_answers) = (0, 0);
+    }
+
+    /// A position was asked for.
+    pub(super) fn position_asked(&mut self, now: Moment) {
+        self.positions_due = self.positions_due.saturating_add(1);
+        self.position_at = now;
+    }
+
+    /// A position was told. True: it answers the last question for one. A doubled `ok` makes the session take an earlier
+    /// question for answered, and its answer for that to the question behind the end of motion.
+    pub(super) fn position_told(&mut self, now: Moment) -> bool {
+        self.positions_due = self.positions_due.saturating_sub(1);
+        self.position_at = now;
+        self.positions_due == 0
+    }
+
+    /// Whether a position that was asked for is still to be waited for. `answered`: everything said was answered.
+    fn position_is_due(&mut self, now: Moment, answered: bool) -> bool {
+        if answered && now.since(self.position_at) >= POSITION_LOST {
+            self.positions_due = 0;
+        }
+        self.positions_due > 0
     }
 
     /// Notes a program's line that changes what the machine tells.
@@ -53,7 +89,42 @@ impl Reporting {
     }
 }
 
+/// Whether a command makes the machine tell where it is, and with that prove the end of motion.
+pub(super) fn asks_position(habits: &Habits, text: &[u8]) -> bool {
+    matches!(habits.motion_end, MotionEnd::Commands([.., proof]) if text.starts_with(proof.as_bytes()))
+}
+
 impl Session {
+    /// While the end of motion is waited for, whether the machine still owes a position: then it is asked for no other.
+    pub(super) fn owes_position(&mut self) -> bool {
+        self.reporting.position_is_due(self.now, self.window.is_empty())
+    }
+
+    /// Whether nothing shows yet that the machine stands still: a job that was lost with the last connection may still
+    /// move it. Only one that does not report its state has to prove it.
+    pub(super) fn may_still_move(&self) -> bool {
+        let habits = self.dialect.habits();
+        matches!((habits.asking, habits.motion_end), (Asking::Commands { .. }, MotionEnd::Commands(_)))
+            && !self.reporting.stood
+    }
+
+    /// Asks for the proof that a machine stands still that has just said who it is, or again where that was lost.
+    pub(super) fn ask_whether_it_stands(&mut self) {
+        if !self.may_still_move() || self.run.is_some() {
+            return;
+        }
+        let habits = self.dialect.habits();
+        if let (MotionEnd::Commands(commands), true) = (habits.motion_end, habits.ok_when_taken) {
+            // Its answers show nothing, but where it stands is said in its turn.
+            if !self.owes_position() {
+                self.asides.extend(commands.iter().map(|word| (Aside::Query, (*word).to_owned())));
+            }
+        } else if !self.window.has(Aside::HoldProof) && !self.asides.iter().any(|(aside, _)| *aside == Aside::HoldProof)
+        {
+            self.ask_hold_proof();
+        }
+    }
+
     /// Asks the machine, once it rests, to tell by itself what it can.
     pub(super) fn ask_to_report(&mut self) {
         let habits = self.dialect.habits();

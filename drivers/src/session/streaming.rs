@@ -8,8 +8,9 @@ use gcode_tools::wire::{self, Alphabet, Compacted};
 use super::barrier::{dwell, must_go_alone};
 use super::by_hand::homing_word;
 use super::person::person_changes_tool;
+use super::reporting::asks_position;
 use super::{Phase, Session, Stage};
-use crate::dialect::{Calm, Condition, MotionEnd, Spelling};
+use crate::dialect::{Asking, Calm, Condition, MotionEnd, Spelling};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::history::Command;
@@ -106,6 +107,9 @@ impl Session {
                 return;
             }
             self.window.sent(Frame::Aside(*aside), self.spelled.len());
+            if asks_position(habits, text.as_bytes()) {
+                self.reporting.position_asked(self.now);
+            }
             self.asides.pop_front();
             self.write_spelled();
         }
@@ -169,6 +173,9 @@ impl Session {
                 return;
             }
             self.window.sent(Frame::Job(ordinal), length);
+            if asks_position(habits, &next.text) {
+                self.reporting.position_asked(self.now);
+            }
             run.alone_until = alone.then_some(self.now + patience);
             run.sent = run.sent.max(ordinal);
             run.progress.bytes += length as u64;
@@ -195,9 +202,11 @@ impl Session {
 
     /// A position report is proof of the end of motion when it can only be the answer to the last proving command.
     pub(super) fn position_proof(&mut self) {
+        let last = self.reporting.position_told(self.now);
+        self.reporting.stood |= last && self.dialect.habits().ok_when_taken;
         if let Some(run) = &mut self.run {
             // The wait before it was answered, so the machine has come to its end.
-            run.position_seen |= run.stage == Stage::Proving && run.accepted + 2 >= run.history.end();
+            run.position_seen |= last && run.stage == Stage::Proving && run.accepted + 2 >= run.history.end();
         }
     }
 
@@ -218,7 +227,12 @@ impl Session {
         if run.stage != Stage::Proving || !run.is_answered() || run.resync.is_some() {
             return;
         }
-        let proven = match self.dialect.habits().motion_end {
+        let habits = self.dialect.habits();
+        let proven = match habits.motion_end {
+            // One that reports its state has to agree: where lines are taken unchecked, half a word that waits does not.
+            MotionEnd::Commands(_) if matches!(habits.asking, Asking::Realtime { .. }) => {
+                run.position_seen && run.idle_reports >= 1
+            }
             MotionEnd::Commands(_) => run.position_seen,
             MotionEnd::IdleReport | MotionEnd::Started(_) => {
                 run.idle_reports >= 2 && self.condition == Some(Condition::Idle)

@@ -459,7 +459,8 @@ impl Marlin {
     fn count(&mut self, command: &[u8], number: Option<i64>) {
         let uncounted = matches!(self.flavour.counting, Counting::Drop | Counting::Ignore);
         if uncounted
-            && !command.starts_with(b"$")
+            && !command.trim_ascii_start().starts_with(b"$")
+            && !command.starts_with(b"?")
             && !matches!(command, b"" | b"*999" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
         {
             return self.ledger.executed(command);

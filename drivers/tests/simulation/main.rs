@@ -50,6 +50,24 @@ const CLAIMS_EVERY: u32 = 16;
 /// Times a person tries to make a machine ready for another job.
 const BRINGS_BACK: u32 = 6;
 
+/// Seeds that once failed, and what went wrong: a machine left in a hold was asked until its buffer overflowed; late
+/// answers to questions answered a job's lines; a hold before the line counter was set, and one at the end of a job
+/// that was asked for an old line, never ended; an earlier question's answer proved the end of motion; half a word
+/// that waits did not wait; moves of days; two damaged lines with one checksum.
+const ONCE_FAILED: [(&str, u64); 11] = [
+    ("grbl", 117_380),
+    ("grbl", 102_326),
+    ("marlin", 102_326),
+    ("marlin", 103_926),
+    ("smoothieware", 104_244),
+    ("marlin", 109_082),
+    ("klipper", 100_302),
+    ("smoothieware", 105_277),
+    ("grblhal", 2_007),
+    ("marlin", 102_588),
+    ("smoothieware", 100_255),
+];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -98,6 +116,8 @@ fn run(dialect: &'static str, seed: u64) -> Run {
     let fate = Fate::draw(&mut random);
     let speed = if random.below(2) == 0 { usual_line() } else { LineSpeed::default() };
     let mut pair = Pair::new(dialect, &setup, speed, fate.outward, seed);
+    // What a pulled cable or a restarting board leaves of a line is a damaged number, too.
+    pair.damaged |= fate.cuts_lines();
     pair.to_host = Line::new(speed, fate.inward, seed.wrapping_add(77));
     pair.connected = true;
     pair.hand(drivers::session::Input::LinkUp { may_reset: false });
@@ -271,6 +291,7 @@ fn count(tally: &mut Tally, phases: &[JobPhase], seen: &Seen) {
         ("finished otherwise", seen.finished_otherwise),
         ("lines otherwise", seen.lines_otherwise),
         ("overflowed bytes", seen.overflow as u32),
+        ("under way for days", seen.exhausted),
     ] {
         *tally.entry(what.to_owned()).or_default() += count;
     }
@@ -288,6 +309,13 @@ fn show(dialect: &'static str, seed: u64) {
     }
     println!("{:#?}", run.pair.session.snapshot());
     println!("{:?}", verdict::check(&run));
+}
+
+#[test]
+fn what_once_failed_holds() {
+    for (dialect, seed) in ONCE_FAILED {
+        verdict::check(&run(dialect, seed));
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ function card(machine) {
   on(".clear", () => act(`/machines/${encodeURIComponent(machine.id)}/clear`));
   const job = (action) => act(`/jobs/${encodeURIComponent(made.dataset.job)}/${action}`);
   on(".pause", () => job("pause"));
-  on(".resume", () => job("resume"));
+  on(".resume", () => (made.dataset.on ? job("resume") : act(`/machines/${encodeURIComponent(machine.id)}/resume`)));
   twice(made.querySelector(".cancel"), () => job("cancel"));
   made.querySelector(".file").addEventListener("change", (event) => submit(machine.id, event.target));
   fitControls(made, machine);
@@ -198,9 +198,14 @@ function show(machine) {
     element("li", `${hazard.hazard}: ${hazard.because}`, hazard.protected ? "safe" : "open")));
   showControls(part, machine, on);
   part(".pause").hidden = !(on && machine.state === "running");
-  part(".resume").hidden = !(on && ["held", "attention"].includes(machine.state));
+  // A hold or an open door outside a job, too; somebody else on the port is nothing to go on with.
+  const code = machine.notice ? machine.notice.code : "";
+  const other = ["machine.wrong", "machine.swapped"].includes(code);
+  if (on) made.dataset.on = "job"; else delete made.dataset.on;
+  part(".resume").hidden = other || !["held", "attention"].includes(machine.state);
   part(".cancel").hidden = !(on && machine.state !== "stopping");
-  part(".clear").hidden = machine.state !== "alarm";
+  setText(part(".clear"), code === "machine.swapped" ? "It is the right one" : "Clear alarm");
+  part(".clear").hidden = machine.state !== "alarm" && code !== "machine.swapped";
   part(".stop").setAttribute("aria-label", `STOP ${machine.id} at once`);
 }
 
@@ -258,6 +263,29 @@ function button(label, className, spoken, handler) {
 
 const startOf = (job) => button("Start", "primary start", `Start ${job.name} on ${job.machine}`,
   () => act(`/jobs/${encodeURIComponent(job.id)}/start`));
+// A failed job goes on only as a job of its own, which waits like any other until somebody starts it. Reading a long
+// program takes a while.
+const REST_PATIENCE_MS = 120000;
+async function makeRest(job) {
+  say(`Looking at what is left of ${job.name}…`);
+  try {
+    const made = await ask(`/jobs/${encodeURIComponent(job.id)}/resume-after-failure`,
+      { method: "POST", signal: AbortSignal.timeout(REST_PATIENCE_MS) });
+    const { notes, lead_in: leadIn } = made.resumes;
+    setText(byId("rest-text"), `${made.name} is a job of its own. It waits in the list until somebody starts it.`);
+    byId("rest-notes").replaceChildren(...notes.map((note) => element("li", note)));
+    setText(byId("rest-lead-in"), leadIn.join("\n"));
+    byId("rest").hidden = false;
+    byId("rest").focus();
+    byId("toast").hidden = true;
+  } catch (error) {
+    say(error.message);
+  }
+  refresh();
+}
+byId("rest-close").addEventListener("click", () => { byId("rest").hidden = true; });
+
+const restOf = (job) => button("Go on…", "rest", `Go on with ${job.name} on ${job.machine} after its failure`, () => makeRest(job));
 const removeOf = (job) => button("Remove", "remove", `Remove ${job.name}`,
   () => act(`/jobs/${encodeURIComponent(job.id)}/cancel`));
 
@@ -285,7 +313,7 @@ function makeRow(job) {
   const state = element("td");
   state.append(element("span", ""));
   const actions = element("td");
-  actions.append(startOf(job), removeOf(job));
+  actions.append(startOf(job), removeOf(job), restOf(job));
   row.append(name, element("td", job.machine), state, element("td"), element("td"), element("td", moment(job.submitted_at)), actions);
   return row;
 }
@@ -299,7 +327,7 @@ function updateRow(row, job) {
   const fraction = on && on.id === job.id ? on.progress : job.progress.fraction;
   setText(executed, job.commands && job.started_at ? `${Math.floor((fraction || 0) * 100)} %` : "");
   setText(estimate, duration(job.time_s));
-  for (const offer of actions.children) offer.hidden = job.state !== "queued";
+  for (const offer of actions.children) offer.hidden = job.state !== (offer.classList.contains("rest") ? "failed" : "queued");
   offerStart(actions.querySelector(".start"), job);
 }
 
