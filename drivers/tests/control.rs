@@ -519,6 +519,8 @@ fn a_line_asked_for_again_in_a_hold_at_the_end_is_said_after_it() {
 #[test]
 fn a_job_held_before_its_counter_was_set_begins_after_it() {
     let mut pair = connected("marlin", &Setup { speed: f64::INFINITY, ..setup() });
+    // What is asked at connect is not lost in its middle.
+    pair.run_for(Duration::from_secs(1));
     pair.start(strings(&["G1 X1 F6000", "G1 X2"]));
     pair.lose_said();
     assert_eq!(pair.ask(Request::Pause), Ok(()));
