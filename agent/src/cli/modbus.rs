@@ -72,8 +72,8 @@ enum Command {
 struct Device {
     /// modbus-tcp://host:port or modbus-rtu:/dev/…?baud=19200&parity=even
     address: String,
-    /// Unit id
-    #[arg(long)]
+    /// Unit id, 1 to 247; 0 would be everybody on the line
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=247))]
     unit: Option<u8>,
     /// modbus, or huanyang for the drives that call their own frames Modbus
     #[arg(long, default_value = "modbus", value_parser = word::<Protocol>)]

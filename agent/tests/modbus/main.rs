@@ -125,6 +125,9 @@ fn mbpoll_and_our_hand_tool_read_the_same_and_see_each_others_writes() {
     assert_eq!(ours.status.code(), Some(0), "{ours:?}");
     let theirs = mbpoll(&port, &["-a", "2", "-t", "4", "-r", "1", "127.0.0.1"]);
     assert!(theirs.contains("25000"), "{theirs}");
+    // Unit 0 is everybody on the line: a hand tool writes to one device.
+    let broadcast = modbus(&served.address, &["write", "--unit", "0", "--at", "1", "--value", "1"]);
+    assert_eq!(broadcast.status.code(), Some(2), "{broadcast:?}");
 }
 
 /// Stands between a client and a server on TCP and keeps the frames that the client says.

@@ -50,7 +50,7 @@ fn a_controller_by_the_document_on_pymodbus_is_loaded_in_blocks_started_once_and
 fn a_program_file_runs_once_although_answers_are_dropped_doubled_and_delayed() {
     // On a serial line an answer is protected against by its time limit and the silence after that, and not for longer.
     for (kind, late) in [("tcp", "late_ms=150"), ("rtu", "late_ms=100")] {
-        let faults = runs_once(&[kind, "lost=0.03", "doubled=0.03", "late=0.03", late, "seed=11"]);
+        let faults = runs_once(&[kind, "lost=0.01", "doubled=0.01", "late=0.01", late, "seed=11"]);
         for fault in ["lost", "doubled", "late"] {
             assert!(faults[fault].as_u64().unwrap() >= 5, "{kind} {faults}");
         }
