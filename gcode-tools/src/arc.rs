@@ -165,14 +165,7 @@ impl Arc {
 
     /// The point at a share from 0 to 1 of the way, starting from `from`.
     pub fn point(&self, from: [f64; 3], share: f64) -> [f64; 3] {
-        let (a, b, c) = axes(self.plane);
-        let (sin, cos) = (self.start_angle + self.sweep * share).sin_cos();
-        let radius = self.radius + (self.end_radius - self.radius) * share;
-        let mut point = from;
-        point[a] = self.center[0] + radius * cos;
-        point[b] = self.center[1] + radius * sin;
-        point[c] = from[c] + self.rise * share;
-        point
+        self.at(from, share, self.start_angle + self.sweep * share)
     }
 
     /// Calls `found` with each point where the arc reaches furthest along an axis between its ends.
@@ -198,6 +191,11 @@ impl Arc {
     /// The point at an absolute angle, as high as that share of the sweep has risen.
     fn at_angle(&self, from: [f64; 3], angle: f64) -> [f64; 3] {
         let share = if self.sweep == 0.0 { 0.0 } else { ((angle - self.start_angle) / self.sweep).clamp(0.0, 1.0) };
+        self.at(from, share, angle)
+    }
+
+    /// The point at an angle, at a share of the way: so far has the arc risen, and its radius changed.
+    fn at(&self, from: [f64; 3], share: f64, angle: f64) -> [f64; 3] {
         let (a, b, c) = axes(self.plane);
         let (sin, cos) = angle.sin_cos();
         let radius = self.radius + (self.end_radius - self.radius) * share;
