@@ -31,6 +31,7 @@ mod health;
 mod hearing;
 mod packing;
 mod person;
+mod proof;
 mod recovery;
 mod refusal;
 mod reporting;

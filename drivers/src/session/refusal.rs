@@ -12,6 +12,7 @@ use crate::snapshot::{Cause, JobPhase};
 impl Session {
     /// `answers`: whether this is the answer to the oldest line. If not, its `ok` follows.
     pub(super) fn hear_refusal(&mut self, code: String, sentence: String, answers: bool) {
+        self.complaint_spoils_proof();
         let frame = if answers { self.window.answered() } else { self.window.oldest() };
         self.sign_of_life();
         let line = match (frame, &mut self.run) {

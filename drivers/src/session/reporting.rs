@@ -150,6 +150,7 @@ impl Session {
 
     /// The machine does not know a command.
     pub(super) fn note_unknown(&mut self, text: &str) {
+        self.complaint_spoils_proof();
         let asked = self.dialect.habits().keepalive_word.and_then(|word| word.split_whitespace().next());
         if asked.is_some_and(|word| text.contains(word)) {
             self.reporting.silent = true;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use super::proof::Rounds;
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
@@ -92,6 +93,9 @@ pub(super) struct Run {
     /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
     pub(super) idle_reports: u32,
     pub(super) position_seen: bool,
+    /// The same where it must be seen twice.
+    #[serde(default)]
+    pub(super) rounds: Rounds,
     /// Questions about an overdue answer, without any since.
     pub(super) probes: u32,
     /// The machine was asked which line it waits for, and has not said so yet.
@@ -153,6 +157,7 @@ impl Run {
             hold_cause: Cause::Asked,
             idle_reports: 0,
             position_seen: false,
+            rounds: Rounds::default(),
             probes: 0,
             probed: false,
             held_from: stage,

@@ -10,7 +10,7 @@ use super::by_hand::homing_word;
 use super::person::person_changes_tool;
 use super::reporting::asks_position;
 use super::{Phase, Session, Stage};
-use crate::dialect::{Asking, Calm, Condition, MotionEnd, Spelling};
+use crate::dialect::{Calm, MotionEnd, Spelling};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::history::Command;
@@ -130,7 +130,7 @@ impl Session {
         }
     }
 
-    fn pump_job(&mut self) {
+    pub(super) fn pump_job(&mut self) {
         let habits = self.dialect.habits();
         let answer_timeout = Duration::from_millis(self.profile.stream.answer_timeout_ms);
         loop {
@@ -200,16 +200,6 @@ impl Session {
         self.wire.extend_from_slice(&self.spelled);
     }
 
-    /// A position report is proof of the end of motion when it can only be the answer to the last proving command.
-    pub(super) fn position_proof(&mut self) {
-        let last = self.reporting.position_told(self.now);
-        self.reporting.stood |= last && self.dialect.habits().ok_when_taken;
-        if let Some(run) = &mut self.run {
-            // The wait before it was answered, so the machine has come to its end.
-            run.position_seen |= last && run.stage == Stage::Proving && run.accepted + 2 >= run.history.end();
-        }
-    }
-
     /// A machine that cannot drop what it has queued is made safe once it has answered everything.
     fn check_cancel(&mut self) {
         let cancelling = self.run.as_ref().is_some_and(|run| run.stage == Stage::Cancelling && run.resync.is_none());
@@ -218,35 +208,6 @@ impl Session {
                 self.begin_safe_end();
             }
             self.pump_asides();
-        }
-    }
-
-    /// Ends the run if the end of motion is proven.
-    fn check_proof(&mut self) {
-        let Some(run) = &self.run else { return };
-        if run.stage != Stage::Proving || !run.is_answered() || run.resync.is_some() {
-            return;
-        }
-        let habits = self.dialect.habits();
-        let proven = match habits.motion_end {
-            // One that reports its state has to agree: where lines are taken unchecked, half a word that waits does not.
-            MotionEnd::Commands(_) if matches!(habits.asking, Asking::Realtime { .. }) => {
-                run.position_seen && run.idle_reports >= 1
-            }
-            MotionEnd::Commands(_) => run.position_seen,
-            MotionEnd::IdleReport | MotionEnd::Started(_) => {
-                run.idle_reports >= 2 && self.condition == Some(Condition::Idle)
-            }
-        };
-        if !proven {
-            return;
-        }
-        match &run.ending {
-            None => self.end_run(JobPhase::Finished, None),
-            Some(ending) => {
-                let ending = ending.clone();
-                self.end_run(ending.phase, ending.notice);
-            }
         }
     }
 

@@ -483,10 +483,12 @@ impl Marlin {
             self.report.own += 1;
             return;
         }
-        // What proves the end of motion is the host's, unless more follows.
+        // What proves the end of motion is the host's, unless more follows; also where a lost line end glued another line
+        // behind it.
+        let word = command.split(|byte| *byte == b'*').next();
         let proves = match self.tail.len() {
-            0 => command == b"M400",
-            1 => command == b"M114",
+            0 => word == Some(b"M400"),
+            1 => word == Some(b"M114"),
             _ => false,
         };
         if proves {
@@ -495,7 +497,7 @@ impl Marlin {
         for line in std::mem::take(&mut self.tail) {
             self.ledger.executed(&line);
         }
-        if command == b"M400" {
+        if word == Some(b"M400") {
             return self.tail.push(command.to_vec());
         }
         self.ledger.executed(command);

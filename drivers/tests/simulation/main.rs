@@ -53,8 +53,9 @@ const BRINGS_BACK: u32 = 6;
 /// Seeds that once failed, and what went wrong: a machine left in a hold was asked until its buffer overflowed; late
 /// answers to questions answered a job's lines; a hold before the line counter was set, and one at the end of a job
 /// that was asked for an old line, never ended; an earlier question's answer proved the end of motion; half a word
-/// that waits did not wait; moves of days; two damaged lines with one checksum.
-const ONCE_FAILED: [(&str, u64); 11] = [
+/// that waits did not wait; moves of days; two damaged lines with one checksum; a word that waits was damaged, answered at
+/// once, and no number or checksum told; two lines glued into one.
+const ONCE_FAILED: [(&str, u64); 16] = [
     ("grbl", 117_380),
     ("grbl", 102_326),
     ("marlin", 102_326),
@@ -66,6 +67,11 @@ const ONCE_FAILED: [(&str, u64); 11] = [
     ("grblhal", 2_007),
     ("marlin", 102_588),
     ("smoothieware", 100_255),
+    ("klipper", 1_426),
+    ("klipper", 3_133),
+    ("klipper", 8_964),
+    ("repetier", 7_359),
+    ("marlin", 21_366),
 ];
 
 fn number(name: &str) -> Option<u64> {

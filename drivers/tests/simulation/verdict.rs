@@ -134,15 +134,20 @@ fn in_order(ran: &[String], commands: &[String], unchecked: usize) -> Result<u32
         if commands[around].contains(line) {
             return Err(format!("`{line}` ran in the place of `{command}`, command {}", at + 1));
         }
-        // Two lines in one, whose checksum is that of the second: the exclusive-or of the first happened to be zero. The
-        // first may be damaged besides.
-        let first = line.split_once('*').map(|(first, _)| first);
-        let glued = first.is_some_and(|first| distance(first.as_bytes(), command.as_bytes()) <= DAMAGED_BYTES_MAX);
-        if !glued && distance(line.as_bytes(), command.as_bytes()) > DAMAGED_BYTES_MAX {
+        let near = |one: &str, other: &str| distance(one.as_bytes(), other.as_bytes()) <= DAMAGED_BYTES_MAX;
+        if !near(line, command) && !first_of_glued(line).any(|first| near(first, command)) {
             return Err(format!("`{line}` ran where `{command}` was said, command {}", at + 1));
         }
     }
     Ok(damaged)
+}
+
+/// What may be the first of two lines in one: the checksum is that of the second, and the exclusive-or of the first happened
+/// to be zero. Of the first, its checksum may be there (`G1X1*85N7 G1X2`) or have gone with its end (`G1XN7 G1X2`).
+fn first_of_glued(line: &str) -> impl Iterator<Item = &str> {
+    let numbered = |(at, _): &(usize, &str)| line[at + 1..].starts_with(|next: char| next.is_ascii_digit());
+    let second = line.match_indices('N').find(numbered).map(|(at, _)| &line[..at]);
+    line.split_once('*').map(|(first, _)| first).into_iter().chain(second)
 }
 
 /// Lines that ran otherwise, besides or not at all, where a line may be taken unchecked. What ran and what was said are
