@@ -3,6 +3,7 @@
 mod modbus;
 mod serial;
 mod tcp;
+mod terminal;
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,6 @@
 //! The serial link: any device path, any baud rate, opened for this program alone.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
-use serialport::{ClearBuffer, SerialPort};
+use serialport::{ClearBuffer, SerialPort as _, TTYPort};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_serial::SerialStream;
 
+use super::terminal::Terminal;
 use super::{Address, Link, Opened, Opening, lost, refused};
 use crate::dialect;
 use crate::notice::Notice;
@@ -38,7 +39,7 @@ fn open(address: &Address) -> Result<Opened, Notice> {
 }
 
 /// An open line, and whether opening it may have reset the board.
-fn open_stream(port: &str, baud: u32) -> Result<(SerialStream, bool), Notice> {
+fn open_stream(port: &str, baud: u32) -> Result<(Terminal, bool), Notice> {
     let metadata = std::fs::metadata(port).map_err(|error| refused(port, &error))?;
     if !metadata.file_type().is_char_device() {
         return Err(Notice::new(
@@ -48,13 +49,15 @@ fn open_stream(port: &str, baud: u32) -> Result<(SerialStream, bool), Notice> {
             "`fab-agent ports` lists the ports there are.",
         ));
     }
-    keep_dtr_on_close(port).map_err(|error| refused(port, &error))?;
+    let bytes = without_blocking(port).map_err(|error| refused(port, &error))?;
+    keep_dtr_on_close(&bytes).map_err(|error| refused(port, &error))?;
     // The builder's defaults: 8 data bits, no parity, 1 stop bit, no flow control, exclusive (TIOCEXCL and flock).
     let builder = serialport::new(port, baud);
-    let mut stream = SerialStream::open(&builder).map_err(|error| refused(port, &os_error(error)))?;
+    let mut settings = TTYPort::open(&builder).map_err(|error| refused(port, &os_error(error)))?;
     // A pseudo-terminal has no modem lines, and so no board behind it that DTR could reset.
-    let may_reset = stream.read_data_set_ready().is_ok();
-    Ok((stream, may_reset))
+    let may_reset = settings.read_data_set_ready().is_ok();
+    let terminal = Terminal::new(settings, bytes).map_err(|error| refused(port, &error))?;
+    Ok((terminal, may_reset))
 }
 
 /// See [`super::open_at_any`].
@@ -69,9 +72,9 @@ pub(super) async fn open_at_any(port: &str, bauds: &[u32], question: &str) -> Re
     // A line end first: it ends what was half-said, at this rate or at a wrong one.
     let question = format!("\n{question}\n");
     for baud in bauds {
-        stream.set_baud_rate(*baud).map_err(|error| refused(port, &os_error(error)))?;
+        stream.port().set_baud_rate(*baud).map_err(|error| refused(port, &os_error(error)))?;
         for _ in 0..TIMES_ASKED {
-            let _ = stream.clear(ClearBuffer::Input);
+            let _ = stream.port().clear(ClearBuffer::Input);
             stream.write_all(question.as_bytes()).await.map_err(|error| lost(port, Some(&error)))?;
             if heard_somebody(&mut stream, ANSWER).await? {
                 return Ok((Opened { wire: Box::new(stream), may_reset: false }, *baud));
@@ -87,7 +90,7 @@ pub(super) async fn open_at_any(port: &str, bauds: &[u32], question: &str) -> Re
 }
 
 /// Whether something that a known firmware says is heard within a time.
-async fn heard_somebody(stream: &mut SerialStream, time: Duration) -> Result<bool, Notice> {
+async fn heard_somebody(stream: &mut Terminal, time: Duration) -> Result<bool, Notice> {
     let until = tokio::time::Instant::now() + time;
     let (mut heard, mut buffer) = (Vec::new(), [0_u8; 1024]);
     while let Ok(read) = tokio::time::timeout_at(until, stream.read(&mut buffer)).await {
@@ -138,18 +141,19 @@ pub(super) fn lasting_name(port: &Path, folder: &Path) -> Option<String> {
     names.into_iter().next()
 }
 
+/// Opens the port for its bytes, before the lock that keeps others out.
+fn without_blocking(port: &str) -> io::Result<File> {
+    let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
+    File::options().read(true).write(true).custom_flags(flags).open(port)
+}
+
 /// Tells the driver to leave DTR alone when the port is closed. Boards that are reset by DTR are then reset by the
 /// first opening only, and not by every one: the kernel raises DTR on opening whatever is asked, but a line that is
 /// up already does not move.
-fn keep_dtr_on_close(port: &str) -> io::Result<()> {
-    let file = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .custom_flags((OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits())
-        .open(port)?;
-    let mut settings = tcgetattr(&file)?;
+fn keep_dtr_on_close(port: &File) -> io::Result<()> {
+    let mut settings = tcgetattr(port)?;
     settings.control_flags.remove(ControlFlags::HUPCL);
-    tcsetattr(&file, SetArg::TCSANOW, &settings)?;
+    tcsetattr(port, SetArg::TCSANOW, &settings)?;
     Ok(())
 }
 
