@@ -5,8 +5,9 @@ mod support;
 
 use std::time::Duration;
 
+use drivers::event::EventKind;
 use drivers::session::Input;
-use drivers::sim::{Faults, LineSpeed, Setup};
+use drivers::sim::{Faults, Incident, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Moment, Notice, Request, State};
 use support::{Pair, commands, is_printer, program, setup, usual_line};
@@ -189,6 +190,44 @@ fn a_board_that_restarts_fails_the_job_and_says_where() {
         );
         assert!(pair.report().executed <= executed + 1, "{dialect}: lines ran after the restart");
     }
+}
+
+#[test]
+fn a_machine_that_halts_fails_the_job_with_its_own_reason() {
+    let reasons = [
+        ("marlin", "kill() called"),
+        ("repetier", "Heater/sensor error"),
+        ("reprapfirmware", "Emergency Stop"),
+        ("klipper", "MCU 'mcu' shutdown: Timer too close"),
+    ];
+    for (dialect, reason) in reasons {
+        let mut pair = connected(dialect, &setup());
+        pair.start(program(4_000, 5));
+        pair.run_for(Duration::from_secs(20));
+        pair.machine.happen(pair.now, Incident::Limit);
+        assert_eq!(pair.run_job(), JobPhase::Failed, "{dialect}");
+        pair.run_for(Duration::from_secs(2));
+        let told = pair.events.iter().find_map(|event| match &event.kind {
+            EventKind::Job { phase: JobPhase::Failed, notice, .. } => notice.clone(),
+            _ => None,
+        });
+        let told = told.expect("a notice");
+        assert_eq!(told.code, "machine.halted", "{dialect}");
+        assert!(told.happened.contains(reason), "{dialect}: {}", told.happened);
+        assert_eq!(pair.session.state(), State::Alarm, "{dialect}");
+    }
+}
+
+#[test]
+fn a_machine_that_halts_and_says_no_reason_fails_the_job_all_the_same() {
+    let mut pair = connected("klipper", &setup());
+    pair.start(program(4_000, 5));
+    pair.run_for(Duration::from_secs(20));
+    pair.connected = false;
+    pair.hand(Input::Bytes(b"// Klipper state: Disconnect\n"));
+    assert_eq!(pair.run_job(), JobPhase::Failed);
+    pair.run_for(Duration::from_secs(2));
+    assert!(pair.notices().iter().any(|notice| notice.contains("Disconnect")), "{:?}", pair.notices());
 }
 
 #[test]

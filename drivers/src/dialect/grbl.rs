@@ -81,6 +81,7 @@ pub(super) const HABITS: Habits = Habits {
     keepalive_word: None,
     auto_report: None,
     stop: StopHabit::AtOnce,
+    asks_why: None,
 };
 
 /// Whether Grbl or one of its kin says this: grblHAL, built to be compatible, says the same of itself. `FluidNC`

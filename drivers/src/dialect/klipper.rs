@@ -14,6 +14,18 @@
 //! < ok
 //! ```
 //!
+//! One that shuts down says only that it did. Why is in the answer to the next line, whatever that is:
+//!
+//! ```text
+//! < // Klipper state: Shutdown
+//! > STATUS
+//! < // MCU 'mcu' shutdown: Timer too close
+//! < // ...                                   what to do, in several lines
+//! < // Klipper state: Not ready
+//! < !! MCU 'mcu' shutdown: Timer too close
+//! < ok
+//! ```
+//!
 //! Numbers and checksums are passed over. Nothing is lost on a pseudo-terminal, so several lines may be in flight;
 //! fewer than 20, because only then is M112 acted on out of its turn. How many moves are on their way is not told:
 //! they are buffered by time. There is no sign of life but temperatures while something is heated.
@@ -45,6 +57,7 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
         keepalive: false,
         // `gcode.py` looks for it in what has arrived, past the line that runs.
         stop: StopHabit::AtOnce,
+        asks_why: Some("STATUS"),
         ..HABITS
     },
     likeness: |line| {
@@ -71,8 +84,13 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         heard.push(if state == b"Ready" {
             Reply::Message(printable(line))
         } else {
-            Reply::Halted { text: printable(state) }
+            Reply::Halted { text: printable(state), explained: false }
         });
+        return true;
+    }
+    if let Some(text) = line.strip_prefix(b"// Unknown command") {
+        // The line was answered with `ok` like any other: it did nothing.
+        heard.push(Reply::Unknown(format!("Unknown command{}", printable(text))));
         return true;
     }
     if let Some(text) = line.strip_prefix(b"!!") {
@@ -80,7 +98,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         let lower = text.to_ascii_lowercase();
         let over = ["shutdown", "not ready", "lost communication", "halted"].iter().any(|word| lower.contains(word));
         heard.push(if over {
-            Reply::Halted { text }
+            Reply::Halted { text, explained: true }
         } else {
             Reply::Refused {
                 code: "klipper.error".to_owned(),
@@ -113,7 +131,9 @@ mod test {
     fn a_command_that_fails_is_told_from_a_printer_that_is_down() {
         assert!(matches!(heard("!! Must home axis first: 1.000")[0], Reply::Refused { answers: false, .. }));
         assert!(matches!(heard("!! Printer is not ready")[0], Reply::Halted { .. }));
-        assert!(matches!(heard("// Klipper state: Shutdown")[0], Reply::Halted { .. }));
+        assert!(matches!(heard("// Klipper state: Shutdown")[0], Reply::Halted { explained: false, .. }));
+        assert!(matches!(heard("!! MCU 'mcu' shutdown: Timer too close")[0], Reply::Halted { explained: true, .. }));
+        assert!(matches!(heard("// Unknown command:\"M40\"")[0], Reply::Unknown(_)));
         assert!(matches!(heard("// Klipper state: Ready")[0], Reply::Message(_)));
     }
 

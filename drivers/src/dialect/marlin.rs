@@ -127,6 +127,7 @@ pub(super) const HABITS: Habits = Habits {
     keepalive_word: None,
     auto_report: None,
     stop: StopHabit::InTurn,
+    asks_why: None,
 };
 
 impl Dialect for MarlinLike {
@@ -237,7 +238,7 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
         return heard.push(read_error(rest.trim_ascii()));
     }
     if let Some(rest) = line.strip_prefix(b"!!") {
-        return heard.push(Reply::Halted { text: printable(rest) });
+        return heard.push(Reply::Halted { text: printable(rest), explained: true });
     }
     if let Some(rest) = line.strip_prefix(b"echo:") {
         return read_echo(rest.trim_ascii(), heard);
@@ -300,7 +301,7 @@ fn read_error(text: &[u8]) -> Reply {
         || has("maxtemp")
         || has("mintemp")
     {
-        return Reply::Halted { text: printable(text) };
+        return Reply::Halted { text: printable(text), explained: true };
     }
     Reply::Message(printable(text))
 }

@@ -225,6 +225,8 @@ pub struct Habits {
     pub auto_report: Option<AutoReport>,
     /// When it acts on an emergency stop.
     pub stop: StopHabit,
+    /// What a machine is asked that halted without saying why.
+    pub asks_why: Option<&'static str>,
 }
 
 /// How a machine reports something by itself, so that it need not be asked between the lines of a job.
@@ -375,6 +377,8 @@ pub enum Reply {
     Halted {
         /// What it said.
         text: String,
+        /// Whether that says why. If not, it may say so when it is asked.
+        explained: bool,
     },
     /// It does not know the command, and says so beside its answer.
     Unknown(String),

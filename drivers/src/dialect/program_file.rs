@@ -54,6 +54,7 @@ static HABITS: Habits = Habits {
     keepalive_word: None,
     auto_report: None,
     stop: StopHabit::AtOnce,
+    asks_why: None,
 };
 
 impl Dialect for ProgramFile {

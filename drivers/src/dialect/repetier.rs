@@ -59,7 +59,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     } else if line.starts_with(b"busy:") {
         Reply::Busy
     } else if let Some(text) = line.strip_prefix(b"fatal:") {
-        Reply::Halted { text: printable(text) }
+        Reply::Halted { text: printable(text), explained: true }
     } else if line == b"wait" {
         Reply::Chatter
     } else if [

@@ -72,7 +72,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         return true;
     }
     if line.starts_with(b"Emergency Stop") || line.starts_with(b"Emergency stop") {
-        heard.push(Reply::Halted { text: printable(line) });
+        heard.push(Reply::Halted { text: printable(line), explained: true });
         return true;
     }
     false

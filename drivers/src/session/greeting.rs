@@ -116,6 +116,7 @@ impl Session {
 
     /// After a restart of link or board nothing that was said before counts.
     pub(super) fn forget_conversation(&mut self) {
+        self.tell_halt();
         self.window.clear();
         self.asides.clear();
         self.wire.clear();
@@ -260,7 +261,7 @@ impl Session {
                 }
             }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
-            Reply::Halted { text } => self.halted(&text),
+            Reply::Halted { text, explained } => self.halted(&text, explained),
             Reply::Status(status) => self.greeted_by_report(status.condition),
             other => self.note_report(&other),
         }

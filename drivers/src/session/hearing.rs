@@ -77,6 +77,7 @@ impl Session {
         }
         match reply {
             Reply::Ok { number, planner_free, queue_free } => self.hear_ok(number, planner_free, queue_free),
+            Reply::Refused { sentence, .. } if self.halt.is_some() => self.halted(&sentence, true),
             Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
@@ -108,7 +109,7 @@ impl Session {
                 }
                 self.hear_alarm(code, sentence);
             }
-            Reply::Halted { text } => self.halted(&text),
+            Reply::Halted { text, explained } => self.halted(&text, explained),
             Reply::Identity(_) => {}
             other => self.note_report(&other),
         }
@@ -420,23 +421,6 @@ impl Session {
         if job && interlock::respond(Trouble::MachineAlarm) == Response::Fail {
             self.end_run(JobPhase::Failed, Some(notice.clone()));
         }
-        self.tell(EventKind::Trouble { notice });
-    }
-
-    pub(super) fn halted(&mut self, text: &str) {
-        if self.phase == Phase::Halted {
-            return;
-        }
-        let notice = Notice::new(
-            "machine.halted",
-            format!("The machine halted itself: {text}"),
-            "The job is over; the machine takes nothing until it is reset.",
-            "Look at the machine, then reset it (or switch it off and on) and clear the alarm.",
-        );
-        self.end_run(JobPhase::Failed, Some(notice.clone()));
-        self.forget_conversation();
-        self.phase = Phase::Halted;
-        self.known.notice = Some(notice.clone());
         self.tell(EventKind::Trouble { notice });
     }
 

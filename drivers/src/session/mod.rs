@@ -27,6 +27,7 @@ mod control;
 mod evidence;
 mod frozen;
 mod greeting;
+mod halt;
 mod health;
 mod hearing;
 mod packing;
@@ -148,6 +149,9 @@ struct Deadlines {
     /// A jog ends then if nobody asks for it again; or, once it was let go, must have come to its end.
     #[serde(default)]
     jog: Option<Moment>,
+    /// Why a machine halted is told by then, whether it said so or not.
+    #[serde(default)]
+    why: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -200,6 +204,9 @@ pub struct Session {
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
     health: health::Health,
+    /// It halted and has not said why.
+    #[serde(default)]
+    halt: Option<halt::Halt>,
     /// What it was asked to tell by itself, and what it says of its queues.
     #[serde(default)]
     reporting: reporting::Reporting,
@@ -250,6 +257,7 @@ impl Session {
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
+            halt: None,
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),
             partial: Vec::new(),
@@ -321,7 +329,8 @@ impl Session {
     pub fn deadline(&self) -> Option<Moment> {
         let deadlines = &self.deadlines;
         let all = [deadlines.greet, deadlines.ask, deadlines.answer, deadlines.settle, deadlines.drop, deadlines.jog];
-        all.into_iter().flatten().min()
+        let all = all.into_iter().chain([deadlines.why]);
+        all.flatten().min()
     }
 
     /// What is known now. Readings that the machine has not repeated in time are marked stale.
@@ -413,6 +422,9 @@ impl Session {
         }
         if due(&mut self.deadlines.jog, self.now) {
             self.jog_due();
+        }
+        if due(&mut self.deadlines.why, self.now) {
+            self.tell_halt();
         }
     }
 

@@ -213,7 +213,18 @@ impl Session {
 
     /// The job is over, in whatever way.
     pub(super) fn end_run(&mut self, phase: JobPhase, notice: Option<Notice>) {
-        let Some(mut run) = self.run.take() else { return };
+        if let Some((job, phase, notice)) = self.close_run(phase, notice) {
+            self.tell(EventKind::Job { job, phase, notice });
+        }
+    }
+
+    /// The same, and what is to be told of it: which job, how it is called, and why.
+    pub(super) fn close_run(
+        &mut self,
+        phase: JobPhase,
+        notice: Option<Notice>,
+    ) -> Option<(String, JobPhase, Option<Notice>)> {
+        let mut run = self.run.take()?;
         let mut progress = run.progress();
         if run.let_motors_go(&self.profile.safety.safe_end) {
             self.by_hand.homed = false;
@@ -238,9 +249,8 @@ impl Session {
         if notice.is_some() {
             self.known.notice.clone_from(&notice);
         }
-        let job = run.progress.job;
         self.known.generation += 1;
-        self.tell(EventKind::Job { job, phase, notice });
+        Some((run.progress.job, phase, notice))
     }
 
     pub(super) fn told_job_phase(&mut self, phase: JobPhase, notice: Option<Notice>) {

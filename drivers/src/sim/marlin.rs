@@ -75,6 +75,8 @@ struct Marlin {
     extruder_relative: bool,
     feed: f64,
     halted: bool,
+    /// What Klipper says of that.
+    why: &'static str,
     emergency: Vec<u8>,
     out: Vec<u8>,
     ledger: Ledger,
@@ -132,6 +134,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         extruder_relative: false,
         feed: 1500.0,
         halted: false,
+        why: "",
         emergency: Vec::new(),
         out: Vec::new(),
         ledger: Ledger::new(setup.keep_lines),
@@ -172,8 +175,7 @@ impl Simulated for Marlin {
     fn advance(&mut self, now: Moment) {
         self.now = self.now.max(now);
         if self.halted {
-            self.received.clear();
-            return;
+            return self.answer_halted();
         }
         self.heat();
         loop {
@@ -246,7 +248,10 @@ impl Simulated for Marlin {
     fn happen(&mut self, now: Moment, incident: Incident) {
         self.advance(now);
         let said: &[u8] = match incident {
-            Incident::Limit => return self.kill(),
+            Incident::Limit => {
+                self.why = "MCU 'mcu' shutdown: Timer too close";
+                return self.kill();
+            }
             Incident::Paused => b"//action:pause\n",
             Incident::Resumed => b"//action:resume\n",
             Incident::Cancelled => b"//action:cancel\n",
@@ -281,7 +286,7 @@ impl Marlin {
         if byte == b'\n' || byte == b'\r' {
             let word = std::mem::take(&mut self.emergency);
             match word.as_slice() {
-                b"M112" => self.kill(),
+                b"M112" => self.emergency_stop(),
                 b"M108" => self.stop_waiting(),
                 b"M410" => self.motion.drop_all(self.now),
                 b"M876 S0" if self.prompts => self.prompt(),
@@ -351,7 +356,7 @@ impl Marlin {
         }
         if !command.starts_with(b"N") {
             if !self.setup.emergency_parser && command == b"M112" {
-                return self.kill();
+                return self.emergency_stop();
             }
             if !self.setup.emergency_parser && command == b"M108" {
                 self.stop_waiting();

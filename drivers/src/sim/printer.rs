@@ -91,7 +91,10 @@ pub(super) static REPETIER: Flavour = Flavour {
     queue_commands: 1,
     command_max: 95,
     keepalive: Some([b"busy:processing\r\n", b"busy:paused for user interaction\r\n"]),
-    halted: b"",
+    // From then on the answer to every line.
+    halted:
+        b"fatal:Heater/sensor error - Printer stopped and heaters disabled due to this error. Fix error and restart \
+with M999.\r\n",
     buffer_min: 0,
 };
 
@@ -103,6 +106,7 @@ pub(super) static KLIPPER: Flavour = Flavour {
     queue_commands: 1,
     command_max: 4096,
     keepalive: None,
+    // Why is in the answer to the next line.
     halted: b"// Klipper state: Shutdown\n",
     buffer_min: 4096,
 };

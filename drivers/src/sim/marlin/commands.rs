@@ -127,7 +127,7 @@ impl Marlin {
                 self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
                 self.report_at = self.now;
             }
-            (b'M', 112) => return self.kill(),
+            (b'M', 112) => return self.emergency_stop(),
             (b'G', 90 | 91) => (self.absolute, self.extruder_relative) = (code == 90, code == 91),
             (b'M', 82 | 83) => self.extruder_relative = code == 83,
             (b'G', 92) => {

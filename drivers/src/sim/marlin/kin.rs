@@ -82,6 +82,38 @@ impl Marlin {
         self.enqueue(&text, Some(number));
     }
 
+    /// M112: Repetier restarts its board (`KILL_METHOD` 1), the others halt.
+    pub(super) fn emergency_stop(&mut self) {
+        if self.flavour.counting == Counting::Skip {
+            return self.reset(self.now);
+        }
+        self.why = "Shutdown due to M112 command";
+        self.kill();
+    }
+
+    /// What a halted one says to each line: most nothing, Klipper why it is.
+    pub(super) fn answer_halted(&mut self) {
+        let heard = std::mem::take(&mut self.received);
+        if self.flavour.counting != Counting::Ignore {
+            return;
+        }
+        for byte in heard {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let state = if line == b"STATUS" { "// Klipper state: Not ready\n" } else { "" };
+            let why = self.why;
+            let answer = match line.as_slice() {
+                b"M105" => "ok T:0\n".to_owned(),
+                b"" | b"M112" => "ok\n".to_owned(),
+                _ => format!("// {why}\n// Printer is shutdown\n{state}!! {why}\nok\n"),
+            };
+            self.out.extend_from_slice(answer.as_bytes());
+        }
+    }
+
     /// Repetier's request: what it has received is thrown away.
     fn ask_again(&mut self, why: &str) {
         self.received.clear();

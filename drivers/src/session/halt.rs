@@ -1,0 +1,75 @@
+//! A machine that halted itself, and why.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Session};
+use crate::event::EventKind;
+use crate::notice::Notice;
+use crate::snapshot::JobPhase;
+
+/// How long a machine that halted may take to say why: it answers at once, unless it is gone altogether.
+const WHY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Stable code of the notice.
+const HALTED: &str = "machine.halted";
+
+/// A machine halted, nothing is sent any more, and what ended with that is told as soon as it said why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Halt {
+    text: String,
+    /// The job that ended with it, if there was one, and how.
+    ended: Option<(String, JobPhase, Option<Notice>)>,
+}
+
+fn notice(text: &str) -> Notice {
+    Notice::new(
+        HALTED,
+        format!("The machine halted itself: {text}"),
+        "The job is over; the machine takes nothing until it is reset.",
+        "Look at the machine, then reset it (or switch it off and on) and clear the alarm.",
+    )
+}
+
+impl Session {
+    /// `explained`: whether the text says why.
+    pub(super) fn halted(&mut self, text: &str, explained: bool) {
+        if self.phase == Phase::Halted {
+            if let Some(halt) = self.halt.as_mut().filter(|_| explained) {
+                halt.text = text.to_owned();
+                self.tell_halt();
+            }
+            return;
+        }
+        let ended = self.close_run(JobPhase::Failed, Some(notice(text)));
+        self.forget_conversation();
+        self.phase = Phase::Halted;
+        self.known.notice = Some(notice(text));
+        self.halt = Some(Halt { text: text.to_owned(), ended });
+        match self.dialect.habits().asks_why.filter(|_| !explained) {
+            Some(question) => {
+                self.deadlines.why = Some(self.now + WHY_PATIENCE);
+                self.wire.extend_from_slice(question.as_bytes());
+                self.wire.push(b'\n');
+                self.known.link.bytes_out += question.len() as u64 + 1;
+            }
+            None => self.tell_halt(),
+        }
+    }
+
+    /// Tells that the machine halted, with what it said of that so far, and which job ended with it.
+    pub(super) fn tell_halt(&mut self) {
+        let Some(halt) = self.halt.take() else { return };
+        self.deadlines.why = None;
+        let notice = notice(&halt.text);
+        if let Some((job, phase, reason)) = halt.ended {
+            // A job that was being ended for another reason keeps that.
+            let reason = reason.map(|reason| if reason.code == HALTED { notice.clone() } else { reason });
+            self.tell(EventKind::Job { job, phase, notice: reason });
+        }
+        self.known.notice = Some(notice.clone());
+        self.known.generation += 1;
+        self.tell(EventKind::Trouble { notice });
+    }
+}
