@@ -3,7 +3,7 @@
 
 use gcode_tools::analysis::analyse;
 use gcode_tools::arcs::{Fitter, Setup};
-use gcode_tools::block::Block;
+use gcode_tools::block::{Block, Item};
 use gcode_tools::convert::{Target, convert};
 use gcode_tools::expression::Parameters;
 use gcode_tools::formats;
@@ -13,8 +13,10 @@ use gcode_tools::metadata::Slicer;
 use gcode_tools::modal::Modal;
 use gcode_tools::number;
 use gcode_tools::preflight::{self, FINDINGS_MAX};
+use gcode_tools::preview::{By, Options as Drawn, SVG_BYTES_MAX, WIDTH_PX, draw};
 use gcode_tools::profile::Profile;
 use gcode_tools::read::Lines;
+use gcode_tools::resume::{Evidence, plan};
 use gcode_tools::wire::{self, Alphabet};
 use std::io::{Cursor, Read};
 
@@ -49,13 +51,51 @@ pub(crate) fn program(bytes: &[u8]) {
     let _ = Slicer::of_tail(bytes).is_whole();
 }
 
+/// The bundled machine that a byte chooses.
+fn machine(byte: u8) -> Profile {
+    let bundled = Profile::bundled();
+    let (name, _) = bundled[usize::from(byte) % bundled.len()];
+    Profile::named(name).expect("bundled profiles can be read")
+}
+
 /// A whole program against a machine. The first byte chooses the machine.
 pub(crate) fn preflight(bytes: &[u8]) {
     let Some((first, program)) = bytes.split_first() else { return };
-    let bundled = Profile::bundled();
-    let (name, _) = bundled[usize::from(*first) % bundled.len()];
-    let Ok(profile) = Profile::named(name) else { return };
-    assert!(preflight::check(program, &profile).findings.len() <= FINDINGS_MAX);
+    assert!(preflight::check(program, &machine(*first)).findings.len() <= FINDINGS_MAX);
+}
+
+/// A whole program's picture. The first byte chooses the machine, the second what its moves are told apart by.
+pub(crate) fn preview(bytes: &[u8]) {
+    let [first, second, program @ ..] = bytes else { return };
+    let profile = machine(*first);
+    let options = Drawn {
+        profile: (second & 0x80 == 0).then_some(&profile),
+        by: [None, Some(By::Feature), Some(By::Layer), Some(By::Kind), Some(By::Tool)][usize::from(second % 5)],
+        layers: (second & 0x40 != 0).then_some(1..=2),
+        travel: (second & 0x20 != 0).then_some(true),
+        width_px: *WIDTH_PX.start(),
+        ..Drawn::default()
+    };
+    if let Ok(picture) = draw(|| Ok(program), &options) {
+        assert!(picture.svg().len() <= SVG_BYTES_MAX);
+        assert!(picture.png().starts_with(b"\x89PNG"));
+    }
+}
+
+/// Going on behind a line of a whole program. The first bytes choose the machine, the line, and the height at which the
+/// machine stands: every move that is planned has its numbers.
+pub(crate) fn resume(bytes: &[u8]) {
+    let [first, second, third, program @ ..] = bytes else { return };
+    let evidence = Evidence {
+        executed_line: u64::from(*second),
+        position_mm: Some([0.0, 0.0, f64::from(*third) / 20.0]),
+        position_kept: true,
+    };
+    let Ok(plan) = plan(program, &machine(*first), &evidence) else { return };
+    for line in plan.lead_in.iter().filter(|line| line.starts_with('G') && *line != "G28 X Y") {
+        let is_number = |item: Item<'_>| matches!(item, Item::Word(word) if word.number().is_some());
+        assert!(Block::new(line.as_bytes()).items().all(is_number), "{line}");
+    }
 }
 
 /// A packed program, unpacked: gzip, bgcode, an archive, or plain text.

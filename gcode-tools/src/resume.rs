@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use crate::analysis::TOOLS_MAX;
 use crate::block::Block;
 use crate::interpret::{Event, Family, State, Watch};
 use crate::modal::{FeedMode, Spindle};
@@ -28,6 +29,10 @@ const LEAD_IN_MM: f64 = 2.0;
 
 /// Seconds a spindle is given to reach its speed.
 const SPIN_UP_S: u32 = 5;
+
+/// Largest number that is said again, whatever it counts: a thousand kilometres of filament are more than any job takes,
+/// and sums of numbers far beyond are infinite, which no line can say.
+const NUMBER_MAX: f64 = 1e9;
 
 /// What is known of the job that failed and of the machine now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,6 +89,7 @@ pub fn plan<R: Read>(program: R, profile: &Profile, evidence: &Evidence) -> Resu
         }
     }
     reader.seen.refuse(&reader.state)?;
+    reader.seen.refuse_beyond_sense(&reader.state)?;
     let (state, seen) = (reader.state.clone(), reader.seen.clone());
     let next = reader.next_motion().map_err(|error| unreadable(&error))?;
     let Some(next) = next else {
@@ -145,6 +151,10 @@ impl Seen {
                 (b'G', 290) => self.levelled = true,
                 (b'M', 1040 | 1090) => {
                     let tool = statement.value(b'T').map_or(tool.unwrap_or(0), |tool| tool as u32);
+                    if tool as usize >= TOOLS_MAX {
+                        self.volatile = Some((line, "it heats a tool whose number no machine has"));
+                        continue;
+                    }
                     let target = statement.value(b'S').or(statement.value(b'R')).unwrap_or(0.0);
                     self.tools_c.retain(|(known, _)| *known != tool);
                     self.tools_c.push((tool, target));
@@ -188,6 +198,25 @@ impl Seen {
             return Err(refusal("resume.nothing_left", "The program has come to its end."));
         }
         Ok(())
+    }
+
+    /// Refuses what would have to be said in numbers that mean nothing.
+    fn refuse_beyond_sense(&self, state: &State) -> Result<(), Refusal> {
+        let modal = &state.modal;
+        let mut numbers = state.program_position().to_vec();
+        numbers.extend([state.extruder, modal.speed]);
+        numbers.extend(modal.feed.map(|feed| feed * modal.unit_mm()));
+        numbers.extend(state.filament_area_mm2);
+        numbers.extend(self.tools_c.iter().map(|(_, target)| *target));
+        numbers.extend(self.bed_c.into_iter().chain(self.chamber_c));
+        // What is no number compares as false and is refused too.
+        if numbers.iter().all(|number| number.abs() <= NUMBER_MAX) {
+            return Ok(());
+        }
+        Err(refusal(
+            "resume.beyond_sense",
+            "A position, feed, speed or temperature in force is larger than on any machine. Start it from the beginning.",
+        ))
     }
 }
 

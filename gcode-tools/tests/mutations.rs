@@ -1,5 +1,5 @@
 //! The fuzz targets' work on mutations of real programs: the same entry points, bounded, the same on every run.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should stop.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod common;
 #[path = "../../fuzz/entry.rs"]
@@ -118,6 +118,8 @@ fn mutated_programs_do_no_harm() {
         seed.mutate(&mut bytes);
         entry::program(&bytes);
         entry::preflight(&bytes);
+        entry::preview(&bytes);
+        entry::resume(&bytes);
         entry::conversion(&bytes);
         entry::arcs(&bytes);
         entry::meatpack(&bytes);

@@ -100,6 +100,28 @@ fn a_mill_does_not_go_on_in_what_cannot_be_restored() {
 }
 
 #[test]
+fn numbers_that_add_up_to_infinity_are_not_said_to_a_machine() {
+    let router = profile("grbl-router-6040");
+    let far = "9".repeat(400);
+    let part = format!("G20 G90 F10\nG1 X{far}\nG1 X1\n");
+    assert_eq!(plan(part.as_bytes(), &router, &evidence(2, 0.0)).unwrap_err().code, "resume.beyond_sense");
+    let part = format!("G21 G90\nG1 X1 F{far}\nG1 X2\n");
+    assert_eq!(plan(part.as_bytes(), &router, &evidence(2, 0.0)).unwrap_err().code, "resume.beyond_sense");
+}
+
+#[test]
+fn a_program_that_heats_ever_more_tools_is_refused_and_their_list_does_not_grow() {
+    let targets: Vec<_> = (0..TOOLS_MAX * 4).map(|tool| format!("M104 T{tool} S200\n")).collect();
+    let print = format!("G28\n{}G1 Z0.2 F1200\nG1 X10 Y10 E1 F3000\nG1 X20 Y10 E2\n", targets.concat());
+    let printer = profile("prusa-mk3s");
+    let mut follower = Follower::new(print.as_bytes(), &printer).unwrap();
+    while follower.step().unwrap() {}
+    assert_eq!(follower.seen.tools_c.len(), TOOLS_MAX);
+    let last = print.lines().count() as u64 - 1;
+    assert_eq!(plan(print.as_bytes(), &printer, &evidence(last, 0.2)).unwrap_err().code, "resume.volatile");
+}
+
+#[test]
 fn a_laser_goes_there_dark_and_one_that_burns_at_standstill_does_not_go_on() {
     let laser = profile("grbl-laser-400");
     let picture = "G21 G90\nM4 S0\nG0 X0 Y0\nG1 X10 S500 F3000\nG1 X20 S300\nG1 X30 S0\nM5\n";
