@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use drivers::profile::{Profile, ToolChange};
 use drivers::request::{Jog, Probe};
+use drivers::session::Input;
 use drivers::sim::{Faults, Incident, LineSpeed, Setup};
 use drivers::snapshot::{Cause, JobPhase};
-use drivers::{Answer, Denied, EventKind, Request, State};
+use drivers::{Answer, Denied, EventKind, Notice, Request, State};
 use support::{Pair, setup, usual_line};
 
 const DIALECTS: [&str; 8] =
@@ -340,6 +341,27 @@ fn a_job_cancelled_at_the_printer_is_made_safe_and_says_so() {
     assert_eq!(pair.progress().phase, JobPhase::Cancelled);
     assert!(pair.notices().iter().any(|notice| notice.contains("job.cancelled_at_machine")), "{:?}", pair.notices());
     assert!(pair.executed().contains(&"M104 S0".to_owned()) || pair.executed().contains(&"M104S0".to_owned()));
+}
+
+#[test]
+fn a_program_that_turns_out_unreadable_while_its_job_is_being_ended_does_not_begin_the_end_anew() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(3));
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        while pair.session.snapshot().state == State::Stopping {
+            pair.hand(Input::ProgramTrouble(Notice::new("program.unreadable", "", "", "")));
+            let job = pair.progress();
+            assert!(job.executed <= job.accepted && job.accepted <= job.sent, "{dialect}: {job:?}");
+            assert!(pair.step(), "{dialect}: it waits for ever");
+        }
+        stands(&mut pair);
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}: the reason it had is kept");
+        let off = |line: &&String| line.starts_with("M104") || line.starts_with("M5");
+        let executed = pair.executed();
+        assert_eq!(executed.iter().filter(off).count(), 1, "{dialect}: it is made safe once: {executed:?}");
+    }
 }
 
 #[test]

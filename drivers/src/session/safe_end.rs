@@ -19,14 +19,16 @@ const BANNER_PATIENCE: Duration = Duration::from_secs(2);
 const SAFE_ENDS_MAX: u32 = 3;
 
 impl Session {
-    /// Ends a job early: hold, drop what is queued, then say the lines that make the machine safe.
+    /// Ends a job early: hold, drop what is queued, then say the lines that make the machine safe. A job that is being
+    /// ended already goes on with that and keeps the reason it had: its reader may fail when nobody needs it any more.
     pub(super) fn cancel_as(&mut self, phase: JobPhase, notice: Option<Notice>) {
-        let Some(run) = &mut self.run else { return };
+        let Some(run) = self.run.as_mut().filter(|run| !run.is_safe_end() && run.stage != Stage::Cancelling) else {
+            return;
+        };
         let already_held = run.stands();
         run.hold_cause = if phase == JobPhase::Cancelled { Cause::Asked } else { Cause::Machine };
         run.stage = Stage::Cancelling;
         run.resync = None;
-        run.ending = None;
         self.pending_ending = Some(Ending { phase, notice });
         self.deadlines.settle = None;
         self.deadlines.drop = Some(self.now + HOLD_PATIENCE);

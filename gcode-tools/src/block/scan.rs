@@ -30,6 +30,9 @@ const FUNCTIONS: [&[u8]; 14] = [
     b"TAN",
 ];
 
+/// Letters of the longest of them.
+const FUNCTION_LETTERS_MAX: usize = 6;
+
 impl<'a> Items<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8], words: PlainWords) -> Self {
@@ -426,12 +429,13 @@ fn bracket_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// Whether one of LinuxCNC's functions is called here: `X SIN[30]`.
+/// Whether one of LinuxCNC's functions is called here: `X SIN[30]`. Looks at no more letters than a name has: every
+/// letter of a line without numbers asks.
 fn is_function(bytes: &[u8], from: usize) -> bool {
-    let letters = bytes[from.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let name = &bytes[from.min(bytes.len())..][..letters];
-    bytes.get(skip_space(bytes, from + letters)) == Some(&b'[')
-        && FUNCTIONS.iter().any(|function| name.eq_ignore_ascii_case(function))
+    let here = &bytes[from.min(bytes.len())..];
+    let letters = here.iter().take(FUNCTION_LETTERS_MAX + 1).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    FUNCTIONS.iter().any(|function| here[..letters].eq_ignore_ascii_case(function))
+        && bytes.get(skip_space(bytes, from + letters)) == Some(&b'[')
 }
 
 /// End of one value of an expression: a number, a parameter, brackets, or a function with its brackets.

@@ -177,7 +177,7 @@ impl Preflight<'_> {
         }
         self.check_encoding(line);
         for item in block.items() {
-            self.check_item(line.number, block, &item);
+            self.check_item(line.number, block, statement, &item);
         }
         if statement.split {
             self.findings.add(
@@ -193,7 +193,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn check_item(&mut self, line: u64, block: &Block, item: &Item) {
+    fn check_item(&mut self, line: u64, block: &Block, statement: &Statement, item: &Item) {
         let findings = &mut self.findings;
         match *item {
             Item::Comment { style: CommentStyle::Parentheses { closed, nested }, span, .. } if nested || !closed => {
@@ -242,7 +242,7 @@ impl Preflight<'_> {
             Item::Extended { text, span } => self.check_extended(line, text, span.start),
             Item::Flow { name, rest, span } => self.check_flow(line, name, rest, span.start),
             Item::Stray(span) => self.check_stray(line, &block.bytes()[span.start..span.end], span.start),
-            Item::Word(word) => self.check_word(line, block, &word),
+            Item::Word(word) => self.check_word(line, statement, &word),
             _ => {}
         }
     }
@@ -350,10 +350,10 @@ impl Preflight<'_> {
         self.findings.add_offset(line, at, severity, code, message, "Correct the line, or put `;` before a comment.");
     }
 
-    fn check_word(&mut self, line: u64, block: &Block, word: &Word) {
+    fn check_word(&mut self, line: u64, statement: &Statement, word: &Word) {
         let at = word.span.start;
         let letter = char::from(word.letter);
-        if word.shape == Shape::Missing && self.needs_value(block, word.letter) {
+        if word.shape == Shape::Missing && self.needs_value(statement, word.letter) {
             self.findings.add_offset(
                 line,
                 at,
@@ -363,7 +363,7 @@ impl Preflight<'_> {
                 "Give it a number, or take it out.",
             );
         }
-        if word.shape == Shape::Number && word.number().is_none() && self.needs_value(block, word.letter) {
+        if word.shape == Shape::Number && word.number().is_none() && self.needs_value(statement, word.letter) {
             self.findings.add_offset(
                 line,
                 at,
@@ -396,14 +396,14 @@ impl Preflight<'_> {
     }
 
     /// Whether a letter on this line is nothing without a number: codes, coordinates of a motion, S of a heater.
-    fn needs_value(&self, block: &Block, letter: u8) -> bool {
+    fn needs_value(&self, statement: &Statement, letter: u8) -> bool {
+        let has_any = |letter, tenths: &[u32]| tenths.iter().any(|tenths| statement.has_code(letter, *tenths));
         match letter {
             b'G' | b'M' | b'T' | b'N' => true,
             b'X' | b'Y' | b'Z' | b'E' | b'F' | b'I' | b'J' | b'R' => {
-                self.family == Family::Cnc && !block.codes().any(|code| matches!(code, ('G', 280 | 300)))
-                    || block.codes().any(|code| matches!(code, ('G', 0 | 10 | 20 | 30)))
+                self.family == Family::Cnc && !has_any(b'G', &[280, 300]) || has_any(b'G', &[0, 10, 20, 30])
             }
-            b'S' => block.codes().any(|code| matches!(code, ('M', 30 | 40 | 1040 | 1060 | 1090 | 1400 | 1900))),
+            b'S' => has_any(b'M', &[30, 40, 1040, 1060, 1090, 1400, 1900]),
             _ => false,
         }
     }

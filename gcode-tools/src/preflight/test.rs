@@ -241,3 +241,15 @@ fn what_cannot_be_read_is_not_advised_twice() {
     assert_eq!(verdict.findings[0].help, "Nothing else of it was checked.");
     assert!(verdict.findings[0].message.ends_with("choose the right file."));
 }
+
+#[test]
+fn a_long_line_of_letters_without_numbers_is_read_once_and_not_once_for_each_letter() {
+    // Each letter looked at all letters behind it, and then at the whole line: three kilobytes took minutes.
+    for unit in ["x", "X ", "X-", "G", "S", "T", "x sin", "X#"] {
+        let line = unit.repeat(512 * 1024 / unit.len());
+        for (name, family) in [("linuxcnc-mill", "G21 G90 F1"), ("prusa-mk3s", "G28")] {
+            let verdict = check(format!("{family}\n{line}\n").as_bytes(), &profile(name));
+            assert!(verdict.findings.iter().any(|finding| finding.line == 2), "{unit} {name}");
+        }
+    }
+}

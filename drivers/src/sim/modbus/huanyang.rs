@@ -26,10 +26,10 @@ impl Huanyang {
         if crc(checked).to_le_bytes() != check {
             return Some(Vec::new());
         }
-        let (unit, function) = (checked[0], checked[1]);
-        let (function, data) = self
-            .act(now, unit, function, &checked[3..])
-            .map_or((function | 0x80, vec![checked[3]]), |data| (function, data));
+        let (unit, function, asked) = (checked[0], checked[1], &checked[3..]);
+        // What is refused comes back with its first byte, if it has any.
+        let refused = || (function | 0x80, asked.iter().copied().take(1).collect());
+        let (function, data) = self.act(now, unit, function, asked).map_or_else(refused, |data| (function, data));
         let mut answer = vec![unit, function, data.len() as u8];
         answer.extend(data);
         answer.extend(crc(&answer).to_le_bytes());
@@ -64,5 +64,18 @@ impl Huanyang {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_whole_question_that_asks_nothing_is_refused() {
+        let framed = |bytes: &[u8]| [bytes, &crc(bytes).to_le_bytes()].concat();
+        let mut heard = framed(&[1, 3, 0]);
+        let answer = Huanyang::default().hear(Moment::ZERO, &mut heard);
+        assert_eq!(answer, Some(framed(&[1, 0x83, 0])));
     }
 }
