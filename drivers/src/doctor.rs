@@ -33,14 +33,18 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
             "link.wrong_baud",
             format!("{} of {} bytes heard are no text: the baud rate is wrong.", link.garbage_bytes, link.bytes_in),
             "No job was sent.",
-            "Set the machine's baud rate (115200 and 250000 are usual); `fab-agent ports --probe` finds it.",
+            "Set the baud rate the machine has (115200 and 250000 are usual); `fab-agent ports --probe` finds it.",
         ));
     }
     let low = around.undervoltage == Some(true) || (around.undervoltage_since_start == Some(true) && troubled);
     if low && troubled {
         return Some(Notice::new(
             "link.undervoltage",
-            "The computer's supply voltage is too low, and its USB ports suffer first.",
+            if around.undervoltage == Some(true) {
+                "The computer's supply voltage is too low, and its USB ports suffer first."
+            } else {
+                "The computer's supply voltage was too low since it started, and its USB ports suffer first."
+            },
             "What was lost was said again where the machine could ask for it.",
             "Use a supply with enough current and a short thick cable; power the machine's board by itself.",
         ));
@@ -48,12 +52,25 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
     if damaged >= DAMAGE_MIN {
         return Some(damage(link, damaged));
     }
+    if link.answers_lost >= DAMAGE_MIN {
+        return Some(Notice::new(
+            "link.noise",
+            format!("{} lines or their answers were lost on their way: there is noise on the line.", link.answers_lost),
+            "What was lost was said again where the machine could ask for it.",
+            "Use a shorter shielded cable without a hub, and lead it away from motors and mains.",
+        ));
+    }
     if link.late_host > 0 && (link.underruns > 0 || link.late_host >= DAMAGE_MIN || link.starved_ms > 1_000) {
         return Some(Notice::new(
             "link.late_host",
             format!(
-                "The computer was late {} times, by up to {} ms, and the machine waited for it.",
-                link.late_host, link.late_host_max_ms
+                "The computer was late {}, by up to {} ms, {}.",
+                times(link.late_host),
+                link.late_host_max_ms,
+                match link.underruns {
+                    0 => "and the machine may have waited for it".to_owned(),
+                    underruns => format!("and the machine ran out of moves {}", times(underruns)),
+                }
             ),
             "The job went on each time.",
             "Give the agent's computer less other work (cameras, updates), or a faster one.",
@@ -62,7 +79,7 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
     if link.starved_ms > 1_000 {
         return Some(Notice::new(
             "link.late_host",
-            format!("The machine waited {} ms for its program to be read.", link.starved_ms),
+            format!("For {} ms the machine could have taken more, and its program was not read yet.", link.starved_ms),
             "The job went on each time.",
             "Check the disk or SD card the programs are kept on: it is slow or worn.",
         ));
@@ -76,6 +93,11 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
         ));
     }
     None
+}
+
+/// A count in words.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// What damaged the lines: the machine's own buffer, the spindle, or noise of any kind.
@@ -137,12 +159,26 @@ mod test {
         let low = Surroundings { undervoltage: Some(true), undervoltage_since_start: Some(true) };
         assert_eq!(diagnose(&link, true, low).map(|notice| notice.code).as_deref(), Some("link.undervoltage"));
         assert_eq!(diagnose(&LinkCounters::default(), true, low), None);
+        let over = Surroundings { undervoltage: Some(false), ..low };
+        assert!(diagnose(&link, true, over).unwrap().happened.contains("was too low since it started"));
+    }
+
+    #[test]
+    fn answers_that_never_come_are_noise_even_where_no_damage_is_told() {
+        let link = LinkCounters { answers_lost: 3, lines_out: 500, ..LinkCounters::default() };
+        assert_eq!(cause(link, true).as_deref(), Some("link.noise"));
     }
 
     #[test]
     fn a_late_computer_is_told_from_a_slow_disk_and_a_slow_line() {
         let late = LinkCounters { late_host: 4, late_host_max_ms: 900, underruns: 3, ..LinkCounters::default() };
         assert_eq!(cause(late, true).as_deref(), Some("link.late_host"));
+        let said = |underruns| {
+            let link = LinkCounters { underruns, ..late };
+            diagnose(&link, true, Surroundings::default()).unwrap().happened
+        };
+        assert!(said(1).ends_with("by up to 900 ms, and the machine ran out of moves once."), "{}", said(1));
+        assert!(said(0).ends_with("and the machine may have waited for it."), "nothing shows that it did");
         let disk =
             diagnose(&LinkCounters { starved_ms: 4_000, ..LinkCounters::default() }, true, Surroundings::default());
         assert!(disk.unwrap().to_do.contains("disk"));

@@ -98,14 +98,76 @@ fn a_computer_that_is_late_is_named() {
     assert!(pair.session.snapshot().job_link.late_host_max_ms >= 500);
 }
 
+/// What a receiver hears of text that is said at another baud rate: a start bit where the line falls, eight bits at its own
+/// pace, and a zero where no stop bit follows, which ends when the line is at rest again.
+fn heard_at(text: &[u8], said_baud: f64, heard_baud: f64) -> Vec<u8> {
+    let mut line = vec![true; 20];
+    for byte in text {
+        line.push(false);
+        line.extend((0..8).map(|bit| byte >> bit & 1 == 1));
+        line.push(true);
+    }
+    let (bit, end) = (said_baud / heard_baud, line.len() as f64);
+    let high = |at: f64| line.get(at as usize).copied().unwrap_or(true);
+    let (mut at, mut heard) = (0.0, Vec::new());
+    while at < end {
+        if high(at) || high(at + bit / 2.0) {
+            at += bit / 16.0;
+            continue;
+        }
+        let byte = (0..8).fold(0, |byte, place| byte | u8::from(high(at + bit * (1.5 + f64::from(place)))) << place);
+        let stopped = high(at + bit * 9.5);
+        heard.push(if stopped { byte } else { 0 });
+        at += bit * 9.5;
+        while at < end && !stopped && !high(at) {
+            at += bit / 16.0;
+        }
+    }
+    heard
+}
+
 #[test]
 fn a_wrong_baud_rate_is_named() {
-    let mut pair = Pair::new("grbl", &setup(), LineSpeed::default(), Faults::default(), 1);
-    pair.session.handle(pair.now, Input::LinkUp { may_reset: false });
-    pair.session.handle(pair.now, Input::Bytes(&[0xf8, 0x80, b'x', 0xfe, 0x00].repeat(20)));
-    let snapshot = pair.session.snapshot();
-    let notice = diagnose(&snapshot.link, snapshot.identity.is_some(), Surroundings::default());
-    assert_eq!(notice.map(|notice| notice.code).as_deref(), Some("link.wrong_baud"));
+    let greetings: [(&str, &[u8]); 2] = [
+        ("grbl", b"\r\nGrbl 1.1h ['$' for help]\r\n[MSG:'$H'|'$X' to unlock]\r\n"),
+        ("marlin", b"start\necho:Marlin 2.1.2\necho: Last Updated: 2024-07-01 | Author: (none, default config)\n"),
+    ];
+    let bauds = [57_600.0, 115_200.0, 230_400.0, 250_000.0];
+    for (dialect, greeting) in greetings {
+        let greeting = greeting.repeat(3);
+        assert_eq!(heard_at(&greeting, 115_200.0, 115_200.0), greeting, "the model hears what is said");
+        for said in bauds {
+            for heard in bauds.into_iter().filter(|heard| *heard != said) {
+                let mut pair = Pair::new(dialect, &setup(), LineSpeed::default(), Faults::default(), 1);
+                pair.session.handle(pair.now, Input::LinkUp { may_reset: false });
+                pair.session.handle(pair.now, Input::Bytes(&heard_at(&greeting, said, heard)));
+                let snapshot = pair.session.snapshot();
+                let notice = diagnose(&snapshot.link, snapshot.identity.is_some(), Surroundings::default());
+                let code = notice.map(|notice| notice.code);
+                assert_eq!(code.as_deref(), Some("link.wrong_baud"), "{dialect} at {said}, heard at {heard}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_dialect_says_what_is_wrong_with_a_noisy_wire() {
+    for dialect in ["marlin", "repetier", "smoothieware", "grbl", "grblhal", "fluidnc"] {
+        let mut pair = pair(dialect, &setup(), Faults::default());
+        pair.run_for(Duration::from_secs(1));
+        let faults = Faults { flip: 6e-4, drop: 2e-4, ..Faults::default() };
+        pair.to_machine = Line::new(usual_line(), faults, 11);
+        pair.to_host = Line::new(usual_line(), faults, 12);
+        pair.start(program(2_000, 1));
+        for _ in 0..300 {
+            pair.run_for(Duration::from_secs(1));
+            if cause(&pair).is_some() {
+                break;
+            }
+            let _ = pair.ask(Request::Resume);
+        }
+        assert_eq!(code(&pair), "link.noise", "{dialect}");
+    }
 }
 
 fn hazard(pair: &Pair, hazard: &str) -> Protection {

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 use super::{EndSignals, Failure, print};
 use crate::config::load_profile;
+use crate::status::likely_cause;
+use crate::surroundings;
 
 /// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
@@ -61,6 +63,8 @@ struct Outcome {
     findings: Vec<Finding>,
     seconds: f64,
     error: Option<Notice>,
+    /// What is likely wrong with the line, where its counters show anything.
+    cause: Option<Notice>,
 }
 
 impl Outcome {
@@ -92,6 +96,9 @@ impl Outcome {
         if let Some(notice) = &self.error {
             document["error"] = json!({ "code": notice.code, "message": notice.to_string() });
         }
+        if let Some(notice) = &self.cause {
+            document["link_cause"] = json!({ "code": notice.code, "message": notice.to_string() });
+        }
         document
     }
 }
@@ -114,6 +121,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     } else if !arguments.json {
         let executed = outcome.progress.as_ref().map_or(0, |progress| progress.executed);
         eprintln!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds);
+    }
+    if let Some(cause) = outcome.cause.as_ref().filter(|_| !arguments.json) {
+        eprintln!("{cause}");
     }
     if finished { Ok(()) } else { Err(Failure::Told) }
 }
@@ -145,6 +155,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
     }
     let streamed = stream(&machine, arguments, &info, outcome).await;
+    outcome.cause = likely_cause(&machine.snapshot(), surroundings::read());
     record(&machine, arguments).await;
     if !machine.stop_drives().await {
         eprintln!("{}", turns_on());

@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn halted(&mut self, text: &str, explained: bool) {
         if self.phase == Phase::Halted {
             if let Some(halt) = self.halt.as_mut().filter(|_| explained) {
-                halt.text = text.to_owned();
+                text.clone_into(&mut halt.text);
                 self.tell_halt();
             }
             return;

@@ -76,8 +76,12 @@ impl Session {
 
     /// Bytes that no firmware says: a wrong baud rate shows in them, and noise.
     pub(super) fn note_garbage(&mut self, bytes: &[u8]) {
-        if !bytes.is_ascii() {
-            self.known.link.garbage_bytes += bytes.iter().filter(|byte| !byte.is_ascii()).count() as u64;
-        }
+        self.known.link.garbage_bytes += bytes.iter().filter(|byte| is_garbage(**byte)).count() as u64;
     }
+}
+
+/// What is text at 115200 baud is mostly control characters at 250000, and fewer bytes have their highest bit set.
+fn is_garbage(byte: u8) -> bool {
+    const ESCAPE: u8 = 0x1b;
+    !byte.is_ascii() || (byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | ESCAPE))
 }
