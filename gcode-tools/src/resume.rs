@@ -136,6 +136,11 @@ struct Seen {
 /// accelerations, jerk, linear advance, pressure.
 const KEPT_WORDS: [u32; 10] = [1060, 2010, 2030, 2040, 2050, 2200, 2210, 9000, 5720, 2070];
 
+/// Tells commands other than this M word: said again with it, a move would be made a second time. T is its parameter.
+fn is_other_command(word: u32) -> impl Fn(&(u8, u32)) -> bool {
+    move |code| code.0 != b'T' && *code != (b'M', word)
+}
+
 impl Seen {
     fn note(&mut self, line: u64, bytes: &[u8], statement: &Statement, tool: Option<u32>) {
         if statement.form == Form::Flow {
@@ -162,6 +167,9 @@ impl Seen {
                 (b'M', 1400 | 1900) => self.bed_c = statement.value(b'S').or(statement.value(b'R')),
                 (b'M', 1410 | 1910) => self.chamber_c = statement.value(b'S').or(statement.value(b'R')),
                 (b'M', 1070) => self.kept.retain(|(word, _)| *word != 1060),
+                (b'M', word) if KEPT_WORDS.contains(&word) && statement.codes().iter().any(is_other_command(word)) => {
+                    self.volatile = Some((line, "a setting stands on a line with another command"));
+                }
                 (b'M', word) if KEPT_WORDS.contains(&word) => {
                     let mut text = Vec::new();
                     crate::wire::compact(&Block::new(bytes), &mut text);

@@ -20,6 +20,10 @@ const KEPT_LINES_MAX: usize = 100_000;
 /// Lines run before a program is taken as endless.
 const STEPS_MAX: u64 = 2_000_000;
 
+/// Bytes of lines run before a program is taken as endless: long lines take longer, and so many of the usual length are
+/// more than [`STEPS_MAX`].
+const RUN_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// O-words of one program. Hand-written programs have some dozens.
 const WORDS_MAX: usize = 10_000;
 
@@ -152,17 +156,18 @@ pub(super) fn run<W: Watch>(program: &Kept, parameters: &mut Parameters, state: 
     let mut run = Run::new(program, parameters);
     let mut statement = Statement::default();
     let mut at = program.start;
-    let mut steps = 0;
+    let (mut steps, mut run_bytes) = (0, 0);
     if let Some(line) = run.nested {
         watch.event(Event::Fault(Fault::NestedSubroutine), line, state);
     }
     while at < run.total && !state.modal.ended {
         steps += 1;
-        if steps > STEPS_MAX || run.frames.len() > CALLS_MAX {
+        let line = program.line(at);
+        run_bytes += line.bytes.len();
+        if steps > STEPS_MAX || run_bytes > RUN_BYTES_MAX || run.frames.len() > CALLS_MAX {
             watch.event(Event::Fault(Fault::Endless), run.last_turn, state);
             return;
         }
-        let line = program.line(at);
         let block = Block::new(line.bytes);
         let word = run.words.get(&at).cloned();
         statement.read(&block, if word.is_none() { Some(&mut *run.parameters) } else { None });
@@ -434,6 +439,13 @@ mod test {
         assert!(code("G21\no<f> sub\no<f> call\no<f> endsub\no<f> call\nM2").contains(&(3, "program.loop")));
         assert!(code("G21\no1 if [0]\nM2").contains(&(2, "program.flow")));
         assert!(code("G21\no<gone> call\nG0 X1\nM2").contains(&(2, "program.missing_sub")));
+    }
+
+    #[test]
+    fn an_endless_loop_around_a_long_line_ends_no_later_than_one_around_short_lines() {
+        let program = format!("G21\no1 while [1]\n({})\no1 endwhile\nM2\n", "x".repeat(500_000));
+        let verdict = check(program.as_bytes(), &Profile::named("linuxcnc-mill").unwrap());
+        assert!(verdict.findings.iter().any(|finding| (finding.line, finding.code) == (2, "program.loop")));
     }
 
     #[test]

@@ -100,6 +100,12 @@ fn a_mill_does_not_go_on_in_what_cannot_be_restored() {
 }
 
 #[test]
+fn a_move_on_the_line_of_a_setting_is_not_made_again_before_the_rest() {
+    let print = PRINT.replace("M106 S255", "G1 X90 Y90 M106 S255");
+    assert_eq!(plan(print.as_bytes(), &profile("prusa-mk3s"), &evidence(14, 0.2)).unwrap_err().code, "resume.volatile");
+}
+
+#[test]
 fn numbers_that_add_up_to_infinity_are_not_said_to_a_machine() {
     let router = profile("grbl-router-6040");
     let far = "9".repeat(400);
