@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use crate::analysis::TOOLS_MAX;
-use crate::block::Block;
+use crate::block::{Block, Item};
 use crate::interpret::{Event, Family, State, Watch};
 use crate::modal::{FeedMode, Spindle};
 use crate::profile::{Kind, Profile};
@@ -141,6 +141,12 @@ fn is_other_command(word: u32) -> impl Fn(&(u8, u32)) -> bool {
     move |code| code.0 != b'T' && *code != (b'M', word)
 }
 
+/// Whether a line begins with its M word and holds nothing but letters with numbers: it is said again as it stands.
+fn is_setting_alone(text: &[u8]) -> bool {
+    let is_number = |item: Item<'_>| matches!(item, Item::Word(word) if word.number().is_some());
+    text.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'M')) && Block::new(text).items().all(is_number)
+}
+
 impl Seen {
     fn note(&mut self, line: u64, bytes: &[u8], statement: &Statement, tool: Option<u32>) {
         if statement.form == Form::Flow {
@@ -173,6 +179,11 @@ impl Seen {
                 (b'M', word) if KEPT_WORDS.contains(&word) => {
                     let mut text = Vec::new();
                     crate::wire::compact(&Block::new(bytes), &mut text);
+                    if !is_setting_alone(&text) {
+                        self.volatile =
+                            Some((line, "a setting stands on a line with something that is no value of it"));
+                        continue;
+                    }
                     self.kept.retain(|(known, _)| *known != word);
                     self.kept.push((word, String::from_utf8_lossy(&text).into_owned()));
                 }

@@ -106,6 +106,15 @@ fn a_move_on_the_line_of_a_setting_is_not_made_again_before_the_rest() {
 }
 
 #[test]
+fn letters_without_numbers_around_a_setting_are_not_said_again() {
+    for line in ["G M221 S95", "X90 M221 S95", "M221 S95 E G M E N T S"] {
+        let print = PRINT.replace("M221 S95", line);
+        let refused = plan(print.as_bytes(), &profile("prusa-mk3s"), &evidence(14, 0.2)).unwrap_err();
+        assert_eq!(refused.code, "resume.volatile", "{line}");
+    }
+}
+
+#[test]
 fn numbers_that_add_up_to_infinity_are_not_said_to_a_machine() {
     let router = profile("grbl-router-6040");
     let far = "9".repeat(400);
