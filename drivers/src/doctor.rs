@@ -15,6 +15,12 @@ const EXPOSED_BYTES_MIN: u64 = 500;
 /// Bytes heard before noise from a wrong baud rate is told from the first bytes of an opening port.
 const HEARD_BYTES_MIN: u64 = 32;
 
+/// What the agent did about lines and answers that were lost.
+const LOST_SAID_AGAIN: &str = "What was lost was said again where the machine could ask for it.";
+
+/// What helps against noise.
+const SHIELD: &str = "Use a shorter shielded cable without a hub, and lead it away from motors and mains.";
+
 /// What is known of the computer itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -45,7 +51,7 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
             } else {
                 "The computer's supply voltage was too low since it started, and its USB ports suffer first."
             },
-            "What was lost was said again where the machine could ask for it.",
+            LOST_SAID_AGAIN,
             "Use a supply with enough current and a short thick cable; power the machine's board by itself.",
         ));
     }
@@ -56,8 +62,8 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
         return Some(Notice::new(
             "link.noise",
             format!("{} lines or their answers were lost on their way: there is noise on the line.", link.answers_lost),
-            "What was lost was said again where the machine could ask for it.",
-            "Use a shorter shielded cable without a hub, and lead it away from motors and mains.",
+            LOST_SAID_AGAIN,
+            SHIELD,
         ));
     }
     if link.late_host > 0 && (link.underruns > 0 || link.late_host >= DAMAGE_MIN || link.starved_ms > 1_000) {
@@ -133,7 +139,7 @@ fn damage(link: &LinkCounters, damaged: u64) -> Notice {
         "link.noise",
         format!("{damaged} of {} lines arrived damaged: there is noise on the line.", link.lines_out.max(damaged)),
         said_again,
-        "Use a shorter shielded cable without a hub, and lead it away from motors and mains.",
+        SHIELD,
     )
 }
 

@@ -142,11 +142,6 @@ impl Window {
         self.in_flight.front().map(|(frame, _)| *frame)
     }
 
-    /// Whether a question how the machine is has no answer yet.
-    pub fn has_query(&self) -> bool {
-        self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(Aside::Query))
-    }
-
     /// How many frames were said before the last question how the machine is. None: no question is unanswered.
     pub fn said_before_query(&self) -> Option<usize> {
         self.in_flight.iter().rposition(|(frame, _)| *frame == Frame::Aside(Aside::Query))

@@ -173,15 +173,11 @@ impl Seen {
                 (b'M', 1400 | 1900) => self.bed_c = statement.value(b'S').or(statement.value(b'R')),
                 (b'M', 1410 | 1910) => self.chamber_c = statement.value(b'S').or(statement.value(b'R')),
                 (b'M', 1070) => self.kept.retain(|(word, _)| *word != 1060),
-                (b'M', word) if KEPT_WORDS.contains(&word) && statement.codes().iter().any(is_other_command(word)) => {
-                    self.volatile = Some((line, "a setting stands on a line with another command"));
-                }
                 (b'M', word) if KEPT_WORDS.contains(&word) => {
                     let mut text = Vec::new();
                     crate::wire::compact(&Block::new(bytes), &mut text);
-                    if !is_setting_alone(&text) {
-                        self.volatile =
-                            Some((line, "a setting stands on a line with something that is no value of it"));
+                    if !is_setting_alone(&text) || statement.codes().iter().any(is_other_command(word)) {
+                        self.volatile = Some((line, "a setting stands on a line with something else"));
                         continue;
                     }
                     self.kept.retain(|(known, _)| *known != word);

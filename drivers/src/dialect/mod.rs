@@ -252,12 +252,24 @@ pub enum StopHabit {
 }
 
 impl Habits {
-    /// The command that is answered with the position, where one of the machine's questions is.
-    pub fn asks_position(&self) -> Option<&'static str> {
+    /// Whether a command makes the machine tell where it is, and with that prove the end of motion.
+    pub fn asks_position(&self, text: &[u8]) -> bool {
+        matches!(self.motion_end, MotionEnd::Commands([.., proof]) if text.starts_with(proof.as_bytes()))
+    }
+
+    /// That command, where it is one of the machine's questions.
+    pub fn position_question(&self) -> Option<&'static str> {
         match self.asking {
-            Asking::Commands { commands, .. } => commands.iter().copied().find(|command| *command == "M114"),
+            Asking::Commands { commands, .. } => {
+                commands.iter().copied().find(|command| self.asks_position(command.as_bytes()))
+            }
             Asking::Realtime { .. } => None,
         }
+    }
+
+    /// Whether nothing but the answers to commands shows that it stands still: it does not report what it does.
+    pub fn stands_by_word(&self) -> bool {
+        matches!((self.asking, self.motion_end), (Asking::Commands { .. }, MotionEnd::Commands(_)))
     }
 
     /// Whether lines are kept as a program that runs when all are there.

@@ -176,7 +176,7 @@ impl Session {
     }
 
     fn jog_waits(&self) -> bool {
-        self.window.has(Aside::Jog) || self.asides.iter().any(|(aside, _)| *aside == Aside::Jog)
+        self.is_asked(Aside::Jog)
     }
 
     /// The button was let go.
@@ -266,7 +266,7 @@ impl Session {
 
     /// A part of a motion by hand was answered, or refused.
     pub(super) fn hand_answered(&mut self, aside: Aside, refused: bool) {
-        let more = self.window.has(aside) || self.asides.iter().any(|(waiting, _)| *waiting == aside);
+        let more = self.is_asked(aside);
         match aside {
             Aside::Home if !refused && !more => self.by_hand.homed = true,
             Aside::Jog if refused => self.jog_over(),

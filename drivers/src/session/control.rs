@@ -78,8 +78,7 @@ impl Session {
 
     /// The word that sets the counter was lost while the job was being held.
     fn count_again(&mut self) {
-        let asked = self.asides.iter().any(|(aside, _)| *aside == Aside::CounterReset);
-        if !asked && !self.window.has(Aside::CounterReset) {
+        if !self.is_asked(Aside::CounterReset) {
             self.reset_counter();
         }
     }

@@ -397,8 +397,7 @@ impl Session {
             Asking::Commands { commands, .. } => {
                 let tells = self.told_unasked();
                 // One question at a time: a machine that heats or homes answers late.
-                let asked = self.window.has_query() || self.asides.iter().any(|(aside, _)| *aside == Aside::Query);
-                if !asked
+                if !self.is_asked(Aside::Query)
                     && !waits
                     && self.phase == Phase::Ready
                     && self.run.as_ref().is_none_or(super::Run::may_be_asked)
@@ -416,8 +415,7 @@ impl Session {
         let habits = self.dialect.habits();
         let MotionEnd::Commands([.., proof]) = habits.motion_end else { return };
         let asked_anyway = matches!(habits.asking, Asking::Commands { commands, .. } if commands.contains(proof));
-        let asked = self.window.has_query() || self.asides.iter().any(|(aside, _)| *aside == Aside::Query);
-        if !asked_anyway && !asked && self.run.as_ref().is_some_and(super::Run::may_be_asked) {
+        if !asked_anyway && !self.is_asked(Aside::Query) && self.run.as_ref().is_some_and(super::Run::may_be_asked) {
             self.asides.push_back((Aside::Query, (*proof).to_owned()));
         }
     }

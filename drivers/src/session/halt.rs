@@ -50,9 +50,7 @@ impl Session {
         match self.dialect.habits().asks_why.filter(|_| !explained) {
             Some(question) => {
                 self.deadlines.why = Some(self.now + WHY_PATIENCE);
-                self.wire.extend_from_slice(question.as_bytes());
-                self.wire.push(b'\n');
-                self.known.link.bytes_out += question.len() as u64 + 1;
+                self.write_past_window(question);
             }
             None => self.tell_halt(),
         }

@@ -187,16 +187,21 @@ impl Session {
             return;
         }
         self.answers_named |= number.is_some();
-        match self.window.answered() {
-            None => self.known.link.answers_extra += 1,
-            Some(Frame::Job(ordinal)) => self.accepted(ordinal),
-            Some(Frame::Aside(aside)) => self.aside_answered(aside),
-        }
+        self.take_answer();
         if let Some(free) = planner_free {
             self.planner_evidence(free);
         }
         self.queue_evidence(queue_free);
         self.sign_of_life();
+    }
+
+    /// Counts one answer to the oldest frame, whatever that was.
+    pub(super) fn take_answer(&mut self) {
+        match self.window.answered() {
+            None => self.known.link.answers_extra += 1,
+            Some(Frame::Job(ordinal)) => self.accepted(ordinal),
+            Some(Frame::Aside(aside)) => self.aside_answered(aside),
+        }
     }
 
     /// Whether the answer that is due is one that names its line. Marlin's to M105 does not (`M105.cpp`): it says its
@@ -207,7 +212,7 @@ impl Session {
         self.dialect.habits().ok_when_taken || due.is_none_or(|command| !command.text.starts_with(b"M105"))
     }
 
-    pub(super) fn accepted(&mut self, ordinal: u64) {
+    fn accepted(&mut self, ordinal: u64) {
         let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
         if run.resync.is_some_and(|resync| ordinal >= resync.ordinal) {
@@ -230,7 +235,7 @@ impl Session {
         }
     }
 
-    pub(super) fn aside_answered(&mut self, aside: Aside) {
+    fn aside_answered(&mut self, aside: Aside) {
         if aside == Aside::Arm {
             self.settings.armed_s = self.profile.safety.inactivity_s;
             self.known_protection();

@@ -327,10 +327,8 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let deadlines = &self.deadlines;
-        let all = [deadlines.greet, deadlines.ask, deadlines.answer, deadlines.settle, deadlines.drop, deadlines.jog];
-        let all = all.into_iter().chain([deadlines.why]);
-        all.flatten().min()
+        let Deadlines { greet, ask, answer, settle, drop, jog, why } = self.deadlines;
+        [greet, ask, answer, settle, drop, jog, why].into_iter().flatten().min()
     }
 
     /// What is known now. Readings that the machine has not repeated in time are marked stale.
@@ -426,6 +424,11 @@ impl Session {
         if due(&mut self.deadlines.why, self.now) {
             self.tell_halt();
         }
+    }
+
+    /// Whether a command of this kind waits to be said or for its answer.
+    fn is_asked(&self, aside: Aside) -> bool {
+        self.window.has(aside) || self.asides.iter().any(|(waiting, _)| *waiting == aside)
     }
 
     fn ask_interval(&self) -> Duration {

@@ -38,7 +38,7 @@ impl Rounds {
 
 /// Whether a line may arrive as another one without the machine noticing, and it does not report what it does.
 fn takes_anything(habits: &Habits) -> bool {
-    !habits.numbered && matches!((habits.asking, habits.motion_end), (Asking::Commands { .. }, MotionEnd::Commands(_)))
+    !habits.numbered && habits.stands_by_word()
 }
 
 impl Session {

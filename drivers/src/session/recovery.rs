@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::streaming::command;
 use super::{Session, Stage};
 use crate::dialect::Calm;
-use crate::flow::{Aside, Frame};
+use crate::flow::Aside;
 use crate::history::Rewind;
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
-use crate::session::run::Resync;
+use crate::session::run::{Resync, Run};
 use crate::snapshot::{Cause, JobPhase};
 
 /// Quiet that shows that all answers to a rejected stretch of lines have come: well above the latency of USB
@@ -122,10 +122,9 @@ impl Session {
         }
         run.alone_until = None;
         if self.window.is_doubtful() && self.asides.is_empty() {
-            self.asides.extend(self.dialect.habits().asks_position().map(|word| (Aside::Query, word.to_owned())));
+            self.asides.extend(self.dialect.habits().position_question().map(|word| (Aside::Query, word.to_owned())));
         }
-        let ahead = resync.ordinal.checked_sub(run.last_rewind).filter(|ahead| (1..=REWIND_NEAR).contains(ahead));
-        run.rewinds_near = ahead.map_or(0, |_| run.rewinds_near + 1);
+        run.rewinds_near = run.rewinds_near_with(resync.ordinal);
         if run.last_rewind == resync.ordinal {
             run.rewinds += 1;
         } else {
@@ -181,14 +180,11 @@ impl Session {
     /// quiet, the question with a number far ahead brings the number it really waits for.
     fn asks_which_line_is_next(&mut self) -> bool {
         let Some(run) = &mut self.run else { return false };
-        let Some(resync) = run.resync.as_mut().filter(|resync| !resync.asked && !resync.nothing_due) else {
-            return false;
-        };
-        let ahead = resync.ordinal.saturating_sub(run.last_rewind);
-        if run.rewinds_near + 1 < REWINDS_NEAR_STORM || !(1..=REWIND_NEAR).contains(&ahead) {
+        let Some(resync) = run.resync.filter(|resync| !resync.asked && !resync.nothing_due) else { return false };
+        if run.rewinds_near_with(resync.ordinal) < REWINDS_NEAR_STORM {
             return false;
         }
-        resync.asked = true;
+        run.resync = Some(Resync { asked: true, ..resync });
         self.say_number_ahead();
         self.deadlines.settle = Some(self.now + BUSY_TOLD);
         true
@@ -198,21 +194,20 @@ impl Session {
     /// has no answer yet, will never have one.
     pub(super) fn position_ends_doubt(&mut self) {
         let Some(run) = self.run.as_ref().filter(|run| run.resync.is_none()) else { return };
-        if !self.window.is_doubtful() || self.dialect.habits().asks_position().is_none() {
+        let habits = self.dialect.habits();
+        if !self.window.is_doubtful() || habits.position_question().is_none() {
             return;
         }
-        let Some(before) = self.window.said_before_query() else { return };
-        let asks = |ordinal| run.history.command(ordinal).is_none_or(|command| command.text.starts_with(b"M114"));
+        if self.window.said_before_query().is_none() {
+            return;
+        }
+        let asks = |ordinal| run.history.command(ordinal).is_none_or(|command| habits.asks_position(&command.text));
         if self.window.jobs().any(asks) {
             return;
         }
-        for _ in 0..before {
+        while self.window.said_before_query().is_some_and(|before| before > 0) {
             self.known.link.answers_lost += 1;
-            match self.window.answered() {
-                Some(Frame::Job(ordinal)) => self.accepted(ordinal),
-                Some(Frame::Aside(aside)) => self.aside_answered(aside),
-                None => {}
-            }
+            self.take_answer();
         }
         self.window.doubt_is_over();
     }
@@ -341,5 +336,13 @@ impl Session {
             "Check the cable and look at the work, then cancel.",
         );
         self.hold(Cause::Interlock, Some(notice));
+    }
+}
+
+impl Run {
+    /// How many rewinds in a row came out near the one before, with one to this ordinal.
+    fn rewinds_near_with(&self, ordinal: u64) -> u32 {
+        let ahead = ordinal.saturating_sub(self.last_rewind);
+        if (1..=REWIND_NEAR).contains(&ahead) { self.rewinds_near + 1 } else { 0 }
     }
 }

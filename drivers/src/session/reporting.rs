@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::dialect::{Asking, Habits, MotionEnd};
+use crate::dialect::{Asking, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::moment::Moment;
@@ -89,11 +89,6 @@ impl Reporting {
     }
 }
 
-/// Whether a command makes the machine tell where it is, and with that prove the end of motion.
-pub(super) fn asks_position(habits: &Habits, text: &[u8]) -> bool {
-    matches!(habits.motion_end, MotionEnd::Commands([.., proof]) if text.starts_with(proof.as_bytes()))
-}
-
 impl Session {
     /// While the end of motion is waited for, whether the machine still owes a position: then it is asked for no other.
     pub(super) fn owes_position(&mut self) -> bool {
@@ -103,9 +98,7 @@ impl Session {
     /// Whether nothing shows yet that the machine stands still: a job that was lost with the last connection may still
     /// move it. Only one that does not report its state has to prove it.
     pub(super) fn may_still_move(&self) -> bool {
-        let habits = self.dialect.habits();
-        matches!((habits.asking, habits.motion_end), (Asking::Commands { .. }, MotionEnd::Commands(_)))
-            && !self.reporting.stood
+        self.dialect.habits().stands_by_word() && !self.reporting.stood
     }
 
     /// Asks for the proof that a machine stands still that has just said who it is, or again where that was lost.
@@ -119,8 +112,7 @@ impl Session {
             if !self.owes_position() {
                 self.asides.extend(commands.iter().map(|word| (Aside::Query, (*word).to_owned())));
             }
-        } else if !self.window.has(Aside::HoldProof) && !self.asides.iter().any(|(aside, _)| *aside == Aside::HoldProof)
-        {
+        } else if !self.is_asked(Aside::HoldProof) {
             self.ask_hold_proof();
         }
     }

@@ -70,8 +70,7 @@ impl Session {
         self.go_on();
         // Nothing else is said yet.
         for (_, line) in std::mem::take(&mut self.asides) {
-            self.wire.extend_from_slice(line.as_bytes());
-            self.wire.push(b'\n');
+            self.write_past_window(&line);
         }
         if let Phase::Greeting(greeting) = &mut self.phase {
             greeting.hold_told = false;

@@ -8,7 +8,6 @@ use gcode_tools::wire::{self, Alphabet, Compacted};
 use super::barrier::{dwell, must_go_alone};
 use super::by_hand::homing_word;
 use super::person::person_changes_tool;
-use super::reporting::asks_position;
 use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, MotionEnd, Spelling};
 use crate::event::EventKind;
@@ -107,7 +106,7 @@ impl Session {
                 return;
             }
             self.window.sent(Frame::Aside(*aside), self.spelled.len());
-            if asks_position(habits, text.as_bytes()) {
+            if habits.asks_position(text.as_bytes()) {
                 self.reporting.position_asked(self.now);
             }
             self.asides.pop_front();
@@ -173,7 +172,7 @@ impl Session {
                 return;
             }
             self.window.sent(Frame::Job(ordinal), length);
-            if asks_position(habits, &next.text) {
+            if habits.asks_position(&next.text) {
                 self.reporting.position_asked(self.now);
             }
             run.alone_until = alone.then_some(self.now + patience);
@@ -190,6 +189,13 @@ impl Session {
                 run.stage = Stage::Proving;
             }
         }
+    }
+
+    /// Writes a line of the agent's own beside all flow control, to a machine that takes no others.
+    pub(super) fn write_past_window(&mut self, line: &str) {
+        self.wire.extend_from_slice(line.as_bytes());
+        self.wire.push(b'\n');
+        self.known.link.bytes_out += line.len() as u64 + 1;
     }
 
     pub(super) fn write_spelled(&mut self) {
