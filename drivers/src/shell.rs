@@ -296,13 +296,13 @@ impl Shell {
 
     /// One conversation, from an open link to its loss.
     async fn converse(&mut self, mut wire: Box<dyn Wire>, may_reset: bool) -> End {
-        let now = self.now();
+        let mut now = self.now();
         self.handle(now, Input::LinkUp { may_reset });
         let mut heard = [0_u8; READ_BYTES];
         loop {
-            self.take_outputs();
+            self.take_outputs(now);
             let happening = poll_fn(|context| self.poll(context, wire.as_mut(), &mut heard)).await;
-            let now = self.now();
+            now = self.now();
             match happening {
                 Happening::Stop(answer) => {
                     self.stop_drives();
@@ -320,13 +320,12 @@ impl Shell {
                 Happening::Lost(error) => return End::Lost(error),
                 Happening::Abandoned => return End::Abandoned,
             }
-            self.feed();
+            self.feed(now);
         }
     }
 
     /// Takes what the session wants written and told.
-    fn take_outputs(&mut self) {
-        let now = self.now();
+    fn take_outputs(&mut self, now: Moment) {
         let urgent = self.session.take_urgent();
         if let Some(urgent) = &urgent {
             self.outbox.put_first(&urgent.bytes, urgent.discard);
@@ -418,17 +417,15 @@ impl Shell {
     }
 
     /// Gives the session as much of the program as it wants.
-    fn feed(&mut self) {
+    fn feed(&mut self, now: Moment) {
         if let Some(line) = self.session.take_reread() {
             self.chunk = Chunk::default();
             let restarted = self.program.as_mut().map(|program| program.restart(line));
             if let Some(Err(error)) = restarted {
                 self.program = None;
-                let now = self.now();
                 self.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
             }
         }
-        let now = self.now();
         while self.session.wants_program() && !self.chunk.is_empty() {
             while self.session.wants_program() {
                 let Some((number, bytes)) = self.chunk.next_line() else { break };

@@ -59,7 +59,7 @@ impl Case {
         let lines = match (self.baud, own) {
             (0, true) => 300_000,
             (0, false) => 20_000,
-            _ => 3_000,
+            _ => 2_000,
         };
         if self.quick { lines / 5 } else { lines }
     }
@@ -84,11 +84,17 @@ impl Case {
 /// Length of each move of the program.
 const MOVE_MM: f64 = 0.1;
 
-/// A zigzag as slicers and CAM programs write their lines, each as long as the others.
+/// Moves in one direction: so many stay on a bed of 200 mm.
+const MOVES_ONE_WAY: u64 = 2_000;
+
+/// Short moves as slicers and CAM programs write their lines, each as long as the others. They begin where the machine
+/// stands and go on in one direction, so that it comes to its feed and stays there.
 fn program(dialect: &str, lines: u64, feed_mm_min: f64) -> String {
     let mut text = String::new();
     for line in 0..lines {
-        let (x, y) = (103.25 + (line % 2) as f64 * MOVE_MM, 87.125);
+        let (lap, step) = ((line + 1) / MOVES_ONE_WAY, (line + 1) % MOVES_ONE_WAY);
+        let steps = if lap % 2 == 0 { step } else { MOVES_ONE_WAY - step };
+        let (x, y) = (steps as f64 * MOVE_MM, 0.125);
         let _ = match (dialect, line) {
             (_, 0) => writeln!(text, "G1 X{x:.3} Y{y:.3} F{feed_mm_min:.0}"),
             ("marlin", _) => writeln!(text, "G1 X{x:.3} Y{y:.3} E{:.5}", 1.0 + (line % 8) as f64 / 8.0),

@@ -18,8 +18,6 @@
 //! Sources: Marlin `src/gcode/queue.cpp` (counters, checksum, flush before a resend; the `ok` behind `Resend:` is
 //! there in 1.1 and in late 2.x, not in 2.0), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp` (reports).
 
-use std::io::Write as _;
-
 use super::{
     Asking, AutoReport, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word,
     printable,
@@ -209,11 +207,14 @@ fn spell(text: &[u8], number: Option<u64>, out: &mut Vec<u8>) {
         return out.push(b'\n');
     };
     let (command, comment) = text.split_at(memchr::memchr(b';', text).unwrap_or(text.len()));
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "N{number} ");
+    let mut digits = itoa::Buffer::new();
+    out.push(b'N');
+    out.extend_from_slice(digits.format(number).as_bytes());
+    out.push(b' ');
     out.extend_from_slice(command.trim_ascii_end());
     let checksum = out[start..].iter().fold(0_u8, |sum, byte| sum ^ byte);
-    let _ = write!(out, "*{checksum}");
+    out.push(b'*');
+    out.extend_from_slice(digits.format(checksum).as_bytes());
     out.extend_from_slice(comment);
     out.push(b'\n');
 }

@@ -36,7 +36,8 @@ use crate::request::Request;
 use crate::session::{Input, Session, Urgent};
 
 pub use replay::{Difference, Replayed, Told, replay};
-pub(crate) use text::{escape, unescape};
+use text::escape;
+pub(crate) use text::{escaped, unescape};
 
 /// The version of the format. It goes up when an older agent could not read it any more.
 pub const VERSION: u32 = 1;
@@ -63,8 +64,9 @@ pub struct Head<'a> {
 /// Keeps the last of what a session took in and said. Memory is bounded; noting costs a copy.
 #[derive(Debug)]
 pub struct Recorder {
-    older: String,
-    newer: String,
+    /// Text, ASCII but for what serde writes: kept as bytes, because what is copied needs no look at its encoding.
+    older: Vec<u8>,
+    newer: Vec<u8>,
     half_bytes: usize,
 }
 
@@ -76,7 +78,7 @@ impl Recorder {
 
     /// As [`Recorder::new`], with a size of one's own for each of its two halves, in bytes of text.
     pub fn with_half(profile: &Profile, now: Moment, half_bytes: usize) -> Self {
-        let mut recorder = Self { older: String::new(), newer: String::new(), half_bytes };
+        let mut recorder = Self { older: Vec::new(), newer: Vec::new(), half_bytes };
         recorder.json(now, "new", profile);
         recorder
     }
@@ -92,10 +94,11 @@ impl Recorder {
             Input::Bytes(bytes) => self.bytes(at, "hear ", bytes),
             Input::ProgramLine { number, bytes } => {
                 self.time(at);
-                // Writing to a String cannot fail.
-                let _ = write!(self.newer, "line {number} ");
+                self.newer.extend_from_slice(b"line ");
+                self.newer.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+                self.newer.push(b' ');
                 escape(bytes, &mut self.newer);
-                self.newer.push('\n');
+                self.newer.push(b'\n');
             }
             Input::ProgramEnd => self.entry(at, "end"),
             Input::ProgramTrouble(notice) => self.json(at, "trouble", notice),
@@ -146,8 +149,8 @@ impl Recorder {
             one_line(head.port),
             one_line(head.why),
         );
-        text.push_str(&self.older);
-        text.push_str(&self.newer);
+        text.push_str(&String::from_utf8_lossy(&self.older));
+        text.push_str(&String::from_utf8_lossy(&self.newer));
         text
     }
 
@@ -155,37 +158,44 @@ impl Recorder {
         match session.freeze() {
             Ok(state) => {
                 self.time(at);
-                self.newer.push_str("state ");
-                self.newer.push_str(&state);
-                self.newer.push('\n');
+                self.newer.extend_from_slice(b"state ");
+                self.newer.extend_from_slice(state.as_bytes());
+                self.newer.push(b'\n');
             }
             // A state that cannot be written is no reason to lose the conversation.
             Err(why) => self.entry(at, &format!("unknown {why}")),
         }
     }
 
+    /// Two of these stand before every line of a job: they are written without `format!`, which takes longer than all
+    /// else here (`perf record` on `benches/streaming`).
     fn time(&mut self, at: Moment) {
-        let _ = write!(self.newer, "{}.{:06} ", at.0 / 1_000_000, at.0 % 1_000_000);
+        let mut digits = itoa::Buffer::new();
+        self.newer.extend_from_slice(digits.format(at.0 / 1_000_000).as_bytes());
+        self.newer.push(b'.');
+        // A million more, so that the zeros in front are written too; that one is left out again.
+        self.newer.extend_from_slice(&digits.format(1_000_000 + at.0 % 1_000_000).as_bytes()[1..]);
+        self.newer.push(b' ');
     }
 
     fn entry(&mut self, at: Moment, what: &str) {
         self.time(at);
-        self.newer.push_str(what);
-        self.newer.push('\n');
+        self.newer.extend_from_slice(what.as_bytes());
+        self.newer.push(b'\n');
     }
 
     fn bytes(&mut self, at: Moment, what: &str, bytes: &[u8]) {
         self.time(at);
-        self.newer.push_str(what);
+        self.newer.extend_from_slice(what.as_bytes());
         escape(bytes, &mut self.newer);
-        self.newer.push('\n');
+        self.newer.push(b'\n');
     }
 
     fn json(&mut self, at: Moment, what: &str, value: &impl serde::Serialize) {
         self.time(at);
-        self.newer.push_str(what);
-        self.newer.push(' ');
-        self.newer.push_str(&serde_json::to_string(value).unwrap_or_default());
-        self.newer.push('\n');
+        self.newer.extend_from_slice(what.as_bytes());
+        self.newer.push(b' ');
+        self.newer.extend_from_slice(serde_json::to_string(value).unwrap_or_default().as_bytes());
+        self.newer.push(b'\n');
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{VERSION, unescape};
+use super::{VERSION, escaped, unescape};
 use crate::dialect;
 use crate::event::Event;
 use crate::moment::Moment;
@@ -207,12 +207,7 @@ impl Player<'_> {
     }
 
     fn differs(&mut self, recorded: &[u8], now: &[u8]) {
-        let text = |bytes: &[u8]| {
-            let mut text = String::new();
-            super::escape(bytes, &mut text);
-            text
-        };
-        let difference = Difference { line: self.line, recorded: text(recorded), now: text(now) };
+        let difference = Difference { line: self.line, recorded: escaped(recorded), now: escaped(now) };
         (self.tell)(self.at, Told::Difference(&difference));
         if self.differences.len() < DIFFERENCES_MAX {
             self.differences.push(difference);

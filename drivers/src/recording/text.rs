@@ -1,24 +1,41 @@
 //! Bytes as text on one line, and back: what is printable stands for itself.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
-/// Appends bytes as text without line ends. A space at the end is written out, because editors cut those off.
-pub(crate) fn escape(bytes: &[u8], out: &mut String) {
-    let last = bytes.len().wrapping_sub(1);
-    for (at, byte) in bytes.iter().enumerate() {
+/// Appends bytes as text without line ends. A space at the end is written out, because editors cut those off. Nearly
+/// everything a machine says or is told stands for itself, and is copied as a whole.
+pub(crate) fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    loop {
+        let plain = rest.iter().position(|byte| !stands_for_itself(*byte)).unwrap_or(rest.len());
+        let plain = if rest[..plain].ends_with(b" ") && plain == rest.len() { plain - 1 } else { plain };
+        let (copied, after) = rest.split_at(plain);
+        out.extend_from_slice(copied);
+        let Some((byte, after)) = after.split_first() else { return };
+        rest = after;
         match byte {
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            b'\\' => out.push_str("\\\\"),
-            b' ' if at == last => out.push_str("\\x20"),
-            0x20..=0x7e => out.push(char::from(*byte)),
-            // Writing to a String cannot fail.
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            // Writing to a Vec cannot fail.
             _ => {
                 let _ = write!(out, "\\x{byte:02x}");
             }
         }
     }
+}
+
+/// As [`escape`], into a text of its own.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    escape(bytes, &mut text);
+    // What is written is ASCII, so nothing is replaced.
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn stands_for_itself(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'\\'
 }
 
 /// The bytes behind [`escape`]d text; none if it is not such text.
@@ -56,8 +73,7 @@ mod test {
     #[test]
     fn any_bytes_come_back_as_they_were() {
         let all: Vec<u8> = (0..=255).chain(*b"G1 X1 \\n ").collect();
-        let mut text = String::new();
-        escape(&all, &mut text);
+        let text = escaped(&all);
         assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !text.ends_with(' '));
         assert_eq!(unescape(&text), Some(all));
         for broken in ["\\", "\\q", "\\x1", "\\xgg", "\\x+1"] {

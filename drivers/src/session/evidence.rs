@@ -93,7 +93,12 @@ impl Evidence {
     fn moves_on(&mut self, text: &[u8]) -> bool {
         let mut given = [None; 3];
         let mut plain = text.first().is_some_and(|letter| matches!(letter, b'X' | b'Y' | b'Z'));
-        for (letter, value) in words(text) {
+        for (letter, digits) in words(text) {
+            let value = match letter {
+                b'G' | b'X' | b'Y' | b'Z' => number(digits),
+                // An extruder, a feed: these are no way.
+                _ => continue,
+            };
             match (letter, value) {
                 (b'G', Some(code)) if (0.0..4.0).contains(&code) => plain = true,
                 (b'G', Some(code)) if [4.0, 17.0, 18.0, 19.0, 40.0, 49.0, 61.0, 64.0, 80.0, 94.0].contains(&code) => {}
@@ -133,19 +138,22 @@ impl Evidence {
     }
 }
 
-/// Letters and their numbers, as they stand in a command without comments.
-fn words(text: &[u8]) -> impl Iterator<Item = (u8, Option<f64>)> + '_ {
+fn number(digits: &[u8]) -> Option<f64> {
+    std::str::from_utf8(digits).ok()?.trim().parse().ok()
+}
+
+/// Letters and their digits, as they stand in a command without comments.
+fn words(text: &[u8]) -> impl Iterator<Item = (u8, &[u8])> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
         let start = rest.iter().position(u8::is_ascii_alphabetic)?;
         let letter = rest[start].to_ascii_uppercase();
         rest = &rest[start + 1..];
-        let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ');
-        let length = rest.iter().take_while(|byte| number(byte)).count();
+        let of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ');
+        let length = rest.iter().take_while(|byte| of_number(byte)).count();
         let (digits, after) = rest.split_at(length);
         rest = after;
-        let value = std::str::from_utf8(digits).ok().and_then(|digits| digits.trim().parse::<f64>().ok());
-        Some((letter, value))
+        Some((letter, digits))
     })
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::Session;
 use crate::dialect::{self, Dialect};
 use crate::profile::Profile;
-use crate::recording::{escape, unescape};
+use crate::recording::{escaped, unescape};
 
 impl Session {
     /// The whole state as one line of JSON. What was not taken yet (bytes to write, events) is not part of it.
@@ -61,13 +61,11 @@ pub(super) mod shared_profile {
 
 /// Bytes of a program as text.
 pub(crate) mod program_bytes {
-    use super::{Deserialize, Deserializer, Serializer, de, escape, unescape};
+    use super::{Deserialize, Deserializer, Serializer, de, escaped, unescape};
 
     #[expect(clippy::borrowed_box, reason = "the field's type is what serde hands over")]
     pub(crate) fn serialize<S: Serializer>(bytes: &Box<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::new();
-        escape(bytes, &mut text);
-        serializer.serialize_str(&text)
+        serializer.serialize_str(&escaped(bytes))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[u8]>, D::Error> {
