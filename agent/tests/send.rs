@@ -221,3 +221,25 @@ fn a_machine_that_is_unplugged_fails_the_job_with_its_count() {
     assert_eq!(document["error"]["code"], "link.lost", "{document:#}");
     assert!(said.contains("[link.lost]") && document["executed"].as_u64() > Some(0), "{document:#}{said}");
 }
+
+#[test]
+fn a_send_that_was_ended_ran_on_while_its_machine_answered_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "cube.gcode", CUBE);
+    let quick =
+        b"name = \"quick\"\ntitle = \"Quick\"\nkind = \"printer\"\ndialect = \"klipper\"\n[heat]\ntool_max_c = 300.0\n\
+        [stream]\nanswer_timeout_ms = 300\n[safety]\nsafe_end = [\"M104 S0\"]\n";
+    let profile = written(folder.path(), "quick.toml", quick);
+    let setup = sim::Setup { speed: 60.0, silent_after: Some(40), ..sim::Setup::default() };
+    let machine = Port::on_pty(sim::simulated("klipper", &setup).unwrap(), Between::default(), None).unwrap();
+    let to = ["--port", machine.address(), "--profile", profile.to_str().unwrap(), "--no-preflight"];
+    let child = send(&file, &to);
+    until(&machine, |report| report.executed >= 40);
+    let started = Instant::now();
+    signal(&child, "-TERM");
+    let (document, said, exit) = end(child);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}{said}");
+    assert_eq!(document["error"]["code"], "machine.silent", "{document:#}");
+    assert!(said.contains("not known"), "{said}");
+}

@@ -52,6 +52,8 @@ pub enum Aside {
     KeepAlive,
     /// Makes the firmware report by itself.
     AutoReport,
+    /// A line of a job that is over.
+    Past,
 }
 
 /// Frames written and not yet answered, oldest first.
@@ -87,10 +89,20 @@ impl Window {
     /// Whether a frame of `bytes` may be written now. A frame larger than the whole buffer may go alone: the
     /// machine must then be reading, since nothing else is in flight.
     pub fn has_room(&self, bytes: usize) -> bool {
+        self.in_flight.is_empty() || (self.in_flight.len() - self.queued < self.limits.lines && self.holds(bytes))
+    }
+
+    /// Whether the machine's receive buffer holds so many bytes more, however many frames are unanswered.
+    pub fn holds(&self, bytes: usize) -> bool {
         let queued: usize = self.in_flight.iter().take(self.queued).map(|(_, bytes)| bytes).sum();
-        self.in_flight.is_empty()
-            || (self.in_flight.len() - self.queued < self.limits.lines
-                && self.bytes - queued + bytes <= self.limits.bytes)
+        self.bytes - queued + bytes <= self.limits.bytes
+    }
+
+    /// The job is over, and its lines are still to be answered: their answers mean nothing to what is said now.
+    pub fn disown(&mut self) {
+        for (frame, _) in &mut self.in_flight {
+            *frame = Frame::Aside(Aside::Past);
+        }
     }
 
     /// Notes a frame as written.
@@ -145,6 +157,11 @@ impl Window {
     /// How many frames were said before the last question how the machine is. None: no question is unanswered.
     pub fn said_before_query(&self) -> Option<usize> {
         self.in_flight.iter().rposition(|(frame, _)| *frame == Frame::Aside(Aside::Query))
+    }
+
+    /// Answers were lost: any frame may be unanswered for ever.
+    pub fn doubt(&mut self) {
+        self.doubtful = !self.in_flight.is_empty();
     }
 
     /// What was in doubt is known: every frame that is left will be answered.

@@ -26,6 +26,9 @@ use crate::surroundings;
 /// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
 
+/// How long a hold may take before the job is cancelled all the same: a machine may wait for a person, or answer nothing.
+const HOLD_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What to send, where, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -311,6 +314,7 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     let bar = bar(info, arguments.json);
     let mut watch = machine.watch();
     let mut interrupts = 0;
+    let mut held_by = None;
     let mut said: Option<Notice> = None;
     let end = loop {
         let snapshot = watch.borrow_and_update().clone();
@@ -325,17 +329,20 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
             break progress.clone();
         }
         // Nobody is there to look at the machine and resume: what holds by itself is ended safely.
-        let held_by_itself = snapshot.state == State::Held && interrupts == 0;
-        if held_by_itself || (snapshot.state == State::Held && interrupts == 1) {
+        let too_long = held_by.is_some_and(|at| tokio::time::Instant::now() >= at);
+        if interrupts < 2 && (snapshot.state == State::Held || too_long) {
             interrupts = 2;
+            held_by = None;
             let _ = machine.ask(Request::Cancel).await;
         }
         tokio::select! {
             changed = watch.changed() => if changed.is_err() { break lost(machine) },
             () = signals.next() => {
                 interrupts += 1;
+                held_by = (interrupts == 1).then(|| tokio::time::Instant::now() + HOLD_PATIENCE);
                 interrupt(machine, interrupts, &bar).await;
             }
+            () = reached(held_by) => {}
         }
     };
     bar.finish_and_clear();
@@ -344,6 +351,14 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     outcome.progress = Some(end);
     outcome.error = said.or_else(|| machine.snapshot().notice.clone()).filter(|_| failed);
     Ok(())
+}
+
+/// Waits until then; for ever, where there is no such moment.
+async fn reached(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ctrl-C holds, and then cancels and makes safe; again, it stops at once.

@@ -114,6 +114,7 @@ impl Session {
         } else {
             self.ask_hold_proof();
         }
+        self.answer_due_sooner();
         if let Some(notice) = notice {
             self.known.notice = Some(notice.clone());
             self.told_job_phase(JobPhase::Held, Some(notice));

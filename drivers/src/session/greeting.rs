@@ -9,10 +9,10 @@ use crate::dialect::{self, Asking, Condition, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
-use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::protection;
 use crate::session::by_hand::JOGGING_EVERY;
+use crate::session::silence::SILENT_WORK;
 use crate::snapshot::{Identity, JobPhase};
 
 /// How long a board that was reset by opening its port may take to say its banner. Bootloaders wait 1 to 2 s.
@@ -36,15 +36,18 @@ const LATE_ANSWERS: Duration = Duration::from_millis(500);
 /// How long the rest of an answer may take that says which one of several kin it is.
 const NAMING: Duration = Duration::from_millis(300);
 
+/// The part of a receive buffer that questions may fill before they are taken for lost.
+const QUESTIONS_SHARE: usize = 4;
+
+/// Longest pause between two such rounds, as a power of two of the first: what is asked of a machine that works in
+/// silence for an hour fits into its receive buffer.
+const PAUSES_DOUBLED_MAX: u32 = 4;
+
 /// Between attempts once the silence was told.
 const GREET_SLOWLY: Duration = Duration::from_secs(10);
 
 /// Between questions while only the end of motion is waited for: nothing else is on the wire then.
 const PROVING_EVERY: Duration = Duration::from_millis(100);
-
-/// How long a firmware may work in silence that neither says that it is busy nor can be asked meanwhile: homing,
-/// levelling and long moves take minutes.
-const SILENT_WORK: Duration = Duration::from_secs(300);
 
 /// What a greeting has heard so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,9 +76,22 @@ pub(super) struct Greeting {
     /// Questions without an answer.
     #[serde(default)]
     due: u32,
+    /// Bytes of questions that may still wait in its receive buffer.
+    #[serde(default)]
+    waiting_bytes: usize,
+    /// Times they were taken for lost.
+    #[serde(default)]
+    pauses: u32,
     /// It is known, and answers to earlier questions are waited for.
     #[serde(default)]
     settles: bool,
+}
+
+impl Greeting {
+    /// The greeting of a machine that fell silent: that it is silent was told.
+    pub(super) fn of_silent() -> Self {
+        Self { silence_told: true, ..Self::default() }
+    }
 }
 
 impl Session {
@@ -130,6 +146,7 @@ impl Session {
         self.alarm_reset = super::AlarmReset::NotNeeded;
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
+        self.silence = super::silence::Silence::default();
         self.deadlines = super::Deadlines::default();
     }
 
@@ -149,32 +166,58 @@ impl Session {
         if self.looks_first() {
             return;
         }
+        let room = self.window.limits().bytes / QUESTIONS_SHARE;
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         greeting.tries += 1;
         greeting.identity = None;
         greeting.answered = false;
         let tries = greeting.tries;
-        let silent = tries > GREET_TRIES;
-        let tell = silent && !std::mem::replace(&mut greeting.silence_told, silent);
-        self.deadlines.greet = Some(self.now + if silent { GREET_SLOWLY } else { GREET_EVERY });
         let habits = self.dialect.habits();
         let word =
             if tries > OWN_QUESTIONS && tries % 2 == 0 { other_question(habits, tries) } else { habits.identify };
         let question = format!("{}{word}\n", habits.spoils);
+        let silent = tries > GREET_TRIES;
+        self.deadlines.greet = Some(self.now + if silent { GREET_SLOWLY } else { GREET_EVERY });
+        let bytes = greeting.waiting_bytes + question.len();
+        if bytes > room && greeting.waiting_bytes > 0 && !habits.registers {
+            // It is off, or works in silence and has all of them still.
+            let pause = SILENT_WORK * 2_u32.pow(greeting.pauses);
+            greeting.pauses = (greeting.pauses + 1).min(PAUSES_DOUBLED_MAX);
+            greeting.waiting_bytes = 0;
+            self.deadlines.greet = Some(self.now + pause);
+            return self.tell_silence();
+        }
+        greeting.waiting_bytes = bytes;
         greeting.due += question.lines().filter(|line| !line.is_empty()).count() as u32;
         self.unpack_receiver();
         self.wire.extend_from_slice(question.as_bytes());
         self.known.link.bytes_out += question.len() as u64;
-        if tell {
-            let notice = Notice::new(
-                "machine.silent",
-                format!("The port is open, but no machine answers `{}`.", habits.identify),
-                "No job was sent; the question is repeated every 10 s.",
-                "Check that the machine is on, that this is its port, and the baud rate.",
-            );
-            self.known.notice = Some(notice.clone());
-            self.tell(EventKind::Trouble { notice });
+        if silent {
+            self.tell_silence();
         }
+    }
+
+    /// Tells once that nobody answers.
+    fn tell_silence(&mut self) {
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
+        if std::mem::replace(&mut greeting.silence_told, true) {
+            return;
+        }
+        let notice = Notice::new(
+            "machine.silent",
+            format!("The port is open, but no machine answers `{}`.", self.question()),
+            "No job was sent; the question is repeated, but not so often that it would fill a busy machine's buffer.",
+            "Check that the machine is on, that this is its port, and the baud rate.",
+        );
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
+    /// Whoever says more than how it is while the next question is far off is asked soon: it may have been switched on
+    /// just now, and its greeting have arrived damaged.
+    fn greet_sooner(&mut self) {
+        let soon = self.now + GREET_SLOWLY;
+        self.deadlines.greet = self.deadlines.greet.map(|at| at.min(soon));
     }
 
     /// Whether a line can come from the machine that is configured. If not, the conversation is over.
@@ -217,12 +260,16 @@ impl Session {
     pub(super) fn hear_greeting(&mut self, reply: dialect::Reply) {
         use dialect::Reply;
         let now = self.now;
+        if matches!(reply, Reply::Chatter | Reply::Message(_)) {
+            self.greet_sooner();
+        }
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         match reply {
             Reply::Started => {
                 // The board has just booted: ask at once, and again if that came too early.
                 greeting.tries = 0;
                 (greeting.due, greeting.settles, greeting.hold_told) = (0, false, false);
+                greeting.waiting_bytes = 0;
                 greeting.identity = None;
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
@@ -239,6 +286,9 @@ impl Session {
                 let named = greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty());
                 if named || self.dialect.habits().ok_when_taken {
                     greeting.due = greeting.due.saturating_sub(1);
+                }
+                if greeting.due == 0 {
+                    greeting.waiting_bytes = 0;
                 }
                 self.name_heard();
             }
@@ -393,7 +443,10 @@ impl Session {
         self.ask_whether_it_stands();
         self.ask_settings();
         match self.dialect.habits().asking {
-            Asking::Realtime { .. } => self.calm(dialect::Calm::Query),
+            Asking::Realtime { .. } => {
+                self.calm(dialect::Calm::Query);
+                self.report_asked();
+            }
             Asking::Commands { commands, .. } => {
                 let tells = self.told_unasked();
                 // One question at a time: a machine that heats or homes answers late.
@@ -418,27 +471,6 @@ impl Session {
         if !asked_anyway && !self.is_asked(Aside::Query) && self.run.as_ref().is_some_and(super::Run::may_be_asked) {
             self.asides.push_back((Aside::Query, (*proof).to_owned()));
         }
-    }
-
-    /// Puts off the moment at which an answer is overdue: the machine has just shown that it is alive.
-    pub(super) fn sign_of_life(&mut self) {
-        self.deadlines.answer = if self.window.is_empty() { None } else { Some(self.answer_due()) };
-        if let Some(run) = &mut self.run {
-            run.probes = 0;
-        }
-    }
-
-    pub(super) fn answer_due(&self) -> Moment {
-        let habits = self.dialect.habits();
-        let mut patience = Duration::from_millis(self.profile.stream.answer_timeout_ms);
-        if self.window.is_doubtful() && habits.keepalive && !self.reporting.silent {
-            patience = patience.min(super::recovery::BUSY_TOLD);
-        }
-        let tells = (habits.keepalive && !self.reporting.silent)
-            || matches!(habits.asking, Asking::Realtime { .. })
-            || self.run.is_none();
-        // Grbl answers nothing while it homes, not even how it is (`limits.c`).
-        self.now + if tells && !self.works_by_hand() { patience } else { patience.max(SILENT_WORK) }
     }
 }
 

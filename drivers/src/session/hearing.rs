@@ -121,8 +121,13 @@ impl Session {
             Reply::Position(position) => {
                 self.known.position_mm = Some(Reading::fresh(*position, self.now));
                 self.known.generation += 1;
-                self.position_ends_doubt();
-                self.position_proof();
+                let last = self.reporting.position_told(self.now);
+                if self.dialect.habits().numbered {
+                    self.position_ends_doubt();
+                } else if last {
+                    self.position_past_what_is_lost();
+                }
+                self.position_proof(last);
             }
             Reply::Temperatures(temperatures) => {
                 for (heater, actual, target) in temperatures {
@@ -285,6 +290,7 @@ impl Session {
     }
 
     fn hear_status(&mut self, status: &Status) {
+        self.silence.reported();
         self.note_status(status);
         self.learn_sizes(status);
         if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {

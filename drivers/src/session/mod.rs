@@ -38,6 +38,7 @@ mod refusal;
 mod reporting;
 mod run;
 mod safe_end;
+mod silence;
 mod standing;
 mod streaming;
 
@@ -204,6 +205,9 @@ pub struct Session {
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
     health: health::Health,
+    /// How silent it is.
+    #[serde(default)]
+    silence: silence::Silence,
     /// It halted and has not said why.
     #[serde(default)]
     halt: Option<halt::Halt>,
@@ -257,6 +261,7 @@ impl Session {
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
+            silence: silence::Silence::default(),
             halt: None,
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),

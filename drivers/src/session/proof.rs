@@ -43,8 +43,8 @@ fn takes_anything(habits: &Habits) -> bool {
 
 impl Session {
     /// A position report is proof of the end of motion when it can only be the answer to the last proving command.
-    pub(super) fn position_proof(&mut self) {
-        let last = self.reporting.position_told(self.now);
+    /// `last`: it answers the last question for one.
+    pub(super) fn position_proof(&mut self, last: bool) {
         self.reporting.stood |= last && self.dialect.habits().ok_when_taken;
         if let Some(run) = &mut self.run {
             // The wait before it was answered, so the machine has come to its end.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::streaming::command;
 use super::{Session, Stage};
-use crate::dialect::Calm;
 use crate::flow::Aside;
 use crate::history::Rewind;
 use crate::interlock::{self, Response, Trouble};
@@ -37,9 +36,6 @@ const REWIND_NEAR: u64 = 16;
 
 /// So many of them in a row are taken for a storm. Noise brings two now and then.
 const REWINDS_NEAR_STORM: u32 = 3;
-
-/// Questions into silence before the job is held.
-const PROBES_MAX: u32 = 3;
 
 /// How far ahead of every line said the number of a question lies: further than any line that could be in flight.
 const PROBE_AHEAD: u64 = 1000;
@@ -232,73 +228,11 @@ impl Session {
         self.window.clear();
     }
 
-    /// An answer is overdue: a machine with numbered lines is asked where it stands, others cannot be.
-    pub(super) fn answer_overdue(&mut self) {
-        if self.window.is_empty() {
-            return;
-        }
-        self.deadlines.answer = Some(self.answer_due());
-        let numbered = self.dialect.habits().numbered;
-        let Some(run) = &mut self.run else {
-            // A lost answer to a question or a jog: the next question finds out.
-            self.window.clear();
-            return;
-        };
-        self.known.link.answers_lost += 1;
-        self.packing.interrupt();
-        run.probes += 1;
-        let hopeless = run.probes > PROBES_MAX;
-        self.wire_trouble("an answer is overdue");
-        let Some(run) = &self.run else { return };
-        if hopeless {
-            let waited = self.answer_due().since(self.now) * run.probes;
-            let notice = Notice::new(
-                "machine.silent",
-                format!("The machine has not answered for {} s.", waited.as_secs()),
-                "The job is held.",
-                "Check the machine and the cable, then resume or cancel.",
-            );
-            if run.is_safe_end() {
-                return self.end_run(JobPhase::Failed, Some(notice));
-            }
-            if run.stage == Stage::Cancelling {
-                return self.begin_safe_end();
-            }
-            if interlock::respond(Trouble::AnswerOverdue) == Response::Hold {
-                self.hold(Cause::Interlock, Some(notice));
-                return self.held_in_silence();
-            }
-        }
-        let ending = run.stage == Stage::Cancelling || run.is_safe_end();
-        if ending && self.needs_person {
-            // The word that ends the machine's wait was lost, or the wait began after it.
-            return self.calm(Calm::StopWaiting);
-        }
-        match self.run.as_ref().map_or(Stage::Streaming, |run| run.stage) {
-            Stage::Counter => {
-                self.window.clear();
-                self.asides.retain(|(aside, _)| *aside != Aside::CounterReset);
-                self.reset_counter();
-            }
-            _ if numbered => self.probe(),
-            _ => {}
-        }
-    }
-
-    /// A machine that says nothing cannot confirm that it stands still: the job is held all the same, and says so.
-    fn held_in_silence(&mut self) {
-        if let Some(run) = &mut self.run {
-            if run.stage == Stage::Holding && run.probes > PROBES_MAX {
-                run.stage = Stage::Held;
-            }
-        }
-    }
-
     /// Says a line whose number cannot be the next one: the machine answers with the number it waits for. The
     /// window keeps room for it. Numbers just below the last one are ignored in silence by late Marlin 2.x
     /// (`queue.cpp`), and a machine that restarted unheard would take number 1 and lead back to the first lines of
     /// the program: so it lies far ahead.
-    fn probe(&mut self) {
+    pub(super) fn probe(&mut self) {
         if self.say_number_ahead() {
             if let Some(run) = &mut self.run {
                 run.probed = true;

@@ -65,6 +65,11 @@ impl Reporting {
         self.position_at = now;
     }
 
+    /// Positions that were asked for will not be told any more: nothing was said for so long.
+    pub(super) fn positions_lost(&mut self) {
+        self.positions_due = 0;
+    }
+
     /// A position was told. True: it answers the last question for one. A doubled `ok` makes the session take an earlier
     /// question for answered, and its answer for that to the question behind the end of motion.
     pub(super) fn position_told(&mut self, now: Moment) -> bool {

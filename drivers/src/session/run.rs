@@ -98,6 +98,9 @@ pub(super) struct Run {
     pub(super) rounds: Rounds,
     /// Questions about an overdue answer, without any since.
     pub(super) probes: u32,
+    /// Lines are said without waiting for answers: the machine is silent, and this is all that can be done.
+    #[serde(default)]
+    pub(super) unheard: bool,
     /// The machine was asked which line it waits for, and has not said so yet.
     #[serde(default)]
     pub(super) probed: bool,
@@ -159,6 +162,7 @@ impl Run {
             position_seen: false,
             rounds: Rounds::default(),
             probes: 0,
+            unheard: false,
             probed: false,
             held_from: stage,
             link_before: LinkCounters::default(),

@@ -7,6 +7,7 @@ use crate::dialect::{Calm, MotionEnd, Spelling};
 use crate::flow::Aside;
 use crate::notice::Notice;
 use crate::session::run::{Ending, Run};
+use crate::session::silence::PROBES_MAX;
 use crate::snapshot::{Cause, JobPhase};
 
 /// How long a hold may take before a cancel drops what is queued anyway. Slowing down takes well under a second.
@@ -38,11 +39,15 @@ impl Session {
                 self.calm(Calm::StopWaiting);
             }
             self.deadlines.drop = None;
+            if self.is_silent() {
+                self.begin_safe_end();
+            }
         } else if already_held {
             self.drop_queued();
         } else {
             self.calm(Calm::Hold);
         }
+        self.answer_due_sooner();
     }
 
     /// Once the machine stands still: drops what it has queued.
@@ -89,13 +94,24 @@ impl Session {
         self.tell(crate::event::EventKind::Trouble { notice });
     }
 
-    /// Says the lines that make the machine safe; the job is over when they are through.
+    /// Says the lines that make the machine safe; the job is over when they are through. To one that answers nothing and
+    /// drops nothing they are said all the same, behind what it has, and it is not waited for long.
     pub(super) fn begin_safe_end(&mut self) {
+        let numbered = self.dialect.habits().numbered;
+        let silent = self.is_silent();
+        let behind = silent && !numbered && self.dialect.calm(Calm::Drop) == Spelling::None;
         let Some(ending) = self.pending_ending.take() else { return };
         let Some(run) = &self.run else { return };
-        self.window.clear();
+        if behind {
+            self.window.disown();
+        } else {
+            self.window.clear();
+        }
         self.asides.clear();
-        self.run = Some(Run::safe_end(run, ending, self.dialect.habits().numbered));
+        let mut run = Run::safe_end(run, ending, numbered);
+        run.unheard = behind;
+        run.probes = if silent { PROBES_MAX } else { 0 };
+        self.run = Some(run);
         self.reset_counter();
         let lines = self.safe_lines();
         if let Some(run) = &mut self.run {

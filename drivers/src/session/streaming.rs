@@ -81,7 +81,7 @@ impl Session {
         self.check_proof();
         self.check_cancel();
         if self.deadlines.answer.is_none() && !self.window.is_empty() {
-            self.deadlines.answer = Some(self.answer_due());
+            self.await_answer();
         }
     }
 
@@ -145,7 +145,7 @@ impl Session {
                 }
                 break;
             };
-            let alone = ordinal <= run.lead || must_go_alone(&next.text, habits);
+            let alone = !run.unheard && (ordinal <= run.lead || must_go_alone(&next.text, habits));
             if alone && !self.window.is_empty() {
                 return;
             }
@@ -168,7 +168,7 @@ impl Session {
             let patience = if alone { dwell(&next.text, habits) + answer_timeout } else { Duration::ZERO };
             self.packing.pack(&mut self.spelled);
             let length = self.spelled.len();
-            if !self.window.has_room(length) {
+            if !(self.window.has_room(length) || run.unheard && self.window.holds(length)) {
                 return;
             }
             self.window.sent(Frame::Job(ordinal), length);

@@ -42,6 +42,8 @@ pub struct Pair {
     pub damaged: bool,
     /// Times nobody waited any longer for a machine that was under way for days.
     pub exhausted: u32,
+    /// Nothing that the machine says is heard: its wire back is broken, or it is off and its adapter is not.
+    pub mute: bool,
     buffer: Vec<u8>,
 }
 
@@ -80,6 +82,7 @@ impl Pair {
             recorder: None,
             damaged: !faults.keep_all(),
             exhausted: 0,
+            mute: false,
             buffer: Vec::new(),
         }
     }
@@ -210,6 +213,9 @@ impl Pair {
         self.take_said();
         self.buffer.clear();
         self.machine.say(&mut self.buffer);
+        if self.mute {
+            self.buffer.clear();
+        }
         self.to_host.send(self.now, &self.buffer);
         while let Some(event) = self.session.poll_event() {
             self.events.push(event);
