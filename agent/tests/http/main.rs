@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
 
-#[path = "common/agent.rs"]
+mod access;
+#[path = "../common/agent.rs"]
 mod agent;
+mod by_hand;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -207,90 +209,6 @@ fn jobs_are_listed_newest_first_a_page_at_a_time() {
     assert_eq!(agent.get("/api/v1/jobs?machine=other")["jobs"], json!([]));
 }
 
-#[test]
-fn only_this_computer_may_ask_without_a_token() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
-    let agent = workshop.start();
-    let evil = b"POST /api/v1/machines/mill/stop HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-    assert_eq!(agent.raw(evil).code(), "http.forbidden");
-    let foreign = agent.ask("POST", "/api/v1/machines/mill/stop", "Origin: https://evil.example\r\n", b"");
-    assert_eq!((foreign.status, foreign.code().as_str()), (403, "http.forbidden"));
-    let page = agent.ask("GET", "/", "", b"");
-    assert_eq!(page.status, 200);
-    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
-    assert!(!page.head.contains("access-control-allow-origin"), "{}", page.head);
-}
-
-#[test]
-fn where_a_token_is_set_nothing_is_told_or_done_without_it() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]).with_token(TOKEN);
-    let agent = workshop.start();
-    for path in ["/api/v1/machines", "/api/v1/jobs", "/api/v1/events", "/metrics"] {
-        for headers in ["", "Authorization: Bearer wrong-wrong-wrong-wrong\r\n", "X-Forwarded-For: 127.0.0.1\r\n"] {
-            let answer = agent.ask("GET", path, headers, b"");
-            assert_eq!((answer.status, answer.code().as_str()), (401, "http.unauthorized"), "{path} {headers}");
-            assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
-        }
-    }
-    assert_eq!(agent.ask("GET", "/healthz", "", b"").status, 200);
-    let shown = format!("Authorization: Bearer {TOKEN}\r\n");
-    assert_eq!(agent.ask("GET", "/api/v1/machines", &shown, b"").status, 200);
-}
-
-#[test]
-fn a_job_has_a_picture_that_is_drawn_once_and_can_do_nothing() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
-    let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    let address = text(&agent.job_is(&job, "queued"), "preview").to_owned();
-    assert_eq!(address, format!("/api/v1/jobs/{}/preview.svg", id(&job)));
-    let picture = agent.ask("GET", &address, "", b"");
-    assert_eq!(picture.status, 200, "{picture:?}");
-    let head = picture.head.to_ascii_lowercase();
-    for header in ["content-type: image/svg+xml", "content-security-policy: default-src 'none'", "nosniff"] {
-        assert!(head.contains(header), "{head}");
-    }
-    assert!(picture.body.starts_with("<svg") && picture.body.ends_with("</svg>\n"));
-    assert!(picture.body.contains("part.nc") && picture.body.contains("6040") && picture.body.len() < 500_000);
-    let kept: Vec<_> = workshop.home.path().join("store/previews").read_dir().unwrap().flatten().collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    std::fs::write(kept[0].path(), "<svg>kept</svg>").unwrap();
-    assert_eq!(agent.ask("GET", &address, "", b"").body, "<svg>kept</svg>");
-    let nothing = agent.submit("mill", b"G21 G90\nG4 P1\nM2\n");
-    let nothing = agent.ask("GET", &format!("/api/v1/jobs/{}/preview.svg", id(&nothing)), "", b"");
-    assert_eq!((nothing.status, nothing.body.as_str()), (204, ""));
-}
-
-#[test]
-fn where_a_token_is_set_a_picture_opens_with_its_own_key_and_that_key_opens_nothing_else() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]).with_token(TOKEN);
-    let agent = workshop.start();
-    let shown = format!("Authorization: Bearer {TOKEN}\r\n");
-    let submit = || {
-        let job = agent.ask("POST", "/api/v1/machines/mill/jobs?name=part.nc", &shown, PLATE).json();
-        let job = agent.ask("GET", &format!("/api/v1/jobs/{}", id(&job)), &shown, b"").json();
-        text(&job, "preview").to_owned()
-    };
-    let (one, other) = (submit(), submit());
-    let status = |path: &str| agent.ask("GET", path, "", b"").status;
-    assert_eq!((status(&one), status(&other)), (200, 200));
-    let (path, key) = one.split_once('?').unwrap();
-    let (other_path, other_key) = other.split_once('?').unwrap();
-    assert!(key != other_key && !one.contains(TOKEN));
-    for closed in [
-        path.to_owned(),
-        format!("{path}?{other_key}"),
-        format!("{other_path}?{key}"),
-        format!("{path}?key="),
-        format!("{}?{key}", path.replace("/preview.svg", "")),
-        format!("{}?{key}", path.replace("/preview.svg", "/program")),
-        format!("/api/v1/jobs?{key}"),
-    ] {
-        assert_eq!(status(&closed), 401, "{closed}");
-    }
-}
-
 /// Reads a stream of events until one is as wanted; gives all identifiers and documents so far.
 fn events_until(agent: &Agent, last: Option<&str>, wanted: impl Fn(&Value) -> bool) -> Vec<(String, Value)> {
     let stream = TcpStream::connect(&agent.host).unwrap();
@@ -437,94 +355,4 @@ fn the_api_describes_itself_as_it_is() {
             assert!(known, "{method} {path}: {answer:?}");
         }
     }
-}
-
-/// Asks with a JSON body.
-fn order(agent: &Agent, path: &str, body: &Value) -> agent::Answer {
-    let kind = "Content-Type: application/json\r\n";
-    agent.ask("POST", &format!("/api/v1/machines/{path}"), kind, body.to_string().as_bytes())
-}
-
-#[test]
-fn a_machine_is_homed_jogged_and_probed_by_hand_and_stands_when_nobody_asks() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
-    let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let step = json!({ "by_mm": { "x": -2.0 }, "feed_mm_min": 3000 });
-    assert_eq!(order(&agent, "mill/jog", &step).status, 200);
-    agent.machine_is("mill", "idle");
-    assert_eq!(workshop.report("mill").position_mm, [-2.0, 0.0, 0.0]);
-    assert_eq!(agent.act("machines", "mill", "home").status, 200);
-    let machine =
-        agent.until("/api/v1/machines/mill", |machine| machine["homed"] == true && machine["state"] == "idle");
-    assert_eq!(machine["asked"], Value::Null);
-    assert_eq!(
-        order(&agent, "mill/jog", &json!({ "by_mm": { "x": 5.0 }, "feed_mm_min": 600 })).code(),
-        "request.outside_envelope"
-    );
-    // A button that is held, and a page that is gone.
-    let held = json!({ "by_mm": { "x": -100.0 }, "feed_mm_min": 1000, "press": 1 });
-    assert_eq!(order(&agent, "mill/jog", &held).status, 200);
-    agent.machine_is("mill", "running");
-    agent.machine_is("mill", "idle");
-    let x = workshop.report("mill").position_mm[0];
-    assert!((-60.0..0.0).contains(&x), "{x} of -100 mm");
-    assert_eq!(order(&agent, "mill/jog", &held).code(), "jog.released");
-    // And one that is let go.
-    let held = json!({ "by_mm": { "x": -100.0 }, "feed_mm_min": 1000, "press": 2 });
-    assert_eq!(order(&agent, "mill/jog", &held).status, 200);
-    assert_eq!(order(&agent, "mill/jog", &json!({ "stop": true, "press": 2 })).status, 200);
-    agent.machine_is("mill", "idle");
-    assert_eq!(order(&agent, "mill/probe", &json!({ "down_mm": 20, "feed_mm_min": 500 })).status, 200);
-    let found = agent.until("/api/v1/machines/mill", |machine| machine["probe"]["value"]["touched"] == true);
-    assert_eq!(found["probe"]["value"]["position_mm"][2], -5.0);
-}
-
-#[test]
-fn nothing_is_moved_by_hand_while_a_job_runs_and_overrides_are_taken_then() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
-    let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
-    agent.machine_is("mill", "running");
-    let step = json!({ "by_mm": { "x": 1.0 }, "feed_mm_min": 600 });
-    assert_eq!(agent.act("machines", "mill", "home").code(), "job.running");
-    assert_eq!(order(&agent, "mill/jog", &step).code(), "job.running");
-    assert_eq!(order(&agent, "mill/probe", &json!({ "down_mm": 5, "feed_mm_min": 50 })).code(), "job.running");
-    assert_eq!(order(&agent, "mill/answer", &json!({ "choice": 0 })).code(), "machine.nothing_asked");
-    let slower = json!({ "feed_percent": 50, "rapid_percent": 25, "spindle_percent": 90 });
-    assert_eq!(order(&agent, "mill/override", &slower).status, 200);
-    let wanted = |machine: &Value| machine["overrides"]["value"]["feed_percent"] == 50;
-    let machine = agent.until("/api/v1/machines/mill", wanted);
-    assert_eq!(machine["overrides"]["value"]["spindle_percent"], 90);
-}
-
-#[test]
-fn a_body_that_makes_no_sense_moves_nothing() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0), ("printer", "prusa-mk3s", 1.0)]);
-    let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    agent.machine_is("printer", "idle");
-    for (path, body, code) in [
-        ("mill/jog", json!({}), "http.bad_request"),
-        ("mill/jog", json!({ "by_mm": { "q": 1 }, "feed_mm_min": 100 }), "http.bad_request"),
-        ("mill/jog", json!({ "stop": false }), "http.bad_request"),
-        ("mill/jog", json!({ "by_mm": { "x": 1e300 }, "feed_mm_min": 100 }), "request.out_of_range"),
-        ("mill/jog", json!({ "by_mm": { "x": 1 }, "feed_mm_min": 1e9 }), "request.out_of_range"),
-        ("mill/probe", json!({ "down_mm": -1, "feed_mm_min": 100 }), "request.out_of_range"),
-        ("mill/override", json!({}), "http.bad_request"),
-        ("mill/override", json!({ "feed_percent": 900 }), "request.out_of_range"),
-        ("mill/override", json!({ "flow_percent": 90 }), "request.unsupported"),
-        ("printer/probe", json!({ "down_mm": 5, "feed_mm_min": 50 }), "request.unsupported"),
-        ("printer/override", json!({ "rapid_percent": 50 }), "request.unsupported"),
-    ] {
-        assert_eq!(order(&agent, path, &body).code(), code, "{path} {body}");
-    }
-    // A form of another page cannot say that it is JSON.
-    let form = agent.ask("POST", "/api/v1/machines/mill/jog", "Content-Type: text/plain\r\n", b"{}");
-    assert_eq!(form.code(), "http.bad_request");
-    assert_eq!(workshop.report("mill").position_mm, [0.0; 3]);
-    let flow = order(&agent, "printer/override", &json!({ "flow_percent": 95 })).json();
-    assert_eq!(flow["overrides"]["value"]["flow_percent"], 95, "{flow:#}");
 }
