@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +30,36 @@ fn report(port: &Port) -> Report {
 fn send(file: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
     command.arg("send").arg(file).args(arguments).arg("--json");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// A printer that answers what Marlin answers, and says more to a numbered line where it is told to. Its address.
+fn scripted(mut more: impl FnMut(u64) -> Option<&'static str> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut host, _) = listener.accept().unwrap();
+        for line in BufReader::new(host.try_clone().unwrap()).lines().map_while(Result::ok) {
+            let (number, text) = line.strip_prefix('N').and_then(|rest| rest.split_once(' ')).unwrap_or(("", &line));
+            let answer = match text.split(['*', ' ']).next().unwrap_or_default() {
+                "" => "",
+                "M115" => "FIRMWARE_NAME:Marlin 2.1.2\nok\n",
+                "M105" => "ok T:20.0 /0.0 B:20.0 /0.0\n",
+                "M114" => "X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0\nok\n",
+                _ => "ok\n",
+            };
+            let said = number.parse().ok().and_then(&mut more).unwrap_or(answer);
+            if host.write_all(said.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+/// Two hundred short moves.
+fn moves() -> Vec<u8> {
+    (0..200).flat_map(|step| format!("G1 X{} F6000\n", 1 + step % 9).into_bytes()).collect()
 }
 
 /// The final object, what was said to people, and the exit code.
@@ -242,4 +272,62 @@ fn a_send_that_was_ended_ran_on_while_its_machine_answered_nothing() {
     assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}{said}");
     assert_eq!(document["error"]["code"], "machine.silent", "{document:#}");
     assert!(said.contains("not known"), "{said}");
+}
+
+#[test]
+fn a_board_that_restarted_and_was_well_again_left_the_job_without_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "moves.gcode", &moves());
+    let address = scripted(|number| (number == 50).then_some("start\n"));
+    let (document, said, exit) = end(send(&file, &["--port", &address, "--dialect", "marlin"]));
+    assert_eq!((&document["outcome"], exit), (&json!("failed"), 1), "{document:#}");
+    assert_eq!(document["error"]["code"], "machine.restarted", "{document:#}");
+    assert_eq!(said.matches("[machine.restarted]").count(), 1, "{said}");
+}
+
+#[test]
+fn a_pause_at_the_printers_display_was_taken_for_the_end_of_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "moves.gcode", &moves());
+    let mut paused = false;
+    // It is resumed there when the host has come to rest: the questions of a hold go on.
+    let address = scripted(move |number| match number {
+        50 if !std::mem::replace(&mut paused, true) => Some("ok\n//action:pause\n"),
+        52 => {
+            std::thread::sleep(Duration::from_millis(300));
+            Some("ok\n//action:resume\n")
+        }
+        _ => None,
+    });
+    let (document, said, exit) = end(send(&file, &["--port", &address, "--dialect", "marlin"]));
+    assert_eq!((&document["outcome"], exit), (&json!("finished"), 0), "{document:#}{said}");
+    assert!(said.contains("[machine.paused]"), "{said}");
+}
+
+#[test]
+fn a_job_that_was_held_and_given_up_lost_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "plate.nc", b"G21\nG90\nG1 X1 F1000\nG1 X2 Q7\nG1 X3\nM2\n");
+    let mill = simulated("grbl", 20.0);
+    let (document, said, exit) = end(send(&file, &["--port", mill.address(), "--dialect", "grbl", "--no-preflight"]));
+    assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}");
+    assert_eq!(document["error"]["code"], "grbl.error.20", "{document:#}{said}");
+    assert!(said.contains("Nobody is here to decide"), "{said}");
+}
+
+#[test]
+fn a_stop_of_the_program_on_a_mill_without_buttons_could_not_be_ended_at_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "plate.nc", b"G21\nG90\nG1 X1 F1000\nM0\nG1 X2\nM2\n");
+    let mill = simulated("grbl", 20.0);
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let (mut keys, terminal) = (std::fs::File::from(pair.master), std::fs::File::from(pair.slave));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    command.args(["send", "--port", mill.address(), "--dialect", "grbl", "--json"]).arg(&file);
+    let mut child = command.stdin(terminal).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut heard = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(heard.any(|line| line.unwrap().contains("Enter resumes")), "it says what to do");
+    keys.write_all(b"\n").unwrap();
+    let (document, _, exit) = end(child);
+    assert_eq!((&document["outcome"], exit), (&json!("finished"), 0), "{document:#}");
 }

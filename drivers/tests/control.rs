@@ -551,3 +551,27 @@ fn a_job_held_before_its_counter_was_set_begins_after_it() {
     assert_eq!(pair.ask(Request::Resume), Ok(()));
     assert_eq!(pair.run_job(), JobPhase::Finished);
 }
+
+#[test]
+fn a_cancel_waited_until_the_nozzle_was_hot_because_the_window_was_full() {
+    for (dialect, parser) in [("marlin", true), ("marlin", false)] {
+        let mut pair = connected(dialect, &Setup { emergency_parser: parser, ..setup() });
+        let hot =
+            strings(&["M104 S250", "M140 S100", "M190 S100", "M109 S250", "G1 X5 F600", "G1 X6", "G1 X7", "G1 X8"]);
+        pair.start(hot.into_iter().chain(long_program()).collect());
+        // What stands behind the first word that waits fills the window, and nothing of it is answered.
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        let cancelled_at = pair.now;
+        pair.run_until(|pair| pair.progress().phase.is_over());
+        assert_eq!(pair.progress().phase, JobPhase::Cancelled, "{dialect}");
+        let took = pair.now.since(cancelled_at);
+        if parser {
+            assert!(took < Duration::from_secs(10), "{dialect}: it heated on for {took:?}");
+        } else {
+            // The word is read in its turn, which comes when all is hot: no host can help that.
+            assert!(took > Duration::from_secs(10), "{dialect}: {took:?}");
+        }
+        assert!(!pair.report().moving, "{dialect}");
+    }
+}

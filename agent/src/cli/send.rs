@@ -10,13 +10,14 @@ use drivers::probe::{self, probe};
 use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::snapshot::{JobPhase, Progress};
-use drivers::{Notice, Request, Snapshot, State, shell};
+use drivers::{Event, EventKind, Notice, Request, Snapshot, State, shell};
 use gcode_tools::analysis::{Info, analyse};
 use gcode_tools::formats;
 use gcode_tools::preflight::{self, Finding, Severity};
 use gcode_tools::sniff::ReadError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
 
 use super::{EndSignals, Failure, print};
 use crate::config::load_profile;
@@ -26,8 +27,8 @@ use crate::surroundings;
 /// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
 
-/// How long a hold may take before the job is cancelled all the same: a machine may wait for a person, or answer nothing.
-const HOLD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the event of a job's end may come behind the snapshot that shows it.
+const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to send, where, and how.
 #[derive(Debug, clap::Args)]
@@ -66,6 +67,8 @@ struct Outcome {
     findings: Vec<Finding>,
     seconds: f64,
     error: Option<Notice>,
+    /// It was printed while the job ran.
+    error_was_said: bool,
     /// What is likely wrong with the line, where its counters show anything.
     cause: Option<Notice>,
 }
@@ -119,9 +122,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if matches!(done, Err(Failure::Usage(_))) {
         return done;
     }
-    if let Some(notice) = &outcome.error {
+    if let Some(notice) = outcome.error.as_ref().filter(|_| !outcome.error_was_said) {
         eprintln!("{notice}");
-    } else if !arguments.json {
+    }
+    if outcome.progress.is_some() && !arguments.json {
         let executed = outcome.progress.as_ref().map_or(0, |progress| progress.executed);
         eprintln!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds);
     }
@@ -251,7 +255,12 @@ fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Res
     if !arguments.json {
         for finding in outcome.findings.iter().filter(|finding| passes || finding.severity == Severity::Error).take(20)
         {
-            eprintln!("line {}: {} {} [{}]", finding.line, finding.message, finding.help, finding.code);
+            let (message, help, code) = (&finding.message, &finding.help, finding.code);
+            match finding.line {
+                // Of the program as a whole.
+                0 => eprintln!("{message} {help} [{code}]"),
+                line => eprintln!("line {line}: {message} {help} [{code}]"),
+            }
         }
     }
     if passes {
@@ -306,6 +315,8 @@ async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Fai
 async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: &mut Outcome) -> Result<(), Failure> {
     let job = Job { id: "send".into(), lines: info.lines, from_line: 1 };
     let mut signals = EndSignals::listen();
+    let mut people = Keys::listen();
+    let mut events = machine.events();
     let started = Instant::now();
     machine
         .start(job, arguments.file.clone())
@@ -314,57 +325,110 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     let bar = bar(info, arguments.json);
     let mut watch = machine.watch();
     let mut interrupts = 0;
-    let mut held_by = None;
     let mut said: Option<Notice> = None;
+    // Why the job was given up, where it was this program that gave it up.
+    let mut given_up: Option<Notice> = None;
     let end = loop {
         let snapshot = watch.borrow_and_update().clone();
         show(&bar, &snapshot, info);
-        if snapshot.notice != said {
-            said.clone_from(&snapshot.notice);
-            if let Some(notice) = &said {
-                bar.suspend(|| eprintln!("{notice}"));
+        if let Some(notice) = snapshot.notice.as_ref().filter(|notice| said.as_ref() != Some(notice)) {
+            bar.suspend(|| eprintln!("{notice}"));
+            said = Some(notice.clone());
+            if people.are_here() && matches!(snapshot.state, State::Held | State::Attention) {
+                bar.suspend(|| eprintln!("Enter resumes, Ctrl-C cancels and makes the machine safe."));
             }
         }
         if let Some(progress) = snapshot.job.as_ref().filter(|progress| progress.phase.is_over()) {
             break progress.clone();
         }
-        // Nobody is there to look at the machine and resume: what holds by itself is ended safely.
-        let too_long = held_by.is_some_and(|at| tokio::time::Instant::now() >= at);
-        if interrupts < 2 && (snapshot.state == State::Held || too_long) {
-            interrupts = 2;
-            held_by = None;
+        if interrupts == 0 && given_up.is_none() && nobody_goes_on(&snapshot, &people) {
+            given_up.clone_from(&said);
+            bar.suspend(|| eprintln!("Nobody is here to decide: the job is cancelled and the machine made safe."));
             let _ = machine.ask(Request::Cancel).await;
         }
         tokio::select! {
             changed = watch.changed() => if changed.is_err() { break lost(machine) },
             () = signals.next() => {
                 interrupts += 1;
-                held_by = (interrupts == 1).then(|| tokio::time::Instant::now() + HOLD_PATIENCE);
                 interrupt(machine, interrupts, &bar).await;
             }
-            () = reached(held_by) => {}
+            () = people.next() => {
+                if let Err(denied) = machine.ask(Request::Resume).await {
+                    bar.suspend(|| eprintln!("{denied}"));
+                }
+            }
         }
     };
     bar.finish_and_clear();
     outcome.seconds = started.elapsed().as_secs_f64();
-    let failed = end.phase != JobPhase::Finished;
+    if end.phase != JobPhase::Finished {
+        // What the machine says since (a board that restarted is well again) is no reason.
+        let why = reason(&mut events).await.filter(|notice| notice.code != "job.cancelled");
+        outcome.error = given_up.or(why).or_else(|| said.clone());
+        outcome.error_was_said = outcome.error.is_some() && outcome.error == said;
+    }
     outcome.progress = Some(end);
-    outcome.error = said.or_else(|| machine.snapshot().notice.clone()).filter(|_| failed);
     Ok(())
 }
 
-/// Waits until then; for ever, where there is no such moment.
-async fn reached(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
+/// Whether the job stands, and nobody will make it go on: not at this terminal, and not where it was paused.
+fn nobody_goes_on(snapshot: &Snapshot, people: &Keys) -> bool {
+    let paused_there = snapshot.notice.as_ref().is_some_and(|notice| notice.code == "machine.paused");
+    snapshot.state == State::Held && !paused_there && !people.are_here()
+}
+
+/// Why the job is over, as the event of its end says it. Events come right behind the snapshot.
+async fn reason(events: &mut broadcast::Receiver<Event>) -> Option<Notice> {
+    let told = async {
+        loop {
+            match events.recv().await {
+                Ok(Event { kind: EventKind::Job { phase, notice, .. }, .. }) if phase.is_over() => return notice,
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    };
+    tokio::time::timeout(EVENT_PATIENCE, told).await.unwrap_or_default()
+}
+
+/// The Enter key, where a person sits at a terminal.
+struct Keys(Option<mpsc::Receiver<()>>);
+
+impl Keys {
+    fn listen() -> Self {
+        if !std::io::stdin().is_terminal() {
+            return Self(None);
+        }
+        let (told, hears) = mpsc::channel(1);
+        // It ends with the program: a read of the terminal cannot be called off.
+        let reader = std::thread::Builder::new().name("keys".into()).spawn(move || {
+            let mut line = String::new();
+            while matches!(std::io::stdin().read_line(&mut line), Ok(1..)) && told.blocking_send(()).is_ok() {
+                line.clear();
+            }
+        });
+        Self(reader.ok().map(|_| hears))
+    }
+
+    fn are_here(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits until Enter is pressed; for ever where nobody can.
+    async fn next(&mut self) {
+        let Some(keys) = &mut self.0 else { return std::future::pending().await };
+        if keys.recv().await.is_none() {
+            // The terminal was closed.
+            self.0 = None;
+        }
     }
 }
 
-/// Ctrl-C holds, and then cancels and makes safe; again, it stops at once.
+/// Ctrl-C holds, cancels and makes safe; again, it stops at once.
 async fn interrupt(machine: &Machine, interrupts: u32, bar: &ProgressBar) {
+    // A cancel begins with a hold, and does not wait for a nozzle to get hot first, as a pause must.
     let (request, what) = match interrupts {
-        1 => (Request::Pause, "Holding, then making the machine safe. Ctrl-C again stops it at once."),
+        1 => (Request::Cancel, "Holding, then making the machine safe. Ctrl-C again stops it at once."),
         _ => (Request::Stop, "Emergency stop."),
     };
     bar.suspend(|| eprintln!("{what}"));

@@ -48,6 +48,12 @@ pub(super) fn waits_for_person(text: &[u8]) -> bool {
     Block::new(text).codes().any(waits)
 }
 
+/// The same, or done only when something is hot: M109, M190 and M191 wait for tool, bed and chamber, M116 for all.
+pub(super) fn waits_for_heat_or_person(text: &[u8]) -> bool {
+    let heats = |(letter, tenths)| letter == 'M' && matches!(tenths, 1090 | 1160 | 1900 | 1910);
+    waits_for_person(text) || Block::new(text).codes().any(heats)
+}
+
 /// How long a dwell takes: Grbl's P is seconds; Marlin's P is milliseconds and its S seconds. Bounded by an hour, so
 /// that nonsense in a file does not become for ever.
 pub(super) fn dwell(text: &[u8], habits: &Habits) -> Duration {

@@ -204,7 +204,10 @@ impl Session {
     pub(super) fn take_answer(&mut self) {
         match self.window.answered() {
             None => self.known.link.answers_extra += 1,
-            Some(Frame::Job(ordinal)) => self.accepted(ordinal),
+            Some(Frame::Job(ordinal)) => {
+                self.accepted(ordinal);
+                self.may_wait_again();
+            }
             Some(Frame::Aside(aside)) => self.aside_answered(aside),
         }
     }

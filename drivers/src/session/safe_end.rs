@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::barrier::waits_for_heat_or_person;
 use super::{Session, Stage};
 use crate::dialect::{Calm, MotionEnd, Spelling};
-use crate::flow::Aside;
+use crate::flow::{Aside, Frame};
 use crate::notice::Notice;
 use crate::session::run::{Ending, Run};
 use crate::session::silence::PROBES_MAX;
@@ -36,7 +37,7 @@ impl Session {
         let heats = !self.known.temperatures.is_empty();
         if self.dialect.calm(Calm::Hold) == Spelling::None {
             if heats || self.needs_person {
-                self.calm(Calm::StopWaiting);
+                self.stop_waiting();
             }
             self.deadlines.drop = None;
             if self.is_silent() {
@@ -48,6 +49,30 @@ impl Session {
             self.calm(Calm::Hold);
         }
         self.answer_due_sooner();
+    }
+
+    /// Ends a wait for a temperature or a person. A machine that waits reads nothing more, and the window is full of
+    /// what stands behind: where it acts on the word as the word arrives, it is said all the same. Nobody cancels a job
+    /// to see its nozzle get hot first.
+    fn stop_waiting(&mut self) {
+        match self.dialect.calm(Calm::StopWaiting) {
+            Spelling::Lines(lines) if self.hears_out_of_turn() => {
+                for line in &lines {
+                    self.say_past_window(line);
+                }
+            }
+            _ => self.calm(Calm::StopWaiting),
+        }
+    }
+
+    /// A command of a job that is being cancelled was answered: the one behind it may wait as well.
+    pub(super) fn may_wait_again(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| run.stage == Stage::Cancelling) else { return };
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return };
+        let waits = run.history.command(ordinal).is_some_and(|command| waits_for_heat_or_person(&command.text));
+        if waits && self.hears_out_of_turn() {
+            self.stop_waiting();
+        }
     }
 
     /// Once the machine stands still: drops what it has queued.

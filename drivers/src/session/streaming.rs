@@ -191,6 +191,20 @@ impl Session {
         }
     }
 
+    /// Says a short line of the agent's own although the window is full: what a machine acts on as it arrives must not
+    /// wait for room. It is answered in its turn, like any other. The bytes that the window leaves of the receive
+    /// buffer hold it; if they do not, only its answer is lost.
+    pub(super) fn say_past_window(&mut self, line: &str) {
+        let Ok(cleared) = interlock::clear(line.as_bytes(), &self.profile, self.dialect.habits().line_max) else {
+            return;
+        };
+        self.spelled.clear();
+        self.dialect.spell(cleared, None, &mut self.spelled);
+        self.packing.pack(&mut self.spelled);
+        self.window.sent(Frame::Aside(Aside::Word), self.spelled.len());
+        self.write_spelled();
+    }
+
     /// Writes a line of the agent's own beside all flow control, to a machine that takes no others.
     pub(super) fn write_past_window(&mut self, line: &str) {
         self.wire.extend_from_slice(line.as_bytes());
