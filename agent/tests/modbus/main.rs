@@ -54,6 +54,7 @@ fn sends_each_line_once(arguments: &[&str]) -> Value {
 fn pymodbus_plays_the_machine_by_the_document_over_tcp() {
     sends_each_line_once(&["tcp"]);
     sends_each_line_once(&["tcp", "read_write=0"]);
+    sends_each_line_once(&["tcp", "transactions=4"]);
 }
 
 #[test]
@@ -63,9 +64,17 @@ fn pymodbus_plays_the_machine_by_the_document_over_a_serial_line() {
 
 #[test]
 fn every_line_is_taken_once_although_answers_are_dropped_doubled_and_delayed() {
-    for kind in ["tcp", "rtu"] {
+    for (kind, transactions) in [("tcp", "transactions=1"), ("tcp", "transactions=4"), ("rtu", "transactions=1")] {
         for read_write in ["read_write=1", "read_write=0"] {
-            let faults = sends_each_line_once(&[kind, read_write, "lost=0.03", "doubled=0.03", "late=0.03", "seed=7"]);
+            let faults = sends_each_line_once(&[
+                kind,
+                read_write,
+                transactions,
+                "lost=0.03",
+                "doubled=0.03",
+                "late=0.03",
+                "seed=7",
+            ]);
             for fault in ["lost", "doubled", "late"] {
                 assert!(faults[fault].as_u64().unwrap() >= 5, "{kind} {faults}");
             }

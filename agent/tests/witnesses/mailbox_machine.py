@@ -1,7 +1,7 @@
 """A machine with a mailbox, written from docs/modbus.md alone, served by pymodbus: a witness that is not ours.
 
-Arguments and what it prints are those of every witness (witness.py), with read_write=0 to understand no function 23, and
-the lines it took, in order.
+Arguments and what it prints are those of every witness (witness.py), with read_write=0 to understand no function 23,
+transactions= questions that may be asked at once, and the lines it took, in order.
 """
 
 import sys
@@ -25,10 +25,11 @@ class Machine:
 
     unit = 1
 
-    def __init__(self, read_write):
+    def __init__(self, read_write, transactions):
         self.words = [0] * (FIRST_SLOT + SLOTS * (SLOT_TEXT + 2))
         self.words[0:6] = [0x4642, 1, 1 if read_write else 0, SLOTS, SLOT_TEXT, WATCHDOG_MS]
         self.words[10] = 1
+        self.words[15] = transactions
         self.read_write = read_write
         self.next_slot = 0
         self.held = False
@@ -116,4 +117,4 @@ class Machine:
 
 
 kind, settings = sys.argv[1], settings_of(sys.argv[2:])
-serve(Machine(settings.get("read_write", "1") == "1"), kind, settings)
+serve(Machine(settings.get("read_write", "1") == "1", int(settings.get("transactions", "0"))), kind, settings)

@@ -31,7 +31,7 @@ static HABITS: Habits = Habits {
     numbered: false,
     counter: None,
     registers: true,
-    // Two writes' worth for a machine with 30 slots: one in its slots, one on its way.
+    // Two writes' worth for a machine with 32 slots: one in its slots, one on its way.
     window: Limits { lines: 64, bytes: 4096 },
     line_max: 200,
     spoils: "",

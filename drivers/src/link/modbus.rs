@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, W
 
 use super::{Address, Link, Opened, Opening};
 use crate::Moment;
-use crate::modbus::bus::{Bus, Coming, Patience};
+use crate::modbus::bus::{Answered, Bus, Coming, Patience};
 use crate::modbus::program::PULSE;
-use crate::modbus::{Conversation, Modbus, Question, Trouble, address, mailbox, program};
+use crate::modbus::{Conversation, Modbus, Question, address, mailbox, program};
 use crate::notice::Notice;
 
 /// Bytes that may wait between the session and the registers, each way: more than the session's window.
@@ -44,7 +44,7 @@ struct Machine {
     bus: Bus,
     unit: u8,
     patience: Patience,
-    /// Whether a second question may wait behind the one that is being asked.
+    /// Whether questions may be asked together, and more may wait behind those that are being asked.
     asks_ahead: bool,
     settings: Modbus,
 }
@@ -106,11 +106,16 @@ impl Machine {
         // Each question is asked once: the host knows better than the bus what is still worth asking.
         let silence = if host.stands_late_answers() { SILENCE } else { self.patience.silence };
         let patience = Patience { retries: 0, silence, ..self.patience };
-        let mut asked: VecDeque<(Question, Coming)> = VecDeque::new();
+        let mut asked: VecDeque<(Vec<Question>, Coming)> = VecDeque::new();
         loop {
-            while let Some(question) = self.next_question(host.as_mut(), asked.len(), now()) {
-                let coming = self.bus.post(self.unit, question.clone(), patience).await;
-                asked.push_back((question, coming));
+            while host.is_urgent() && asked.len() > 1 {
+                // A stop waits behind what is on its way, and not behind what waits itself.
+                let left = asked.pop_back().map_or(0, |(questions, _)| questions.len());
+                (0..left).for_each(|_| host.taken_back());
+            }
+            while let Some(questions) = self.next_questions(host.as_mut(), asked.len(), now()) {
+                let coming = self.bus.post(self.unit, questions.clone(), patience).await;
+                asked.push_back((questions, coming));
             }
             session.gather(host.as_mut(), now());
             let (wakes_at, hurry) =
@@ -118,11 +123,13 @@ impl Machine {
             let wait = wakes_at.map_or(Duration::ZERO, |at| at.since(now()));
             let goes_on = tokio::select! {
                 biased;
-                answered = answer_of(asked.front_mut()) => {
-                    let question = asked.pop_front().map(|(question, _)| question);
-                    if let Err(why) = self.tell(host.as_mut(), question.as_ref(), answered, now()) {
-                        tracing::warn!(unit = self.unit, why, "the machine is gone");
-                        return;
+                answers = answers_to(asked.front_mut()) => {
+                    let questions = asked.pop_front().map(|(questions, _)| questions).unwrap_or_default();
+                    for (question, answered) in questions.iter().zip(answers) {
+                        if let Err(why) = self.tell(host.as_mut(), question, answered, now()) {
+                            tracing::warn!(unit = self.unit, why, "the machine is gone");
+                            return;
+                        }
                     }
                     true
                 }
@@ -135,14 +142,18 @@ impl Machine {
         }
     }
 
-    /// What is to be asked while so many questions are on their way. On a serial line a second one would gain nothing, and
-    /// keep a stop waiting.
-    fn next_question(&self, host: &mut dyn Conversation, asked: usize, now: Moment) -> Option<Question> {
-        match asked {
+    /// What is to be asked together while so many such groups are on their way. On a serial line a second question would
+    /// gain nothing, and keep a stop waiting.
+    fn next_questions(&self, host: &mut dyn Conversation, groups: usize, now: Moment) -> Option<Vec<Question>> {
+        let at_once = if self.asks_ahead { host.questions_at_once() } else { 1 };
+        let first = match groups {
             0 => host.question(now),
             1 if self.asks_ahead => host.question_ahead(now),
             _ => None,
-        }
+        };
+        let mut questions = vec![first?];
+        questions.extend((1..at_once).map_while(|_| host.question_ahead(now)));
+        Some(questions)
     }
 
     /// Tells the host what became of its question.
@@ -152,11 +163,10 @@ impl Machine {
     fn tell(
         &self,
         host: &mut dyn Conversation,
-        question: Option<&Question>,
-        answered: Result<Vec<u16>, Trouble>,
+        question: &Question,
+        answered: Answered,
         now: Moment,
     ) -> Result<(), String> {
-        let Some(question) = question else { return Ok(()) };
         match answered {
             Ok(words) => host.answered(now, question, &words)?,
             Err(trouble) => {
@@ -177,7 +187,7 @@ impl Machine {
             if at > 0 {
                 tokio::time::sleep(PULSE).await;
             }
-            let asked: Result<_, Trouble> = self.bus.ask_first(self.unit, question, self.patience).await;
+            let asked = self.bus.ask_first(self.unit, question, self.patience).await;
             if let Err(trouble) = asked {
                 tracing::warn!(unit = self.unit, %trouble, "the machine could not be asked to stand still");
             }
@@ -185,10 +195,10 @@ impl Machine {
     }
 }
 
-/// The answer to the question that was asked first; never, where none was.
-async fn answer_of(asked: Option<&mut (Question, Coming)>) -> Result<Vec<u16>, Trouble> {
+/// The answers to what was asked first; never, where nothing was.
+async fn answers_to(asked: Option<&mut (Vec<Question>, Coming)>) -> Vec<Answered> {
     match asked {
-        Some((_, coming)) => coming.answer().await,
+        Some((_, coming)) => coming.answers().await,
         None => std::future::pending().await,
     }
 }

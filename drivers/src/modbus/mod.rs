@@ -55,11 +55,24 @@ pub trait Conversation: Send {
     /// its answer, or that there was none, is told.
     fn question(&mut self, now: Moment) -> Option<Question>;
 
-    /// What can be asked already while one question is on its way, because nothing that its answer could say would change
+    /// What can be asked already while questions are on their way, because nothing that its answer could say would change
     /// it. The answers are told in the order of the questions.
     fn question_ahead(&mut self, _now: Moment) -> Option<Question> {
         None
     }
+
+    /// How many questions may be asked together, where the port allows it.
+    fn questions_at_once(&self) -> usize {
+        1
+    }
+
+    /// Whether something must be asked before what waits to be asked: a stop, a hold.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
+    /// Takes that the question given last was taken back. It may have been asked all the same.
+    fn taken_back(&mut self) {}
 
     /// When [`Conversation::question`] may have something to ask although nothing happens.
     fn wakes_at(&self) -> Moment;

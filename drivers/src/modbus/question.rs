@@ -163,6 +163,11 @@ impl Trouble {
         !matches!(self, Self::Exception(code) if ![GATEWAY_UNAVAILABLE, GATEWAY_SILENT].contains(code))
     }
 
+    /// Whether what was read so far can no longer be trusted: a device that refuses has answered, and whole.
+    pub fn closes(&self) -> bool {
+        !matches!(self, Self::Exception(_))
+    }
+
     /// Whether the device said that it did not do what was asked, and would not do it if asked again.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Exception(1..=4 | 8))

@@ -89,6 +89,8 @@ pub struct Setup {
     pub resend_permille: u32,
     /// What becomes of a Modbus machine's answers.
     pub answers: modbus::AnswerFaults,
+    /// How many questions a mailbox machine says it can be asked at once.
+    pub transactions: u16,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -116,6 +118,7 @@ impl Default for Setup {
             probe_z_mm: -5.0,
             resend_permille: 0,
             answers: modbus::AnswerFaults::default(),
+            transactions: 4,
             seed: 1,
         }
     }

@@ -34,6 +34,9 @@ pub const SLOTS_MAX: u16 = 128;
 /// Words of text a slot may have: with its frame, one write carries at least one slot.
 pub const SLOT_TEXT_MAX: u16 = 100;
 
+/// Questions that are asked of one machine together, whatever it says. A stop waits behind no more.
+pub const TRANSACTIONS_MAX: usize = 4;
+
 /// Words of the machine's block, by place.
 pub mod machine {
     /// [`super::MAGIC`].
@@ -66,6 +69,8 @@ pub mod machine {
     pub const ERROR_LINE: u16 = 13;
     /// Number of the last command it carried out.
     pub const COMMAND_DONE: u16 = 14;
+    /// Over TCP, how many questions may be on their way at once; 0 counts as 1.
+    pub const TRANSACTIONS: u16 = 15;
     /// Position X in micrometres, 32 bits, high word first; then Y and Z.
     pub const POSITION: u16 = 16;
     /// Feed in mm/min, 32 bits.

@@ -39,7 +39,7 @@ struct Pair {
     program: Vec<String>,
     next: usize,
     faults: Faults,
-    /// Whether a second question waits behind the first, as on TCP.
+    /// Whether questions are asked together and more wait behind them, as on TCP.
     asks_ahead: bool,
     random: Random,
     late: VecDeque<(Question, Vec<u16>)>,
@@ -136,7 +136,14 @@ impl Pair {
         if asked.is_empty() {
             asked.extend(self.host.question(self.now));
         } else if self.asks_ahead {
-            asked.extend(self.host.question_ahead(self.now));
+            let at_once = self.host.questions_at_once();
+            asked.extend((0..2 * at_once - 1).map_while(|_| self.host.question_ahead(self.now)));
+            if self.host.is_urgent() || self.random.chance(0.05) {
+                let left = asked.split_off(at_once.min(asked.len()));
+                for _ in left {
+                    self.host.taken_back();
+                }
+            }
         }
         for question in &asked {
             match self.ask(question) {

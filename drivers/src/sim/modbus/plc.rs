@@ -13,9 +13,9 @@ use crate::modbus::mailbox::{
 };
 use crate::modbus::{Question, Table};
 
-/// Slots, and words of text in each: 60 characters, and three slots in a write.
-const SLOT_COUNT: u16 = 30;
-const SLOT_TEXT: u16 = 30;
+/// Slots, and words of text in each: 56 characters, and four slots fill a write.
+const SLOT_COUNT: u16 = 32;
+const SLOT_TEXT: u16 = 28;
 
 /// How long the host's beat may stand still.
 const WATCHDOG: Duration = Duration::from_secs(2);
@@ -50,6 +50,7 @@ pub struct Plc {
     rapid_mm_min: f64,
     speed: f64,
     refuse_line: Option<u64>,
+    transactions: u16,
     now: Moment,
 }
 
@@ -71,6 +72,7 @@ impl Plc {
             rapid_mm_min: setup.rapid_mm_min,
             speed: setup.speed,
             refuse_line: setup.refuse_line,
+            transactions: setup.transactions,
             now: Moment::ZERO,
         };
         plc.introduce();
@@ -85,6 +87,7 @@ impl Plc {
             (machine::SLOTS, SLOT_COUNT),
             (machine::SLOT_TEXT, SLOT_TEXT),
             (machine::WATCHDOG_MS, WATCHDOG.as_millis() as u16),
+            (machine::TRANSACTIONS, self.transactions),
         ] {
             self.set(at, word);
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::{MAGIC, SLOT_FRAME, SLOT_TEXT_MAX, SLOTS, SLOTS_MAX, State, VERSION, feature, machine};
+use super::super::{
+    MAGIC, SLOT_FRAME, SLOT_TEXT_MAX, SLOTS, SLOTS_MAX, State, TRANSACTIONS_MAX, VERSION, feature, machine,
+};
 use super::{FOREIGN_MAX, Host, LOOK_FIRST, LOOK_LAST, Layout, REFUSAL_STANDS, Stage, Status, next_session};
 use crate::Moment;
 
@@ -30,6 +32,7 @@ impl Host {
             text_words,
             watchdog: Duration::from_millis(u64::from(word(machine::WATCHDOG_MS))),
             read_write: self.may_read_write && word(machine::FEATURES) & feature::READ_WRITE != 0,
+            transactions: usize::from(word(machine::TRANSACTIONS)).clamp(1, TRANSACTIONS_MAX),
         });
         self.beat = word(machine::BEAT);
         self.command_number = word(machine::COMMAND_DONE);

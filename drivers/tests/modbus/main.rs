@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 #![cfg(feature = "io")]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod together;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -454,7 +456,7 @@ async fn a_mailbox_machines_own_points_are_read_in_turn_with_its_program_and_its
         point.and_then(|reading| reading.value.number())
     };
     let snapshot = until(&machine, |snapshot| read(snapshot, 0) == Some(1.0)).await;
-    assert_eq!(read(&snapshot, 1), Some(30.0));
+    assert_eq!(read(&snapshot, 1), Some(32.0));
     let motion = snapshot.protection.iter().find(|protection| protection.hazard == "motion").unwrap();
     assert!(motion.protected && motion.because.contains("2000 ms"), "{motion:?}");
 }
