@@ -1,5 +1,6 @@
 //! `fab-agent run`: the daemon.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::{Failure, asked_to_end};
@@ -15,7 +16,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    // Colours are for people at a terminal: a file or the journal would keep them as noise.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_max_level(tracing::Level::INFO)
+        .init();
     let config = Config::load(&arguments.config).map_err(|problems| {
         for problem in &problems {
             eprintln!("{}: {problem}", arguments.config.display());

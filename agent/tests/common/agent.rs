@@ -105,12 +105,15 @@ impl Workshop {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let serving =
-            lines.find_map(|line| line.unwrap().split_once("page on http://").map(|(_, host)| host.to_owned()));
+        let serving = lines.find_map(|line| {
+            let line = line.unwrap();
+            assert!(!line.contains('\u{1b}'), "colours are for terminals, and this is none: {line:?}");
+            line.split_once("page on http://").map(|(_, host)| host.to_owned())
+        });
         let host = serving.expect("the agent ended before it served");
         // What it says later is not looked at, but must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Agent { process, host: host.trim_end_matches(|letter: char| !letter.is_ascii_digit()).to_owned() }
+        Agent { process, host }
     }
 
     /// What a simulated machine says it did.
