@@ -112,7 +112,7 @@ fn a_person_submits_starts_watches_pauses_stops_and_clears_on_the_page() {
     assert!(!report.moving && report.executed < 717, "{report:?}");
     browser.until(&says(&of("mill", ".accepting"), "Not accepting jobs."));
     // The stop's own notice, or what the machine says of being reset in motion.
-    browser.until(&says(&of("mill", ".notice"), "Look at the machine; when it is safe, clear the alarm."));
+    browser.until(&says(&of("mill", ".notice"), "When it is safe, clear the alarm"));
     browser.until(&says("#jobs", "cancelled"));
     browser.until(&says("#jobs", "An emergency stop was asked for."));
     browser.click(&of("mill", ".clear"));

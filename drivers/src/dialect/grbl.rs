@@ -82,6 +82,8 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::AtOnce,
     asks_why: None,
+    // What an alarm takes no lines but `$X` and `$H` for (`protocol.c`); a limit or an emergency stop needs a reset first.
+    way_out: "When it is safe, clear the alarm: the agent resets it where that is needed and says `$X`.",
 };
 
 /// Whether Grbl or one of its kin says this: grblHAL, built to be compatible, says the same of itself. `FluidNC`

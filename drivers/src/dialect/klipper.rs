@@ -58,6 +58,8 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
         // `gcode.py` looks for it in what has arrived, past the line that runs.
         stop: StopHabit::AtOnce,
         asks_why: Some("STATUS"),
+        // What it says itself when it is down (`klippy.py`).
+        way_out: "When its cause is gone, say FIRMWARE_RESTART at its console, then clear the alarm.",
         ..HABITS
     },
     likeness: |line| {

@@ -126,6 +126,9 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::InTurn,
     asks_why: None,
+    // `kill()` waits for a reset for ever; M999 ends what `stop()` began, whose message names it (`MarlinCore.cpp`).
+    way_out: "When it is safe, press its reset button or switch it off and on, then clear the alarm; M999 at its \
+              display is enough only where its message says so.",
 };
 
 impl Dialect for MarlinLike {
@@ -295,7 +298,9 @@ fn read_error(text: &[u8]) -> Reply {
     if has("checksum mismatch") || has("no checksum with line") || has("no line number") {
         return Reply::ChecksumError;
     }
+    // `stop()` takes no moves until M999; every further one is refused with the same words.
     if has("halted")
+        || has("printer stopped")
         || has("kill")
         || has("heating failed")
         || has("thermal runaway")
@@ -484,6 +489,8 @@ mod test {
     #[test]
     fn a_halted_machine_is_not_a_resend() {
         assert!(matches!(heard("Error:Printer halted. kill() called!")[0], Reply::Halted { .. }));
+        let stopped = "Error:Printer stopped due to errors. Fix the error and use M999 to restart.";
+        assert!(matches!(heard(stopped)[0], Reply::Halted { .. }), "it takes no moves any more");
         assert_eq!(heard("Error:checksum mismatch, Last Line: 5"), [Reply::ChecksumError]);
         assert_eq!(heard("Error:Line Number is not Last Line Number+1, Last Line: 5"), [Reply::Gap]);
         let timeout = Reply::Setting("M86".into(), "B0 E0 S300 T180".into());

@@ -227,6 +227,8 @@ pub struct Habits {
     pub stop: StopHabit,
     /// What a machine is asked that halted without saying why.
     pub asks_why: Option<&'static str>,
+    /// How a person brings it back after an emergency stop, a halt or an alarm, in a sentence.
+    pub way_out: &'static str,
 }
 
 /// How a machine reports something by itself, so that it need not be asked between the lines of a job.

@@ -36,6 +36,9 @@ pub(super) static REPETIER: MarlinLike = MarlinLike {
         asking: Asking::Commands { every_ms: 2_000, commands: &["M105"] },
         // `PRINTLINE_CACHE_SIZE` is 24 (`Configuration.h`), and the command that is taken and not begun is one more.
         planner_blocks: 25,
+        // `KILL_METHOD` 1 restarts the board; after an error of a heater it waits for M999 (`Communication.cpp`).
+        way_out: "When it is safe, clear the alarm: an emergency stop has restarted it. After an error it waits for M999 \
+                  at its display, or for its reset button.",
         ..HABITS
     },
     likeness: |line| {

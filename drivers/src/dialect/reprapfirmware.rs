@@ -40,6 +40,7 @@ pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
         // Moves in the queue of the largest boards.
         planner_blocks: 60,
         keepalive: false,
+        way_out: "When it is safe, restart it (M999 on its page or display, or its reset button), then clear the alarm.",
         ..HABITS
     },
     likeness: |line| {

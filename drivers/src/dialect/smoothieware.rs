@@ -40,6 +40,7 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
         planner_blocks: 33,
         keepalive: false,
         stop: StopHabit::AtOnce,
+        way_out: "When it is safe, clear the alarm: the agent says M999.",
         ..HABITS
     },
     likeness,

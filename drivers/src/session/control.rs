@@ -213,7 +213,7 @@ impl Session {
             "machine.stopped",
             "An emergency stop was asked for.",
             "The machine was told to halt and the job is over.",
-            "Look at the machine; when it is safe, clear the alarm. Its position may be lost: home it.",
+            format!("Look at the machine. {} Its position may be lost: home it.", self.dialect.habits().way_out),
         );
         self.end_run(JobPhase::Cancelled, Some(notice.clone()));
         if self.phase != Phase::Halted {

@@ -23,12 +23,12 @@ pub(super) struct Halt {
     ended: Option<(String, JobPhase, Option<Notice>)>,
 }
 
-fn notice(text: &str) -> Notice {
+fn notice(text: &str, way_out: &str) -> Notice {
     Notice::new(
         HALTED,
-        format!("The machine halted itself: {text}"),
+        format!("The machine halted itself: {}.", text.trim_end_matches('.')),
         "The job is over; the machine takes nothing until it is reset.",
-        "Look at the machine, then reset it (or switch it off and on) and clear the alarm.",
+        format!("Look at the machine. {way_out}"),
     )
 }
 
@@ -42,10 +42,11 @@ impl Session {
             }
             return;
         }
-        let ended = self.close_run(JobPhase::Failed, Some(notice(text)));
+        let notice = notice(text, self.dialect.habits().way_out);
+        let ended = self.close_run(JobPhase::Failed, Some(notice.clone()));
         self.forget_conversation();
         self.phase = Phase::Halted;
-        self.known.notice = Some(notice(text));
+        self.known.notice = Some(notice);
         self.halt = Some(Halt { text: text.to_owned(), ended });
         match self.dialect.habits().asks_why.filter(|_| !explained) {
             Some(question) => {
@@ -60,7 +61,7 @@ impl Session {
     pub(super) fn tell_halt(&mut self) {
         let Some(halt) = self.halt.take() else { return };
         self.deadlines.why = None;
-        let notice = notice(&halt.text);
+        let notice = notice(&halt.text, self.dialect.habits().way_out);
         if let Some((job, phase, reason)) = halt.ended {
             // A job that was being ended for another reason keeps that.
             let reason = reason.map(|reason| if reason.code == HALTED { notice.clone() } else { reason });

@@ -425,7 +425,8 @@ impl Session {
         }
         let job = self.run.is_some();
         let done = if job { "The job is over; nothing more was sent." } else { "Nothing is sent until it is cleared." };
-        let notice = Notice::new(code, sentence, done, "Look at the machine; when it is safe, clear the alarm.");
+        let to_do = format!("Look at the machine. {}", self.dialect.habits().way_out);
+        let notice = Notice::new(code, sentence, done, to_do);
         self.phase = Phase::Alarm;
         self.position_lost();
         self.known.notice = Some(notice.clone());

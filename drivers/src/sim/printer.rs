@@ -91,7 +91,7 @@ pub(super) static REPETIER: Flavour = Flavour {
     queue_commands: 1,
     command_max: 95,
     keepalive: Some([b"busy:processing\r\n", b"busy:paused for user interaction\r\n"]),
-    // From then on the answer to every line.
+    // Said once as it halts; what it answers to lines from then on is not modelled.
     halted:
         b"fatal:Heater/sensor error - Printer stopped and heaters disabled due to this error. Fix error and restart \
 with M999.\r\n",
