@@ -354,3 +354,56 @@ fn a_printer_that_waits_for_a_person_since_before_a_pulled_cable_says_so_and_goe
     pair.run_until(|pair| pair.session.state() == State::Idle);
     assert_eq!(pair.executed(), ["G1X5F3000", "M0"]);
 }
+
+#[test]
+fn a_mill_that_rests_with_its_spindle_on_since_before_the_agent_was_called_idle() {
+    for dialect in ["grbl", "grblhal", "fluidnc"] {
+        for how in ["stop", "clear", "M5"] {
+            let mut pair = pair(dialect, &setup(), Faults::default());
+            pair.start(["M3 S9000", "G1 X20 F6000", "G1 X0", "G1 X20"].map(str::to_owned).into());
+            pair.run_until(|pair| pair.session.snapshot().spindle.is_some_and(|spindle| spindle.value > 0.0));
+            pair.unplug();
+            pair.run_for(Duration::from_secs(5));
+            pair.plug_in(false);
+            pair.run_until(|pair| pair.session.state() == State::Attention);
+            let executed = pair.report().executed;
+            pair.run_for(Duration::from_secs(60));
+            let notice = pair.session.snapshot().notice.unwrap();
+            assert_eq!(
+                (pair.session.state(), notice.code.as_str()),
+                (State::Attention, "machine.spindle_on"),
+                "{dialect}"
+            );
+            assert!(notice.happened.contains("spindle has been on (S9000)"), "{notice}");
+            assert_eq!(pair.try_start(program(10, 1)), Err(Denied::Attention));
+            assert_eq!(pair.report().executed, executed, "{dialect}: it was told something");
+            let told = pair.notices().iter().filter(|told| told.contains("machine.spindle_on")).count();
+            assert_eq!(told, 1, "it is said once");
+            match how {
+                "stop" => {
+                    assert_eq!(pair.ask(Request::Stop), Ok(()));
+                    assert_eq!(pair.ask(Request::Clear), Ok(()));
+                }
+                "clear" => assert_eq!(pair.ask(Request::Clear), Ok(())),
+                // Somebody turns it off at the machine.
+                _ => pair.machine.hear(pair.now, b"M5\n"),
+            }
+            pair.run_until(|pair| pair.session.state() == State::Idle);
+            pair.run_for(Duration::from_secs(5));
+            assert_eq!(pair.session.state(), State::Idle, "{dialect}, {how}");
+            assert!(pair.session.snapshot().notice.is_none(), "{dialect}, {how}");
+            let on = pair.session.snapshot().spindle.unwrap().value > 0.0;
+            assert_eq!(on, how == "clear", "{dialect}, {how}");
+            assert_eq!(pair.try_start(program(10, 1)), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_job_that_leaves_its_spindle_on_is_no_stranger() {
+    let mut pair = pair("grbl", &setup(), Faults::default());
+    pair.start(["M3 S9000", "G1 X20 F6000"].map(str::to_owned).into());
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!(pair.session.state(), State::Idle);
+}

@@ -74,7 +74,7 @@ pub(super) const HABITS: Habits = Habits {
     motion_end: MotionEnd::IdleReport,
     // BLOCK_BUFFER_SIZE 16 (`planner.h`), one of which stays free.
     planner_blocks: 15,
-    settings: Some("$$"),
+    settings: &["$$", "$G"],
     inactivity: None,
     keepalive: false,
     tool_change: true,
@@ -235,10 +235,23 @@ impl GrblLike {
                 }
                 None => Reply::Message(text),
             },
+            b"GC" => spindle_on(&text).map_or(Reply::Chatter, Reply::SpindleOn),
             b"PRB" => probed(&text).map_or(Reply::Chatter, Reply::Probed),
             _ => Reply::Chatter,
         }
     }
+}
+
+/// `G0 G54 G17 G21 G90 G94 M3 M9 T0 F0 S9000`: whether a spindle or beam is on, at a speed or power above zero.
+fn spindle_on(modal: &str) -> Option<bool> {
+    let mut words = modal.split_whitespace();
+    let on = words.clone().find_map(|word| match word {
+        "M3" | "M4" => Some(true),
+        "M5" => Some(false),
+        _ => None,
+    })?;
+    let speed = words.find_map(|word| decimal(word.strip_prefix('S')?));
+    Some(on && speed.is_none_or(|speed| speed > 0.0))
 }
 
 /// `0.000,0.000,-5.123:1`: where the probe touched, and whether it did.
@@ -254,6 +267,7 @@ pub(super) fn read_status(report: &[u8]) -> Option<Status> {
     let text = std::str::from_utf8(report).ok()?;
     let mut fields = text.split('|');
     let mut status = Status { condition: Some(condition(fields.next()?)?), ..Status::default() };
+    let mut accessories = None;
     for field in fields {
         let Some((key, value)) = field.split_once(':') else { continue };
         match key {
@@ -282,10 +296,15 @@ pub(super) fn read_status(report: &[u8]) -> Option<Status> {
                     status.overrides = Some([feed, rapid, spindle]);
                 }
             }
+            // S and C: the spindle or beam, either way; F and M: coolant.
+            "A" => accessories = Some(value),
             "Pn" => status.pins = Some(printable(value.as_bytes())),
             _ => {}
         }
     }
+    // What is on stands in the reports that have the overrides, and in no others (`report.c`).
+    let turns = |letters: &str| letters.contains(['S', 'C']);
+    status.spindle_on = accessories.map(turns).or(status.overrides.map(|_| false));
     Some(status)
 }
 
@@ -352,6 +371,19 @@ mod test {
         assert_eq!((status.feed, status.spindle), (Some(600.0), Some(1000.0)));
         assert_eq!(status.overrides, Some([120, 50, 90]));
         assert_eq!(status.work_offset, Some([1.0, 2.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_switched_on_is_read_where_it_is_said() {
+        let on = |report: &[u8]| read_status(report).unwrap().spindle_on;
+        assert_eq!(on(b"Idle|MPos:0.000,0.000,0.000|F:0|Ov:100,100,100|A:SF"), Some(true));
+        assert_eq!(on(b"Idle|MPos:0.000,0.000,0.000|F:0|Ov:100,100,100|A:F"), Some(false));
+        assert_eq!(on(b"Idle|MPos:0.000,0.000,0.000|F:0|Ov:100,100,100"), Some(false));
+        assert_eq!(on(b"Idle|MPos:0.000,0.000,0.000|F:0"), None, "this report does not tell");
+        assert_eq!(read(b"[GC:G0 G54 G17 G21 G90 G94 M3 M9 T0 F0 S9000]"), Reply::SpindleOn(true));
+        assert_eq!(read(b"[GC:G0 G54 G17 G21 G90 G94 M3 M9 T0 F0 S0]"), Reply::SpindleOn(false));
+        assert_eq!(read(b"[GC:G0 G54 G17 G21 G90 G94 M5 M9 T0 F0 S9000]"), Reply::SpindleOn(false));
+        assert_eq!(read(b"[GC:G0 G54]"), Reply::Chatter);
     }
 
     #[test]

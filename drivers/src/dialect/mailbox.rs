@@ -44,7 +44,7 @@ static HABITS: Habits = Habits {
     motion_end: MotionEnd::IdleReport,
     // The machine says exactly how many lines it has taken and not executed; until it has, all may be.
     planner_blocks: 65_535,
-    settings: None,
+    settings: &[],
     inactivity: None,
     keepalive: false,
     tool_change: true,

@@ -65,7 +65,7 @@ pub(super) static MARLIN: MarlinLike = MarlinLike {
     // Without parameters M86 reports; a firmware without it answers `Unknown command`, Prusa's does nothing.
     habits: Habits {
         name: "marlin",
-        settings: Some("M86"),
+        settings: &["M86"],
         inactivity: Some("M85 S"),
         // Two seconds are the firmware's own default; a configuration may have switched it off (`M113.cpp`).
         keepalive_word: Some("M113 S2"),
@@ -118,7 +118,7 @@ pub(super) const HABITS: Habits = Habits {
     motion_end: MotionEnd::Commands(&["M400", "M114"]),
     // BLOCK_BUFFER_SIZE (`Configuration_adv.h`): 16 on 8-bit boards, up to 32 on others: the profile says.
     planner_blocks: 16,
-    settings: None,
+    settings: &[],
     inactivity: None,
     keepalive: true,
     tool_change: true,

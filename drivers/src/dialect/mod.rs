@@ -211,8 +211,8 @@ pub struct Habits {
     pub motion_end: MotionEnd,
     /// Blocks in the planner when neither profile nor machine says: lines accepted and perhaps not yet executed.
     pub planner_blocks: u32,
-    /// What asks for its settings that matter to protection, where it has such a question.
-    pub settings: Option<&'static str>,
+    /// What asks for its settings that matter to protection, and for what is on, where it has such questions.
+    pub settings: &'static [&'static str],
     /// What arms its own timer for a silent host, in front of the seconds, where it has one.
     pub inactivity: Option<&'static str>,
     /// Whether it says by itself, while a long command runs, that it is busy.
@@ -314,6 +314,8 @@ pub struct Status {
     pub feed: Option<f64>,
     /// Spindle speed or laser S.
     pub spindle: Option<f64>,
+    /// Whether the spindle or beam is switched on, where the report says what is.
+    pub spindle_on: Option<bool>,
     /// Free planner blocks.
     pub planner_free: Option<u32>,
     /// Free bytes of the receive buffer.
@@ -358,6 +360,8 @@ pub enum Reply {
     ChecksumError,
     /// A line did not arrive: the next one came in its place; a resend follows.
     Gap,
+    /// Whether its modal state has the spindle or beam on.
+    SpindleOn(bool),
     /// A setting of the machine, as key and value.
     Setting(String, String),
     /// Alive, working on a long command.

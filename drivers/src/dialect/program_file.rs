@@ -46,7 +46,7 @@ static HABITS: Habits = Habits {
     motion_end: MotionEnd::Started("$START"),
     // Lines taken are only kept: until the controller says which one it executes, none is.
     planner_blocks: u32::MAX,
-    settings: None,
+    settings: &[],
     inactivity: None,
     keepalive: false,
     // It is of the program, and the controller's business when that runs.

@@ -54,6 +54,7 @@ impl Session {
         }
         interlock::may_start(&self.known)?;
         self.needs_person = false;
+        self.left_on.looked_at();
         self.known.notice = None;
         self.run = Some(Run::job(job.id, job.lines, job.from_line, self.dialect.habits().numbered, self.now));
         if let Some(run) = &mut self.run {
@@ -244,6 +245,7 @@ impl Session {
             }
             Phase::Wrong => Err(Denied::WrongMachine),
             Phase::Ready => {
+                self.left_on.looked_at();
                 self.known.notice = None;
                 Ok(())
             }

@@ -146,6 +146,7 @@ impl Session {
         self.alarm_reset = super::AlarmReset::NotNeeded;
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
+        self.left_on = super::standing::LeftOn::default();
         self.silence = super::silence::Silence::default();
         self.deadlines = super::Deadlines::default();
     }
@@ -374,8 +375,8 @@ impl Session {
             return;
         }
         // A hotend's timer is of no use where nothing heats.
-        if let Some(question) = habits.settings.filter(|_| reports || self.profile.heat.is_some()) {
-            self.asides.push_back((Aside::Settings, question.to_owned()));
+        if reports || self.profile.heat.is_some() {
+            self.asides.extend(habits.settings.iter().map(|question| (Aside::Settings, (*question).to_owned())));
         }
         if let (Some(word), Some(seconds)) = (habits.inactivity, self.profile.safety.inactivity_s) {
             self.asides.push_back((Aside::Arm, format!("{word}{seconds}")));

@@ -142,6 +142,7 @@ impl Session {
             Reply::Unpacks => self.packing.receiver_found(&self.profile),
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Setting(key, value) => self.note_setting(key, value),
+            Reply::SpindleOn(on) => self.found_by_modal_state(*on),
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
@@ -335,6 +336,7 @@ impl Session {
             _ => {}
         }
         self.spindle_in_hold(status);
+        self.found_by_report(status);
         self.condition_in_run(status.condition);
     }
 

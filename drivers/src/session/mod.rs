@@ -205,6 +205,9 @@ pub struct Session {
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
     health: health::Health,
+    /// What turned or burned when it was found.
+    #[serde(default)]
+    left_on: standing::LeftOn,
     /// How silent it is.
     #[serde(default)]
     silence: silence::Silence,
@@ -261,6 +264,7 @@ impl Session {
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
+            left_on: standing::LeftOn::default(),
             silence: silence::Silence::default(),
             halt: None,
             reporting: reporting::Reporting::default(),
@@ -490,6 +494,7 @@ impl Session {
             Some(Condition::Held) => State::Held,
             Some(Condition::Sleep | Condition::Alarm) => State::Alarm,
             _ if working => State::Running,
+            Some(Condition::Idle) if self.left_on.is_told() => State::Attention,
             Some(Condition::Idle) => State::Idle,
             // A machine that reports its condition has not done so yet.
             None if matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. }) => State::Unknown,

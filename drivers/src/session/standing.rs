@@ -1,11 +1,14 @@
-//! A machine that is found standing when the conversation begins: in a hold, with its door open, waiting for a person.
+//! A machine that is found standing when the conversation begins: in a hold, with its door open, waiting for a person;
+//! or at rest with its spindle on.
 //!
-//! It answers no question until somebody lets it go on, and what an earlier job left in it is still there.
+//! One that is held answers no question until somebody lets it go on, and what an earlier job left in it is still there.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Phase, Session};
-use crate::dialect::{Asking, Calm, Condition};
+use crate::dialect::{Asking, Calm, Condition, Status};
 use crate::event::EventKind;
 use crate::notice::Notice;
 use crate::session::greeting::GREET_EVERY;
@@ -13,7 +16,75 @@ use crate::session::greeting::GREET_EVERY;
 /// How long a machine that reports its state at once may take to do so, before it is asked who it is all the same.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Reports in a row that must say so: one alone may have arrived damaged.
+const LEFT_ON_REPORTS: u32 = 2;
+
+/// Stable code of the notice.
+const LEFT_ON: &str = "machine.spindle_on";
+
+/// A spindle or beam that was on when the machine was found, and that nobody has looked at yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct LeftOn {
+    reports: u32,
+    told: bool,
+    /// A person has looked, or a job has begun since.
+    looked_at: bool,
+}
+
+impl LeftOn {
+    /// Whether somebody has to look.
+    pub(super) fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Somebody has.
+    pub(super) fn looked_at(&mut self) {
+        *self = Self { looked_at: true, ..Self::default() };
+    }
+}
+
 impl Session {
+    /// What a report says of the spindle. The speed counts: a beam that is off while nothing moves has none.
+    pub(super) fn found_by_report(&mut self, status: &Status) {
+        let off = status.spindle_on == Some(false);
+        let Some(on) = status.spindle.map(|speed| speed > 0.0 && !off).or(status.spindle_on) else { return };
+        self.found_on(on, status.condition == Some(Condition::Idle));
+    }
+
+    /// What the modal state says of it. Where speeds are reported, the reports are nearer to the truth.
+    pub(super) fn found_by_modal_state(&mut self, on: bool) {
+        if self.known.spindle.is_none() {
+            self.left_on.reports += u32::from(on);
+            self.found_on(on, self.condition == Some(Condition::Idle));
+        }
+    }
+
+    fn found_on(&mut self, on: bool, rests: bool) {
+        if self.left_on.looked_at || self.run.is_some() || self.phase != Phase::Ready {
+            return;
+        }
+        if !on || !rests {
+            if std::mem::take(&mut self.left_on).told && !on {
+                self.known.notice = self.known.notice.take().filter(|notice| notice.code != LEFT_ON);
+            }
+            return;
+        }
+        self.left_on.reports += 1;
+        if self.left_on.reports < LEFT_ON_REPORTS || std::mem::replace(&mut self.left_on.told, true) {
+            return;
+        }
+        let what = if self.profile.laser.is_some() { "laser" } else { "spindle" };
+        let speed = self.known.spindle.map(|spindle| format!(" (S{})", spindle.value)).unwrap_or_default();
+        let notice = Notice::new(
+            LEFT_ON,
+            format!("The machine is at rest, and its {what} has been on{speed} since before this connection."),
+            "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
+            format!("Look at the machine. STOP switches the {what} off; clear it if the {what} is meant to be on."),
+        );
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
     /// A machine that stands in a hold reads no line until it goes on, and whatever it is asked fills its receive buffer
     /// behind what a lost job left there. One that reports its state past that buffer is asked for that first, and for
     /// nothing else while it stands. True: it was asked.

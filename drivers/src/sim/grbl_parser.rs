@@ -38,6 +38,11 @@ impl Parser {
         Self { motion: 0, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, turning: 5, rapid_mm_min }
     }
 
+    /// How fast the spindle turns, or the beam's power.
+    pub(super) fn spindle_speed(&self) -> f64 {
+        if self.turning == 5 { 0.0 } else { self.spindle }
+    }
+
     /// A jog: `G91 G21 X… F…`, without touching the modal state.
     pub(super) fn jog(mut self, line: &[u8], from: [f64; 3]) -> Result<([f64; 3], f64, f64), u32> {
         self.motion = 1;
@@ -90,7 +95,10 @@ impl Parser {
                 b'M' => match value as u32 {
                     0 | 1 => meaning = Meaning::Pause,
                     6 => meaning = Meaning::ToolChange,
-                    2 | 30 => meaning = Meaning::Synchronise,
+                    2 | 30 => {
+                        meaning = Meaning::Synchronise;
+                        next.turning = 5;
+                    }
                     code @ 3..=5 => next.turning = code,
                     7..=9 => {}
                     _ => return Err(20),

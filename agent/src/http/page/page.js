@@ -200,12 +200,13 @@ function show(machine) {
   part(".pause").hidden = !(on && machine.state === "running");
   // A hold or an open door outside a job, too; somebody else on the port is nothing to go on with.
   const code = machine.notice ? machine.notice.code : "";
-  const other = ["machine.wrong", "machine.swapped"].includes(code);
+  const other = ["machine.wrong", "machine.swapped", "machine.spindle_on"].includes(code);
+  const meant = { "machine.swapped": "It is the right one", "machine.spindle_on": "It is meant to be on" }[code];
   if (on) made.dataset.on = "job"; else delete made.dataset.on;
   part(".resume").hidden = other || !["held", "attention"].includes(machine.state);
   part(".cancel").hidden = !(on && machine.state !== "stopping");
-  setText(part(".clear"), code === "machine.swapped" ? "It is the right one" : "Clear alarm");
-  part(".clear").hidden = machine.state !== "alarm" && code !== "machine.swapped";
+  setText(part(".clear"), meant || "Clear alarm");
+  part(".clear").hidden = machine.state !== "alarm" && !meant;
   part(".stop").setAttribute("aria-label", `STOP ${machine.id} at once`);
 }
 
