@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine::Machine;
-use drivers::{Notice, Request, State, shell};
+use drivers::{Notice, Request, Snapshot, State, shell};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,8 +19,9 @@ use crate::sinks::{self, Feed, Source};
 /// How long a goodbye may take: a sink that cannot say it in time is left.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// How long running jobs are given to come to a hold when the agent ends.
-const HOLD: Duration = Duration::from_secs(5);
+/// How long machines are given to end their jobs and become safe when the agent ends: a printer runs on to the end of
+/// what is planned first. The unit waits for 20 s in all.
+const LEAVE: Duration = Duration::from_secs(10);
 
 /// A running agent.
 #[derive(Debug)]
@@ -73,10 +74,11 @@ impl Agent {
         &self.desk
     }
 
-    /// Holds what runs, says goodbye to the network and ends.
+    /// Ends what runs, makes the machines safe, says goodbye to the network and ends.
     pub async fn stop(self) {
         // All at once: no machine's spindle turns on because another machine is slow.
-        let machines: Vec<_> = self.desk.machines().iter().map(|machine| tokio::spawn(rest(machine.clone()))).collect();
+        let machines: Vec<_> =
+            self.desk.machines().iter().map(|machine| tokio::spawn(rest(machine.clone(), self.desk.clone()))).collect();
         for machine in machines {
             let _ = machine.await;
         }
@@ -88,22 +90,38 @@ impl Agent {
 }
 
 /// A machine and the drives beside it come to rest.
-async fn rest(machine: Machine) {
-    hold(&machine).await;
+async fn rest(machine: Machine, desk: Desk) {
+    leave(&machine, &desk).await;
     if !machine.stop_drives().await {
         let machine = machine.name();
         tracing::error!(machine, "a drive beside the machine was told to stop and does not prove that it stands");
     }
 }
 
-/// The machine stands still before the agent that speaks for it goes.
-async fn hold(machine: &Machine) {
-    if machine.snapshot().state != State::Running || machine.ask(Request::Pause).await.is_err() {
+/// The job of a machine is ended, and what it switched on is off, before the agent that speaks for it goes: the job could
+/// not go on without it, and a spindle or a heater would stay on for ever.
+async fn leave(machine: &Machine, desk: &Desk) {
+    if machine.ask(Request::Leave).await.is_err() {
         return;
     }
     let mut watch = machine.watch();
-    let held = watch.wait_for(|snapshot| !matches!(snapshot.state, State::Running | State::Holding));
-    let _ = tokio::time::timeout(HOLD, held).await;
+    // What runs in the machine itself is only held.
+    let dialect = drivers::dialect::named(&machine.profile().dialect);
+    let runs_by_itself = dialect.is_some_and(|dialect| dialect.habits().keeps_lines());
+    let over = |snapshot: &Arc<Snapshot>| {
+        let held = runs_by_itself && snapshot.state == State::Held;
+        held || snapshot.job.as_ref().is_none_or(|progress| progress.phase.is_over())
+    };
+    let ended = async {
+        let job = watch.wait_for(over).await.ok().and_then(|snapshot| snapshot.job.as_ref().map(|job| job.job.clone()));
+        if let Some(job) = job.filter(|_| !runs_by_itself) {
+            desk.knows_the_end(&job).await;
+        }
+    };
+    if tokio::time::timeout(LEAVE, ended).await.is_err() {
+        let machine = machine.name();
+        tracing::error!(machine, "the job did not end in time: look at the machine, it may not be safe");
+    }
 }
 
 fn thread(machine: &str, error: &std::io::Error) -> Notice {

@@ -12,6 +12,8 @@ use drivers::sim::port::{Between, Port};
 use drivers::sim::{self};
 use serde_json::Value;
 
+const CUBE: &[u8] = include_bytes!("../../config/demo/cube.gcode");
+
 fn fab_agent(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).output().unwrap()
 }
@@ -80,6 +82,38 @@ fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
     agent.machine_is("mill", "alarm");
     Command::new("kill").args(["-TERM", &agent.process().to_string()]).status().unwrap();
     assert_eq!(agent.wait(), Some(0), "and the agent ends when it is told to");
+}
+
+#[test]
+fn an_agent_that_ended_left_the_spindle_turning_and_the_nozzle_hot() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 20.0), ("printer", "prusa-mk3s", 60.0)]);
+    let agent = workshop.start();
+    let jobs = [("mill", PLATE), ("printer", CUBE)].map(|(machine, program)| {
+        agent.machine_is(machine, "idle");
+        let job = agent.submit(machine, program);
+        assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
+        job
+    });
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ["mill", "printer"].iter().any(|name| workshop.report(name).executed < 60) {
+        assert!(std::time::Instant::now() < patience, "the jobs never ran");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Command::new("kill").args(["-TERM", &agent.process().to_string()]).status().unwrap();
+    assert_eq!(agent.wait(), Some(0));
+    for (machine, word) in [("mill", "M5"), ("printer", "M104S0")] {
+        let report = workshop.report(machine);
+        assert!(!report.moving, "{machine} moves");
+        let said = report.executed_lines.unwrap();
+        let last = said.iter().rev().take(10).any(|line| line.replace(' ', "") == word);
+        assert!(last, "{machine}: no {word} at the end: {:?}", &said[said.len() - 10..]);
+    }
+    // What became of the jobs is known to the next agent, with the reason; they can go on as jobs that failed can.
+    let agent = workshop.start();
+    for job in &jobs {
+        let job = agent.job_is(job, "failed");
+        assert_eq!(job["reason"]["code"], "agent.ended", "{job:#}");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub enum Request {
     Resume,
     /// End the job early and make the machine safe.
     Cancel,
+    /// The agent ends: the job has failed, and nobody will be there to switch off what is on. The machine is made safe.
+    /// One that runs a program of its own is held instead: it can go on without the agent.
+    Leave,
     /// Emergency stop: whatever it costs, now.
     Stop,
     /// A person looked at the machine: the alarm may be cleared, the bed is clear.

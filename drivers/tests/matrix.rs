@@ -52,6 +52,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("pause", Request::Pause),
         ("resume", Request::Resume),
         ("cancel", Request::Cancel),
+        ("leave", Request::Leave),
         ("stop", Request::Stop),
         ("clear", Request::Clear),
         ("home", Request::Home),

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = async { supervisor::stay_alive().await; std::future::pending().await } => {}
     }
     supervisor::stopping();
-    tracing::info!("ending: running jobs are held");
+    tracing::info!("ending: running jobs are ended and their machines made safe");
     agent.stop().await;
     Ok(())
 }

@@ -140,6 +140,12 @@ impl Desk {
         self.jobs.borrow().clone()
     }
 
+    /// Waits until the record of a job says that it is over. What a machine tells reaches the record a moment later.
+    pub async fn knows_the_end(&self, job: &str) {
+        let mut jobs = self.jobs.clone();
+        let _ = jobs.wait_for(|jobs| jobs.get(job).is_none_or(|record| record.state.is_over())).await;
+    }
+
     /// The work that waits for a machine, as it changes.
     pub fn queue(&self, machine: &str) -> watch::Receiver<Queue> {
         self.queues.get(machine).cloned().unwrap_or_else(|| watch::channel(Queue::default()).1)

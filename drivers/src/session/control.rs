@@ -31,6 +31,7 @@ impl Session {
             Request::Pause => self.pause(),
             Request::Resume => self.resume(),
             Request::Cancel => self.cancel(),
+            Request::Leave => self.leave(),
             Request::Stop => self.stop(),
             Request::Clear => self.clear(),
             Request::Home => self.home(),
@@ -187,18 +188,34 @@ impl Session {
     }
 
     fn cancel(&mut self) -> Answer {
-        self.must_be_connected()?;
-        let Some(run) = &self.run else { return Err(Denied::NoJob) };
-        if run.is_safe_end() || run.stage == Stage::Cancelling {
-            return Ok(());
-        }
         let notice = Notice::new(
             "job.cancelled",
             "The job was cancelled by request.",
             "The machine is being made safe.",
             "Look at the work before the next job.",
         );
-        self.cancel_as(JobPhase::Cancelled, Some(notice));
+        self.end_early(JobPhase::Cancelled, notice)
+    }
+
+    fn leave(&mut self) -> Answer {
+        if self.dialect.habits().keeps_lines() {
+            return self.pause();
+        }
+        let notice = Notice::new(
+            "agent.ended",
+            "The agent was told to end while the job was under way.",
+            "The machine was made safe.",
+            "Look at the machine and the work before anything else is started.",
+        );
+        self.end_early(JobPhase::Failed, notice)
+    }
+
+    fn end_early(&mut self, phase: JobPhase, notice: Notice) -> Answer {
+        self.must_be_connected()?;
+        let Some(run) = &self.run else { return Err(Denied::NoJob) };
+        if !run.is_safe_end() && run.stage != Stage::Cancelling {
+            self.cancel_as(phase, Some(notice));
+        }
         Ok(())
     }
 
