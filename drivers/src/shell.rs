@@ -1,6 +1,7 @@
 //! The thread that moves bytes and time between a link and a session; it decides nothing.
 
 mod opening;
+mod telling;
 
 use std::future::poll_fn;
 use std::io;
@@ -14,21 +15,21 @@ use tokio::io::ReadBuf;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 use crate::link::{self, Address, Wire};
 use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
-use crate::modbus::attached::{own_points, protection};
+use crate::modbus::attached::own_points;
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
-use crate::recording::{Head, Recorder};
+use crate::recording::Recorder;
 use crate::request::{Answer, Denied, Request};
 use crate::session::{Input, Session};
-use crate::snapshot::{JobPhase, Snapshot, State};
-use crate::{dialect, modbus, priority, state_change};
+use crate::snapshot::Snapshot;
+use crate::{dialect, priority};
 
 /// Bytes read from a link at once: more than a fast machine says between two wake-ups.
 const READ_BYTES: usize = 4096;
@@ -40,9 +41,6 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Waits between attempts to open a link: quick for a re-plugged cable, slow for a machine that is switched off.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
 const REOPEN_LAST: Duration = Duration::from_secs(5);
-
-/// Least time between two recordings of one machine: one trouble brings others, and an SD card does not last for ever.
-const RECORD_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts the thread of one machine. It connects, reconnects and serves requests until every handle is dropped.
 ///
@@ -117,28 +115,11 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
         answers: Vec::new(),
         due: None,
         beside,
+        noticed: None,
         energy: Energy::default(),
     };
     std::thread::Builder::new().name(name).spawn(move || shell.live())?;
     Ok((machine, heard))
-}
-
-/// Whether an event is one after which nothing beside the machine may turn on.
-fn ends_badly(event: &Event) -> bool {
-    match &event.kind {
-        EventKind::Job { phase, .. } => matches!(phase, JobPhase::Failed | JobPhase::Cancelled),
-        EventKind::State { to, .. } => *to == State::Alarm,
-        _ => false,
-    }
-}
-
-/// Why an event is worth a recording, if it is: a job that went wrong or waits, an alarm, a lost link, trouble.
-fn worth_recording(event: &Event) -> Option<&Notice> {
-    match &event.kind {
-        EventKind::Job { phase: JobPhase::Failed | JobPhase::Held, notice, .. } => notice.as_ref(),
-        EventKind::Disconnected { notice } | EventKind::Trouble { notice } => Some(notice),
-        _ => None,
-    }
 }
 
 /// What a wait ended with.
@@ -187,6 +168,7 @@ struct Shell {
     due: Option<(Moment, Pin<Box<Sleep>>)>,
     /// The devices beside the machine, and what they measure for its job.
     beside: Option<Auxiliaries>,
+    noticed: Option<Notice>,
     energy: Energy,
 }
 
@@ -263,34 +245,13 @@ impl Shell {
         self.session.request(now, request)
     }
 
-    /// Hands the recording over when something went wrong. Writing it down is somebody else's work.
-    fn record_trouble(&mut self, now: Moment, events: &[Event]) {
-        let recent = self.recorded_at.is_some_and(|at| now.since(at) < RECORD_EVERY);
-        let Some(why) = events.iter().find_map(worth_recording).filter(|_| !recent) else { return };
-        self.recorded_at = Some(now);
-        if self.recordings.receiver_count() > 0 {
-            let _ = self.recordings.send(Arc::new(self.recording(now, Some(why))));
-        }
-    }
-
-    fn recording(&self, at: Moment, why: Option<&Notice>) -> Recording {
-        let head = Head {
-            machine: &self.setup.name,
-            profile: &self.setup.profile.name,
-            port: &self.setup.port,
-            zero_us: self.zero_us,
-            why: &why.map_or_else(|| "asked".to_owned(), |notice| format!("{} {}", notice.code, notice.happened)),
-        };
-        let code = why.map_or("asked", |notice| notice.code.as_str()).to_owned();
-        Recording { machine: self.setup.name.clone(), at, code, text: self.recorder.text(&head) }
-    }
-
     fn link_down(&mut self, notice: Notice) {
         let now = self.now();
         tracing::warn!(machine = %self.setup.name, %notice, "no link");
         self.outbox = Outbox::default();
         self.handle(now, Input::LinkDown(notice));
         self.stop_drives();
+        self.heed_devices(now);
         self.tell(now, true);
     }
 
@@ -300,6 +261,7 @@ impl Shell {
         self.handle(now, Input::LinkUp { may_reset });
         let mut heard = [0_u8; READ_BYTES];
         loop {
+            self.heed_devices(now);
             self.take_outputs(now);
             let happening = poll_fn(|context| self.poll(context, wire.as_mut(), &mut heard)).await;
             now = self.now();
@@ -335,49 +297,6 @@ impl Shell {
         self.recorder.output(now, urgent.as_ref(), &self.outbox.bytes[waiting..]);
         self.tell(now, false);
         self.recorder.turn(now, &self.session);
-    }
-
-    /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
-    fn tell(&mut self, now: Moment, at_once: bool) {
-        let mut events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
-        if events.iter().any(ends_badly) {
-            self.stop_drives();
-        }
-        let noticed = self.beside.as_mut().and_then(Auxiliaries::take_notice);
-        events.extend(noticed.map(|notice| Event { at: now, kind: EventKind::Trouble { notice } }));
-        self.publish(now, at_once || events.iter().any(state_change));
-        self.record_trouble(now, &events);
-        for event in events {
-            // Nobody listening is no error.
-            let _ = self.events.send(event);
-        }
-    }
-
-    fn publish(&mut self, now: Moment, at_once: bool) {
-        if !at_once && now.since(self.published_at) < PUBLISH_EVERY {
-            return;
-        }
-        self.published_at = now;
-        let mut snapshot = self.session.snapshot();
-        snapshot.baud =
-            self.baud_found.filter(|_| link::has_rate(&self.address.port) && snapshot.state != State::Offline);
-        snapshot.protection.extend(modbus::protection(&self.setup.profile, snapshot.identity.as_ref()));
-        if let Some(beside) = &self.beside {
-            let known = beside.known();
-            if let Some(job) = &mut snapshot.job {
-                self.energy.note(now, &known, job);
-            }
-            snapshot.auxiliary = known.to_vec();
-            snapshot.protection.extend(self.setup.profile.auxiliary.iter().filter_map(protection));
-        }
-        self.snapshots.send_replace(Arc::new(snapshot));
-    }
-
-    /// Whatever happened to the machine, nothing beside it turns on.
-    fn stop_drives(&self) {
-        if let Some(beside) = &self.beside {
-            beside.stop();
-        }
     }
 
     fn order(&mut self, now: Moment, order: Order) {

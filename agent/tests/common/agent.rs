@@ -29,6 +29,8 @@ pub(crate) struct Workshop {
     ports: Vec<(String, String, Port)>,
     http: String,
     mqtt: String,
+    /// Machines on ports of their own.
+    others: String,
 }
 
 /// The agent's process. Dropping it kills it, as a power cut would.
@@ -67,6 +69,7 @@ impl Workshop {
             ports,
             http: "listen = \"127.0.0.1:0\"\n".to_owned(),
             mqtt: String::new(),
+            others: String::new(),
         }
     }
 
@@ -80,6 +83,14 @@ impl Workshop {
     /// With a broker on a port of this computer.
     pub(crate) fn with_broker(&mut self, port: u16) {
         self.mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    }
+
+    /// With another machine, whose profile is a file of its own, on a port of its own.
+    pub(crate) fn with_machine(mut self, name: &str, profile: &str, port: &str) -> Self {
+        std::fs::write(self.home.path().join(format!("{name}.toml")), profile).unwrap();
+        let section = format!("[[machine]]\nid = \"{name}\"\nprofile = \"./{name}.toml\"\nport = \"{port}\"\n");
+        self.others.push_str(&section);
+        self
     }
 
     /// Starts the agent and waits until it serves.
@@ -96,6 +107,7 @@ impl Workshop {
             ];
             config.push_str(&section.join("\n"));
         }
+        config.push_str(&self.others);
         let path: PathBuf = self.home.path().join("agent.toml");
         std::fs::write(&path, config).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_fab-agent"))

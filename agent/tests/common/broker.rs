@@ -1,5 +1,6 @@
 //! A real Mosquitto on a loopback port of its own, and a real subscriber: witnesses that share no code with us.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
+#![allow(dead_code, reason = "each test file uses its part of the fixture")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

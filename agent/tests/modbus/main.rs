@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 
+#[path = "../common/agent.rs"]
+mod agent;
+#[path = "../common/broker.rs"]
+mod broker;
+mod devices;
 mod program;
 mod served;
 
@@ -64,20 +69,14 @@ fn pymodbus_plays_the_machine_by_the_document_over_a_serial_line() {
 
 #[test]
 fn every_line_is_taken_once_although_answers_are_dropped_doubled_and_delayed() {
-    for (kind, transactions) in [("tcp", "transactions=1"), ("tcp", "transactions=4"), ("rtu", "transactions=1")] {
-        for read_write in ["read_write=1", "read_write=0"] {
-            let faults = sends_each_line_once(&[
-                kind,
-                read_write,
-                transactions,
-                "lost=0.03",
-                "doubled=0.03",
-                "late=0.03",
-                "seed=7",
-            ]);
-            for fault in ["lost", "doubled", "late"] {
-                assert!(faults[fault].as_u64().unwrap() >= 5, "{kind} {faults}");
-            }
+    let ways = [("tcp", "transactions=4", "read_write=1"), ("tcp", "transactions=1", "read_write=0")];
+    for (kind, transactions, read_write) in
+        ways.into_iter().chain(["read_write=1", "read_write=0"].map(|it| ("rtu", "transactions=1", it)))
+    {
+        let faults =
+            sends_each_line_once(&[kind, read_write, transactions, "lost=0.03", "doubled=0.03", "late=0.03", "seed=7"]);
+        for fault in ["lost", "doubled", "late"] {
+            assert!(faults[fault].as_u64().unwrap() >= 5, "{kind} {faults}");
         }
     }
 }

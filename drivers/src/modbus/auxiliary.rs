@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::address::{Address, is_modbus};
 use super::bus::{Bus, Patience};
-use super::{Attached, Auxiliary};
+use super::{Attached, Auxiliary, AuxiliaryKind};
 use crate::notice::Notice;
 use crate::snapshot::Beside;
 use crate::{Moment, priority};
@@ -31,7 +31,7 @@ pub struct Auxiliaries {
     stops: Option<mpsc::Sender<()>>,
     /// How long the slowest drive may take to stand; nothing where there is no drive.
     goodbye: Option<Duration>,
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Told>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -88,9 +88,18 @@ impl Auxiliaries {
     }
 
     /// Something a person should hear of, if there is anything.
-    pub fn take_notice(&mut self) -> Option<Notice> {
+    pub fn take_notice(&mut self) -> Option<Told> {
         self.notices.try_recv().ok()
     }
+}
+
+/// Something a person should hear of, and of what kind the device is.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What happened.
+    pub notice: Notice,
+    /// A drive, a meter, or the machine's own points.
+    pub kind: AuxiliaryKind,
 }
 
 /// A handle to the drives beside a machine. Cheap to clone.
@@ -165,7 +174,7 @@ async fn serve(
     (started, goodbye): (Instant, Duration),
     publish: &watch::Sender<Arc<[Beside]>>,
     mut stops: mpsc::Receiver<()>,
-    tell: &mpsc::Sender<Notice>,
+    tell: &mpsc::Sender<Told>,
 ) {
     let now = || Moment::ZERO + started.elapsed();
     let mut ends_at = None;
@@ -187,7 +196,7 @@ async fn serve(
             while let Some(notice) = line.attached.take_notice() {
                 tracing::warn!(%notice, "a device beside a machine");
                 // Nobody there to hear it is no reason to stop watching.
-                let _ = tell.try_send(notice);
+                let _ = tell.try_send(Told { notice, kind: line.attached.kind() });
             }
         }
         if asked {

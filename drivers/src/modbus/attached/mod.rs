@@ -185,6 +185,11 @@ impl Attached {
         self.notices.pop_front()
     }
 
+    /// A drive, a meter, or a machine's own points.
+    pub fn kind(&self) -> AuxiliaryKind {
+        self.auxiliary.kind
+    }
+
     /// What is known of it.
     pub fn snapshot(&self, now: Moment) -> Beside {
         let mut readings = self.readings.clone();

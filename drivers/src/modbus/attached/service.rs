@@ -3,9 +3,10 @@
 
 use gcode_tools::profile::modbus::Commissioning;
 
+use super::stopping::DOES_NOT_STOP;
 use crate::modbus::{Auxiliary, AuxiliaryKind};
 use crate::profile::Profile;
-use crate::snapshot::Protection;
+use crate::snapshot::{Beside, Protection};
 
 /// The points of a machine's own controller, as a device that is only read; none where it has no points.
 pub fn own_points(profile: &Profile, port: &str) -> Option<Auxiliary> {
@@ -20,12 +21,17 @@ pub fn own_points(profile: &Profile, port: &str) -> Option<Auxiliary> {
     })
 }
 
-/// What happens to a drive if the host dies now, by what was checked when it was put into service.
-pub fn protection(auxiliary: &Auxiliary) -> Option<Protection> {
+/// What happens to a drive if the host dies now, by what was checked when it was put into service, and by what is known of
+/// it. A drive that was told to stop and does not show that it stands is unprotected, whatever was checked.
+pub fn protection(auxiliary: &Auxiliary, known: Option<&Beside>) -> Option<Protection> {
     if auxiliary.kind != AuxiliaryKind::Drive {
         return None;
     }
     let name = &auxiliary.name;
+    if known.and_then(|known| known.notice.as_ref()).is_some_and(|notice| notice.code == DOES_NOT_STOP) {
+        let because = format!("`{name}` is unprotected: it was told to stop and does not show that it stands");
+        return Some(Protection { hazard: "spindle".into(), protected: false, because });
+    }
     let checked = &auxiliary.commissioning;
     let (protected, because) = match (checked.hardwired_enable, checked.communication_loss_ms) {
         (true, Some(time_ms)) => (

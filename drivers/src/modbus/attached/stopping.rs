@@ -10,6 +10,9 @@ use crate::notice::Notice;
 /// Between two looks whether a drive stands, and between two writes of its stop.
 const PROOF_EVERY: Duration = Duration::from_millis(100);
 
+/// Code of the notice that a drive does not show that it stands.
+pub(super) const DOES_NOT_STOP: &str = "drive.does_not_stop";
+
 /// A stop on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stopping {
@@ -103,7 +106,7 @@ impl Attached {
         let name = &self.auxiliary.name;
         let seconds = order.within_ms as f64 / 1000.0;
         self.tell(Notice::new(
-            "drive.does_not_stop",
+            DOES_NOT_STOP,
             format!("`{name}` was told to stop and does not stand after {seconds} s: {why}."),
             "Stop is written again and again.",
             "Press the emergency stop. Do not reach in before it stands.",

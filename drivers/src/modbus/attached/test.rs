@@ -156,12 +156,12 @@ fn a_fault_is_said_in_the_profiles_words() {
 #[test]
 fn a_drive_nobody_checked_is_unprotected_in_those_words() {
     let mut auxiliary = auxiliary(DRIVE);
-    let said = protection(&auxiliary).unwrap();
+    let said = protection(&auxiliary, None).unwrap();
     assert!(!said.protected && said.because.contains("unprotected"), "{said:?}");
     auxiliary.commissioning.hardwired_enable = true;
-    assert!(!protection(&auxiliary).unwrap().protected);
+    assert!(!protection(&auxiliary, None).unwrap().protected);
     auxiliary.commissioning.communication_loss_ms = Some(500);
-    assert!(protection(&auxiliary).unwrap().protected);
+    assert!(protection(&auxiliary, None).unwrap().protected);
 }
 
 #[test]

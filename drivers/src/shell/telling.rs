@@ -1,0 +1,117 @@
+//! What is told: snapshots, events and recordings; and what is heard of the devices beside the machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{PUBLISH_EVERY, Shell};
+use crate::event::{Event, EventKind};
+use crate::machine::Recording;
+use crate::modbus::AuxiliaryKind;
+use crate::modbus::attached::protection;
+use crate::modbus::auxiliary::Auxiliaries;
+use crate::moment::Moment;
+use crate::notice::Notice;
+use crate::recording::Head;
+use crate::request::Request;
+use crate::snapshot::{JobPhase, State};
+use crate::{link, modbus, state_change};
+
+/// Least time between two recordings of one machine: one trouble brings others, and an SD card does not last for ever.
+const RECORD_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether an event is one after which nothing beside the machine may turn on.
+fn ends_badly(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Job { phase, .. } => matches!(phase, JobPhase::Failed | JobPhase::Cancelled),
+        EventKind::State { to, .. } => *to == State::Alarm,
+        _ => false,
+    }
+}
+
+/// Why an event is worth a recording, if it is: a job that went wrong or waits, an alarm, a lost link, trouble.
+fn worth_recording(event: &Event) -> Option<&Notice> {
+    match &event.kind {
+        EventKind::Job { phase: JobPhase::Failed | JobPhase::Held, notice, .. } => notice.as_ref(),
+        EventKind::Disconnected { notice } | EventKind::Trouble { notice } => Some(notice),
+        _ => None,
+    }
+}
+
+impl Shell {
+    /// Hears what is wrong beside the machine. A drive in trouble is being stopped: what feeds material to it holds.
+    pub(super) fn heed_devices(&mut self, now: Moment) {
+        let Some(told) = self.beside.as_mut().and_then(Auxiliaries::take_notice) else { return };
+        if told.kind == AuxiliaryKind::Drive {
+            // Without a job there is nothing to hold.
+            let _ = self.request(now, Request::Pause);
+        }
+        self.noticed = Some(told.notice);
+    }
+
+    /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
+    pub(super) fn tell(&mut self, now: Moment, at_once: bool) {
+        let mut events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        if events.iter().any(ends_badly) {
+            self.stop_drives();
+        }
+        let noticed = self.noticed.take();
+        events.extend(noticed.map(|notice| Event { at: now, kind: EventKind::Trouble { notice } }));
+        self.publish(now, at_once || events.iter().any(state_change));
+        self.record_trouble(now, &events);
+        for event in events {
+            // Nobody listening is no error.
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn publish(&mut self, now: Moment, at_once: bool) {
+        if !at_once && now.since(self.published_at) < PUBLISH_EVERY {
+            return;
+        }
+        self.published_at = now;
+        let mut snapshot = self.session.snapshot();
+        snapshot.baud =
+            self.baud_found.filter(|_| link::has_rate(&self.address.port) && snapshot.state != State::Offline);
+        snapshot.protection.extend(modbus::protection(&self.setup.profile, snapshot.identity.as_ref()));
+        if let Some(beside) = &self.beside {
+            let known = beside.known();
+            if let Some(job) = &mut snapshot.job {
+                self.energy.note(now, &known, job);
+            }
+            snapshot.auxiliary = known.to_vec();
+            let known = |name: &str| known.iter().find(|device| device.name == name);
+            let devices = self.setup.profile.auxiliary.iter();
+            snapshot.protection.extend(devices.filter_map(|device| protection(device, known(&device.name))));
+        }
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    /// Hands the recording over when something went wrong. Writing it down is somebody else's work.
+    fn record_trouble(&mut self, now: Moment, events: &[Event]) {
+        let recent = self.recorded_at.is_some_and(|at| now.since(at) < RECORD_EVERY);
+        let Some(why) = events.iter().find_map(worth_recording).filter(|_| !recent) else { return };
+        self.recorded_at = Some(now);
+        if self.recordings.receiver_count() > 0 {
+            let _ = self.recordings.send(Arc::new(self.recording(now, Some(why))));
+        }
+    }
+
+    pub(super) fn recording(&self, at: Moment, why: Option<&Notice>) -> Recording {
+        let head = Head {
+            machine: &self.setup.name,
+            profile: &self.setup.profile.name,
+            port: &self.setup.port,
+            zero_us: self.zero_us,
+            why: &why.map_or_else(|| "asked".to_owned(), |notice| format!("{} {}", notice.code, notice.happened)),
+        };
+        let code = why.map_or("asked", |notice| notice.code.as_str()).to_owned();
+        Recording { machine: self.setup.name.clone(), at, code, text: self.recorder.text(&head) }
+    }
+
+    /// Whatever happened to the machine, nothing beside it turns on.
+    pub(super) fn stop_drives(&self) {
+        if let Some(beside) = &self.beside {
+            beside.stop();
+        }
+    }
+}
