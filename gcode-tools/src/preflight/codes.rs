@@ -82,6 +82,10 @@ impl Preflight<'_> {
                     "safety.off",
                     format!("{name} allows cold extrusion: the firmware's protection is off."),
                 ),
+                Known::Halts => {
+                    (Severity::Error, "program.halts", format!("{name} is an emergency stop: the machine halts there."))
+                }
+                Known::Card => (Severity::Error, "program.card", card(tenths).to_owned()),
             };
             self.findings.add_at(
                 line,
@@ -271,4 +275,13 @@ fn looks_like_exponent(block: &Block) -> bool {
         && bytes[..at].contains(&b' ')
         && bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count() > 0
         && !bytes[at + 1..].contains(&b'.')
+}
+
+/// What a word about the machine's card does to a job that comes over the wire.
+fn card(tenths: u32) -> &'static str {
+    if tenths == 280 {
+        "M28 has the printer write what follows to its card instead of running it."
+    } else {
+        "This starts a program of the printer's card, whose lines would run between those of this one."
+    }
 }

@@ -270,7 +270,8 @@ impl Preflight<'_> {
     fn check_system(&mut self, line: u64, text: &[u8], at: usize) {
         let known = if self.firmware == Firmware::Grbl { words::known_system(text) } else { Known::No };
         let (severity, code, what) = match known {
-            Known::Yes => return,
+            // No `$` command is one of the last two.
+            Known::Yes | Known::Halts | Known::Card => return,
             Known::No => (Severity::Error, "word.unsupported", "is no command of this firmware"),
             Known::Settings => (Severity::Error, "settings.write", "changes the machine's settings for good"),
             Known::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),

@@ -76,6 +76,23 @@ fn what_a_laser_and_a_mill_must_not_do_is_found() {
 }
 
 #[test]
+fn a_program_that_was_written_to_the_card_or_halted_the_machine_passed() {
+    for (program, code) in [
+        ("M28 part.gco\nG1 X1 F600\nM29\n", "program.card"),
+        ("M32 !part.gco#\n", "program.card"),
+        ("M23 part.gco\nM24\n", "program.card"),
+        ("G1 X1 F600\nM112\n", "program.halts"),
+    ] {
+        let line = if program.contains("\nM24") || program.contains("\nM112") { 2 } else { 1 };
+        has("generic-printer", program, line, code);
+    }
+    assert!(
+        found("generic-printer", "M21\nM117 M112 and M28\n").is_empty(),
+        "messages and a look at the card are fine"
+    );
+}
+
+#[test]
 fn words_of_another_firmware_and_settings_are_refused() {
     has("generic-grbl-mill", "G21\nT1 M6\n", 2, "word.unsupported");
     has("generic-grbl-mill", "G21\n$110=5000\n", 2, "settings.write");

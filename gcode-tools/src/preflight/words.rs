@@ -16,6 +16,10 @@ pub(super) enum Known {
     Settings,
     /// Switches off a protection.
     Unprotects,
+    /// Halts the machine, wherever it stands.
+    Halts,
+    /// Writes what follows to the machine's card instead of running it, or runs a program of the card beside this one.
+    Card,
 }
 
 /// Grbl 1.1h: G codes.
@@ -140,8 +144,11 @@ fn known_printer_m(code: u32) -> Known {
     if PRINTER_SETTINGS.contains(&code) {
         return Known::Settings;
     }
-    if code == 302 {
-        return Known::Unprotects;
+    match code {
+        302 => return Known::Unprotects,
+        112 => return Known::Halts,
+        24 | 28 | 32 => return Known::Card,
+        _ => {}
     }
     if PRINTER_M.iter().any(|(low, high)| (*low..=*high).contains(&code)) { Known::Yes } else { Known::No }
 }
