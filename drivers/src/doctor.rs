@@ -55,6 +55,20 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
             "Use a supply with enough current and a short thick cable; power the machine's board by itself.",
         ));
     }
+    // A program's own mistakes are refused too, but answered; and noise spoils what is heard as well.
+    let heard_well = link.chatter == 0 && link.garbage_bytes == 0 && link.damaged_heard == 0;
+    let lost = link.lost_beyond_usual;
+    if heard_well && (lost >= DAMAGE_MIN || (lost > 0 && link.answers_lost > 0)) {
+        return Some(Notice::new(
+            "link.buffer_overflow",
+            format!(
+                "{lost} lines were refused or never answered, each while more was on its way than this firmware's usual \
+                 receive buffer holds, and nothing that was heard was damaged: the buffer is smaller than said."
+            ),
+            "No more than the usual buffer holds is on its way since.",
+            "Set a smaller `stream.receive_buffer_bytes` in the machine's profile.",
+        ));
+    }
     if damaged >= DAMAGE_MIN {
         return Some(damage(link, damaged));
     }

@@ -257,6 +257,9 @@ pub struct LinkCounters {
     /// Damage noticed while more than half of what may be unanswered was on its way.
     #[serde(default)]
     pub damaged_when_full: u64,
+    /// Lines refused or never answered while more was on its way than the firmware's usual receive buffer holds.
+    #[serde(default)]
+    pub lost_beyond_usual: u64,
     /// Damage noticed while the spindle (or laser) was on.
     #[serde(default)]
     pub damaged_spindle_on: u64,
@@ -298,6 +301,7 @@ impl LinkCounters {
             gaps: self.gaps.saturating_sub(earlier.gaps),
             garbage_bytes: self.garbage_bytes.saturating_sub(earlier.garbage_bytes),
             damaged_heard: self.damaged_heard.saturating_sub(earlier.damaged_heard),
+            lost_beyond_usual: self.lost_beyond_usual.saturating_sub(earlier.lost_beyond_usual),
             damaged_when_full: self.damaged_when_full.saturating_sub(earlier.damaged_when_full),
             damaged_spindle_on: self.damaged_spindle_on.saturating_sub(earlier.damaged_spindle_on),
             bytes_spindle_on: self.bytes_spindle_on.saturating_sub(earlier.bytes_spindle_on),

@@ -86,6 +86,51 @@ fn a_receive_buffer_smaller_than_the_profile_says_is_named() {
 }
 
 #[test]
+fn a_grbl_that_tells_its_buffer_is_believed_more_than_a_profile_that_says_more() {
+    let mut profile = support::profile("grbl");
+    profile.stream.receive_buffer_bytes = Some(1024);
+    let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 7);
+    pair.connect();
+    pair.start(program(600, 1));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    assert_eq!(pair.report().overflow, 0);
+}
+
+#[test]
+fn a_grbl_whose_buffer_is_smaller_than_it_says_gave_no_hint_of_that() {
+    // Short moves, so that much is on its way.
+    let lines: Vec<String> = (0..3_000).map(|step| format!("G1 X{}.{:03} F600", step % 7, step % 1000)).collect();
+    let lying = Setup { claimed_buffer_bytes: Some(1024), ..setup() };
+    let mut pair = pair("grbl", &lying, Faults::default());
+    pair.start(lines.clone());
+    for _ in 0..20 {
+        pair.run_until(|pair| pair.session.state() == State::Held || pair.progress().phase.is_over());
+        if pair.notices().iter().any(|notice| notice.contains("link.buffer_overflow")) {
+            break;
+        }
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.run_for(Duration::from_secs(1));
+    }
+    assert!(pair.report().overflow > 0);
+    assert_eq!(code(&pair), "link.buffer_overflow");
+    let told = pair.notices().join("\n");
+    assert!(
+        told.contains("1024 bytes that it")
+            && told.contains("because 1024 bytes")
+            && told.contains("at most 127 bytes"),
+        "{told}"
+    );
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    pair.run_until(|pair| pair.progress().phase.is_over());
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    // The next job is within the usual size, whatever is said.
+    let overflow = pair.report().overflow;
+    pair.start(program(600, 1));
+    assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+    assert_eq!(pair.report().overflow, overflow);
+}
+
+#[test]
 fn a_computer_that_is_late_is_named() {
     let mut pair = pair("grbl", &setup(), Faults::default());
     pair.start(program(2_000, 1));

@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Something that goes wrong, such as flip=1e-4, line-lost=0.01, resend-permille=20, silent-after=100,
-    /// refuse-line=20, receive-buffer=64; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
+    /// refuse-line=20, receive-buffer=64, claimed-buffer=1024; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
     /// several times
     #[arg(long = "fault")]
     faults: Vec<String>,
@@ -131,6 +131,7 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
             ("resend-permille", Ok(count)) => setup.resend_permille = count.min(1000) as u32,
             ("silent-after", Ok(count)) => setup.silent_after = Some(count),
             ("refuse-line", Ok(count)) => setup.refuse_line = Some(count),
+            ("claimed-buffer", Ok(count)) => setup.claimed_buffer_bytes = Some(count.clamp(16, 1 << 20) as usize),
             ("receive-buffer", Ok(count)) => setup.receive_buffer_bytes = count.clamp(16, 1 << 20) as usize,
             ("planner-blocks", Ok(count)) => setup.planner_blocks = count.clamp(2, 1024) as usize,
             ("advanced-ok", Ok(count)) => setup.advanced_ok = count > 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Session, Settings, limits};
+use super::{Phase, Session, Settings};
 use crate::dialect::{self, Asking, Condition, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
@@ -409,9 +409,7 @@ impl Session {
         self.first_identity.get_or_insert_with(|| identity.clone());
         self.phase = Phase::Ready;
         self.deadlines.greet = None;
-        let buffer = identity.receive_buffer_bytes;
         self.window.clear();
-        self.window.limit(limits(self.dialect, &self.profile, buffer));
         self.known.notice = None;
         self.known.generation += 1;
         self.tell(EventKind::Connected { firmware: identity.firmware.clone() });
@@ -419,6 +417,7 @@ impl Session {
             self.packing.receiver_found(&self.profile);
         }
         self.known.identity = Some(identity);
+        self.limit_window();
         self.known_protection();
         self.deadlines.ask = Some(self.now);
     }

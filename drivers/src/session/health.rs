@@ -15,6 +15,17 @@ const LATE: Duration = Duration::from_millis(100);
 pub(super) struct Health {
     /// A line was said to be damaged, and is not asked for yet: both are one trouble.
     pub(super) damage_told: bool,
+    /// Since the window was empty last, more was on its way than the firmware's usual receive buffer holds.
+    #[serde(default)]
+    beyond_usual: bool,
+    /// Lines were lost then: what machine and profile say of the buffer is not believed any more.
+    #[serde(default)]
+    buffer_doubted: bool,
+    /// What a resting machine reported as free twice in a row, where that is less than it said of its buffer.
+    #[serde(default)]
+    free_at_rest: Option<usize>,
+    #[serde(default)]
+    free_before: Option<usize>,
 }
 
 impl Session {
@@ -59,8 +70,57 @@ impl Session {
     /// Notes a line that is being written.
     pub(super) fn note_line_out(&mut self, bytes: u64) {
         self.known.link.lines_out += 1;
+        self.health.beyond_usual |= self.window.bytes() > self.dialect.habits().window.bytes;
         if self.spindle_runs() {
             self.known.link.bytes_spindle_on += bytes;
+        }
+    }
+
+    /// Everything that was said was answered.
+    pub(super) fn window_emptied(&mut self) {
+        self.health.beyond_usual = false;
+    }
+
+    /// So many lines were refused or never answered. True: the machine's receive buffer may have run over, and from now
+    /// on no more is on its way than the firmware's usual one holds.
+    pub(super) fn may_have_overflowed(&mut self, lines: usize) -> bool {
+        // Where lines are numbered and checked, the machine says itself what did not arrive.
+        if !self.health.beyond_usual || self.dialect.habits().numbered {
+            return false;
+        }
+        self.known.link.lost_beyond_usual += lines as u64;
+        self.health.buffer_doubted = true;
+        self.limit_window();
+        true
+    }
+
+    /// How many bytes the receive buffer has, as the machine and the profile say.
+    pub(super) fn buffer_said(&self) -> usize {
+        let reported = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
+        reported.into_iter().chain(self.profile.stream.receive_buffer_bytes).min().unwrap_or(self.window.limits().bytes)
+    }
+
+    /// Sets how much may be on its way: the smallest of what the profile, the machine's own words and its reports say.
+    pub(super) fn limit_window(&mut self) {
+        let reported = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
+        let reported = self.health.free_at_rest.into_iter().chain(reported).min();
+        let mut limits = super::limits(self.dialect, &self.profile, reported);
+        if self.health.buffer_doubted {
+            limits.bytes = limits.bytes.min(self.dialect.habits().window.bytes);
+        }
+        self.window.limit(limits);
+    }
+
+    /// A resting machine reports so many bytes of its buffer as free: its whole buffer. A report may arrive damaged, and
+    /// two alike count.
+    pub(super) fn note_free_at_rest(&mut self, bytes: usize) {
+        let before = self.health.free_before.replace(bytes);
+        let said = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
+        let smaller =
+            said.is_some_and(|said| bytes < said) && self.health.free_at_rest.is_none_or(|known| bytes < known);
+        if smaller && before == Some(bytes) {
+            self.health.free_at_rest = Some(bytes);
+            self.limit_window();
         }
     }
 

@@ -286,11 +286,13 @@ impl Session {
         let rests = status.condition == Some(Condition::Idle) && self.window.is_empty() && self.run.is_none();
         let (Some(identity), true) = (&mut self.known.identity, rests) else { return };
         let bytes = status.buffer_free.map(|free| free as usize).filter(|free| *free >= BUFFER_BYTES_MIN);
-        if identity.receive_buffer_bytes.is_none() && bytes.is_some() {
-            identity.receive_buffer_bytes = bytes;
-            self.window.limit(super::limits(self.dialect, &self.profile, bytes));
-        }
         identity.planner_blocks = identity.planner_blocks.or(status.planner_free.filter(|blocks| *blocks > 1));
+        let Some(bytes) = bytes else { return };
+        if identity.receive_buffer_bytes.is_none() {
+            identity.receive_buffer_bytes = Some(bytes);
+            self.limit_window();
+        }
+        self.note_free_at_rest(bytes);
     }
 
     fn hear_status(&mut self, status: &Status) {

@@ -543,11 +543,11 @@ impl Session {
     }
 }
 
-/// The window's limits: what the machine reports wins over the profile, the profile over the dialect.
+/// The window's limits: the smaller of what the machine reports and the profile says; without either, the dialect's.
 fn limits(dialect: &'static dyn Dialect, profile: &Profile, reported_bytes: Option<usize>) -> Limits {
     let habits = dialect.habits();
     // The dialect's own limit already leaves its margin; a profile or machine names the whole buffer.
-    let whole = reported_bytes.or(profile.stream.receive_buffer_bytes);
+    let whole = reported_bytes.into_iter().chain(profile.stream.receive_buffer_bytes).min();
     let margin = if habits.numbered { 10 } else { 1 };
     let bytes = whole.map_or(habits.window.bytes, |bytes| bytes.saturating_sub(margin).max(1));
     Limits { lines: profile.stream.window_lines.unwrap_or(habits.window.lines).max(1), bytes }

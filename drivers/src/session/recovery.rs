@@ -258,17 +258,34 @@ impl Session {
         if numbered || !lost {
             return;
         }
-        self.known.link.answers_lost += self.window.len() as u64;
+        let unanswered = self.window.len();
+        let said = self.buffer_said();
+        self.known.link.answers_lost += unanswered as u64;
         self.wire_trouble("an answer was lost");
-        let notice = Notice::new(
-            "link.answer_lost",
-            format!(
-                "The machine is idle, but {} lines have no answer: a line or its answer was damaged on the wire.",
-                self.window.len()
-            ),
-            "The job is held; which line was lost cannot be known.",
-            "Check the cable and look at the work, then cancel.",
-        );
+        let notice = if self.may_have_overflowed(unanswered) {
+            Notice::new(
+                "link.buffer_overflow",
+                format!(
+                    "The machine is idle, but {unanswered} lines have no answer: its receive buffer is smaller than the \
+                     {said} bytes that it or the profile says."
+                ),
+                format!(
+                    "The job is held; which lines were lost cannot be known. From now on at most {} bytes are on their way.",
+                    self.window.limits().bytes
+                ),
+                "Look at the work, then cancel. Set a smaller `stream.receive_buffer_bytes` in the machine's profile.",
+            )
+        } else {
+            Notice::new(
+                "link.answer_lost",
+                format!(
+                    "The machine is idle, but {unanswered} lines have no answer: a line or its answer was damaged on the \
+                     wire."
+                ),
+                "The job is held; which line was lost cannot be known.",
+                "Check the cable and look at the work, then cancel.",
+            )
+        };
         self.hold(Cause::Interlock, Some(notice));
     }
 }

@@ -39,6 +39,15 @@ impl Session {
         if let Some(Frame::Aside(aside)) = frame {
             self.hand_answered(aside, true);
         }
+        let sentence = if line.is_some() && self.may_have_overflowed(1) {
+            let said = self.buffer_said();
+            format!(
+                "{sentence} More was on its way than this firmware's usual receive buffer holds, because {said} bytes are \
+                 said: the line may have arrived as another one."
+            )
+        } else {
+            sentence
+        };
         let Some(line) = line else {
             let notice = Notice::new(code, sentence, "The command had no effect.", "Check the command.");
             self.known.notice = Some(notice.clone());

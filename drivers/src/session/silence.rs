@@ -54,7 +54,12 @@ impl Session {
     /// Puts off the moment at which an answer is overdue: the machine has just shown that it is alive.
     pub(super) fn sign_of_life(&mut self) {
         (self.silence.unanswered, self.silence.waits_since) = (0, self.now);
-        self.deadlines.answer = if self.window.is_empty() { None } else { Some(self.answer_due()) };
+        if self.window.is_empty() {
+            self.window_emptied();
+            self.deadlines.answer = None;
+        } else {
+            self.deadlines.answer = Some(self.answer_due());
+        }
         if let Some(run) = &mut self.run {
             run.probes = 0;
         }

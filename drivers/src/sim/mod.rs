@@ -49,6 +49,8 @@ const LINES_KEPT_MAX: usize = 4_000_000;
 pub struct Setup {
     /// Receive buffer in bytes.
     pub receive_buffer_bytes: usize,
+    /// What it says of its receive buffer where that is not true (Grbl).
+    pub claimed_buffer_bytes: Option<usize>,
     /// Blocks the planner holds.
     pub planner_blocks: usize,
     /// How many times faster than real it moves and heats. Infinite: motion takes no time.
@@ -99,6 +101,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             receive_buffer_bytes: 128,
+            claimed_buffer_bytes: None,
             planner_blocks: 16,
             speed: 1.0,
             keep_lines: false,

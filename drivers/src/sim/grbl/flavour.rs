@@ -38,7 +38,8 @@ pub(super) static GRBL: Flavour = Flavour {
     buffer_min: 0,
     line_max: 79,
     info: |setup, long| {
-        let options = format!("[OPT:V,{},{}]\r\n", setup.planner_blocks.saturating_sub(1), setup.receive_buffer_bytes);
+        let bytes = setup.claimed_buffer_bytes.unwrap_or(setup.receive_buffer_bytes);
+        let options = format!("[OPT:V,{},{bytes}]\r\n", setup.planner_blocks.saturating_sub(1));
         (!long).then(|| format!("[VER:1.1h.20190825:]\r\n{options}"))
     },
     measures_spindle: false,

@@ -80,7 +80,8 @@ impl Grbl {
         let [x, y, z] = self.motion.position(self.now);
         let feed = if self.motion.is_idle() || self.motion.is_held() { 0.0 } else { self.parser.feed_mm_min };
         let spindle = if self.spindle_stands || self.door.is_some() { 0.0 } else { self.parser.spindle_speed() };
-        let free = self.setup.receive_buffer_bytes - self.received.len();
+        let whole = self.setup.claimed_buffer_bytes.unwrap_or(self.setup.receive_buffer_bytes);
+        let free = whole - self.received.len().min(whole);
         let mut report =
             format!("<{state}|MPos:{x:.3},{y:.3},{z:.3}|Bf:{},{free}|FS:{feed:.0},{:.0}", self.motion.free(), spindle);
         if self.flavour.measures_spindle {
