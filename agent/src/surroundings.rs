@@ -5,13 +5,17 @@ use drivers::doctor::Surroundings;
 /// Where the Raspberry Pi's firmware driver says it (`raspberrypi-hwmon`, kernel 4.14 and later).
 const THROTTLED: &str = "/sys/devices/platform/soc/soc:firmware/get_throttled";
 
+/// Names another file with the same bits, for boards that say it elsewhere.
+const ELSEWHERE: &str = "FAB_AGENT_THROTTLED";
+
 /// Bit 0: the voltage is too low now. Bit 16: it was since the start (`vcgencmd get_throttled` in the documentation).
 const LOW_NOW: u32 = 1;
 const LOW_SINCE_START: u32 = 1 << 16;
 
 /// Reads it; unknown on other computers.
 pub fn read() -> Surroundings {
-    std::fs::read_to_string(THROTTLED).map(|text| parse(&text)).unwrap_or_default()
+    let path = std::env::var_os(ELSEWHERE).unwrap_or_else(|| THROTTLED.into());
+    std::fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default()
 }
 
 fn parse(text: &str) -> Surroundings {

@@ -55,19 +55,8 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
             "Use a supply with enough current and a short thick cable; power the machine's board by itself.",
         ));
     }
-    // A program's own mistakes are refused too, but answered; and noise spoils what is heard as well.
-    let heard_well = link.chatter == 0 && link.garbage_bytes == 0 && link.damaged_heard == 0;
-    let lost = link.lost_beyond_usual;
-    if heard_well && (lost >= DAMAGE_MIN || (lost > 0 && link.answers_lost > 0)) {
-        return Some(Notice::new(
-            "link.buffer_overflow",
-            format!(
-                "{lost} lines were refused or never answered, each while more was on its way than this firmware's usual \
-                 receive buffer holds, and nothing that was heard was damaged: the buffer is smaller than said."
-            ),
-            "No more than the usual buffer holds is on its way since.",
-            "Set a smaller `stream.receive_buffer_bytes` in the machine's profile.",
-        ));
+    if let Some(overflow) = overflow(link) {
+        return Some(overflow);
     }
     if damaged >= DAMAGE_MIN {
         return Some(damage(link, damaged));
@@ -113,6 +102,25 @@ pub fn diagnose(link: &LinkCounters, identified: bool, around: Surroundings) -> 
         ));
     }
     None
+}
+
+/// Lines without numbers that were lost in a receive buffer that is smaller than said. A program's own mistakes are
+/// refused too, but answered; and noise spoils what is heard as well.
+fn overflow(link: &LinkCounters) -> Option<Notice> {
+    let heard_well = link.chatter == 0 && link.garbage_bytes == 0 && link.damaged_heard == 0;
+    let lost = link.lost_beyond_usual;
+    if !heard_well || !(lost >= DAMAGE_MIN || (lost > 0 && link.answers_lost > 0)) {
+        return None;
+    }
+    Some(Notice::new(
+        "link.buffer_overflow",
+        format!(
+            "{lost} lines were refused or never answered, each while more was on its way than this firmware's usual \
+             receive buffer holds, and nothing that was heard was damaged: the buffer is smaller than said."
+        ),
+        "No more than the usual buffer holds is on its way since.",
+        "Set a smaller `stream.receive_buffer_bytes` in the machine's profile.",
+    ))
 }
 
 /// A count in words.

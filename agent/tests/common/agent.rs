@@ -31,6 +31,7 @@ pub(crate) struct Workshop {
     mqtt: String,
     /// Machines on ports of their own.
     others: String,
+    environment: Vec<(String, PathBuf)>,
 }
 
 /// The agent's process. Dropping it kills it, as a power cut would.
@@ -70,7 +71,34 @@ impl Workshop {
             http: "listen = \"127.0.0.1:0\"\n".to_owned(),
             mqtt: String::new(),
             others: String::new(),
+            environment: Vec::new(),
         }
+    }
+
+    /// Puts another machine there, as it is made, with something wrong on its line.
+    pub(crate) fn put(&mut self, name: &str, profile: &str, setup: &sim::Setup, between: Between) {
+        let machine = sim::simulated(&Profile::named(profile).unwrap().dialect, setup).unwrap();
+        let port = Port::on_pty(machine, between, None).unwrap();
+        self.ports.push((name.to_owned(), profile.to_owned(), port));
+    }
+
+    /// A variable of the agent's environment that names a file, and what is in the file.
+    pub(crate) fn with_file(&mut self, variable: &str, content: &str) {
+        let path = self.home.path().join(variable);
+        std::fs::write(&path, content).unwrap();
+        self.environment.push((variable.to_owned(), path));
+    }
+
+    /// Runs a command beside the agent, in its environment and with its configuration; what it printed.
+    pub(crate) fn run_beside(&self, agent: &Agent, command: &str) -> String {
+        let config = std::fs::read_to_string(self.home.path().join("agent.toml")).unwrap();
+        // It listens where the system let it.
+        let path = self.home.path().join("beside.toml");
+        std::fs::write(&path, config.replace("127.0.0.1:0", &agent.host)).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+        program.args([command, "--config"]).arg(path);
+        let output = program.envs(self.environment.iter().cloned()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// With a token that clients must show.
@@ -113,6 +141,7 @@ impl Workshop {
         let mut process = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
             .args(["run", "--config"])
             .arg(&path)
+            .envs(self.environment.iter().cloned())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use drivers::doctor::Surroundings;
 use drivers::snapshot::{JobPhase, Progress, Quality, Reading};
 use drivers::{Event, EventKind, Snapshot, State};
 use serde_json::{Map, Value, json};
 
 use super::outbox::Weight;
 use crate::status::{likely_cause, stamp};
+use crate::surroundings;
 
 /// The snapshot: each reading with its value, when it was taken, and how good it is.
 pub(super) fn state(machine: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
     let mut document = serde_json::to_value(snapshot).unwrap_or_default();
     stamp(&mut document, epoch);
     document["machine"] = json!(machine);
-    document["link"]["likely_cause"] = json!(likely_cause(snapshot, Surroundings::default()));
+    document["link"]["likely_cause"] = json!(likely_cause(snapshot, surroundings::read()));
     document
 }
 
