@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use drivers::sim::port::{Between, Port};
@@ -330,4 +331,57 @@ fn a_stop_of_the_program_on_a_mill_without_buttons_could_not_be_ended_at_the_ter
     keys.write_all(b"\n").unwrap();
     let (document, _, exit) = end(child);
     assert_eq!((&document["outcome"], exit), (&json!("finished"), 0), "{document:#}");
+}
+
+/// A Grbl with homing, which starts locked. Its address, and what it was told.
+fn locked_mill() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    std::thread::spawn(move || {
+        let (mut host, _) = listener.accept().unwrap();
+        host.write_all(b"\r\nGrbl 1.1h ['$' for help]\r\n[MSG:'$H'|'$X' to unlock]\r\n").unwrap();
+        let (mut line, mut locked) = (String::new(), true);
+        for byte in host.try_clone().unwrap().bytes().map_while(Result::ok) {
+            let answer = match byte {
+                b'?' => format!("<{}|MPos:0,0,0|FS:0,0>\r\n", if locked { "Alarm" } else { "Idle" }),
+                b'\n' => {
+                    let line = std::mem::take(&mut line);
+                    heard.lock().unwrap().push(line.clone());
+                    locked &= !matches!(line.as_str(), "$X" | "$H");
+                    let known = if line == "$I" { "[VER:1.1h.20190825:]\r\n[OPT:V,15,128]\r\n" } else { "" };
+                    let done = if locked && !line.starts_with('$') { "error:9" } else { "ok" };
+                    format!("{known}{done}\r\n")
+                }
+                b' '..=b'~' => {
+                    line.push(char::from(byte));
+                    continue;
+                }
+                _ => continue,
+            };
+            if host.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    (address, told)
+}
+
+#[test]
+fn a_mill_that_starts_locked_could_not_be_sent_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "plate.nc", b"G21\nG90\nG1 X-1 F1000\nM2\n");
+    for (flag, unlocks) in [(None, &[][..]), (Some("--clear"), &["$X"]), (Some("--home"), &["$X", "$H"])] {
+        let (address, told) = locked_mill();
+        let arguments = ["--port", &address, "--dialect", "grbl", "--no-preflight"];
+        let (document, said, exit) = end(send(&file, &[&arguments[..], flag.as_slice()].concat()));
+        let told = told.lock().unwrap().clone();
+        let unlocked: Vec<_> = told.iter().filter(|line| matches!(line.as_str(), "$X" | "$H")).collect();
+        assert_eq!(unlocked, unlocks, "{flag:?}: {told:?}{said}");
+        let (outcome, ends_with) = if flag.is_some() { ("finished", 0) } else { ("refused", 1) };
+        assert_eq!((&document["outcome"], exit), (&json!(outcome), ends_with), "{flag:?}: {document:#}{said}");
+        assert_eq!(said.contains("--clear"), flag.is_none(), "it says how: {said}");
+        assert_eq!(told.iter().any(|line| line.starts_with("G1")), flag.is_some(), "{told:?}");
+    }
 }

@@ -19,13 +19,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 
+use self::connect::{Cleared, connect, who_else};
 use super::{EndSignals, Failure, print};
 use crate::config::load_profile;
 use crate::status::likely_cause;
 use crate::surroundings;
 
-/// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
+mod connect;
 
 /// How long the event of a job's end may come behind the snapshot that shows it.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
@@ -47,6 +47,12 @@ pub(super) struct Arguments {
     /// Machine profile to check the program against: a bundled name or a TOML file
     #[arg(long)]
     profile: Option<String>,
+    /// I have looked at the machine: clear the alarm or the lock it is in
+    #[arg(long)]
+    clear: bool,
+    /// Home all axes first; clears the lock that a mill with homing starts in
+    #[arg(long)]
+    home: bool,
     /// Send it without checking it first
     #[arg(long)]
     no_preflight: bool,
@@ -156,7 +162,8 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     };
     let (dialect, baud_used) = (setup.profile.dialect.clone(), baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
-    if let Err(failure) = connect(&machine).await {
+    let cleared = Cleared { alarm: arguments.clear || arguments.home, home: arguments.home };
+    if let Err(failure) = connect(&machine, cleared).await {
         record(&machine, arguments).await;
         machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
@@ -281,34 +288,6 @@ fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Res
         "Nothing was sent.",
         "Correct the lines named above, name the machine with --profile, or send it unchecked with --no-preflight.",
     )))
-}
-
-/// Waits until the machine has said who it is and is idle.
-async fn connect(machine: &Machine) -> Result<(), Failure> {
-    let mut watch = machine.watch();
-    let settled = watch.wait_for(|snapshot| snapshot.state == State::Idle || snapshot.notice.is_some());
-    match tokio::time::timeout(CONNECT_PATIENCE, settled).await {
-        Ok(Ok(snapshot)) if snapshot.state == State::Idle => Ok(()),
-        Ok(Ok(snapshot)) => Err(Failure::Failed(snapshot.notice.clone().unwrap_or_else(|| not_idle(&snapshot)))),
-        _ => Err(Failure::Failed(not_idle(&machine.snapshot()))),
-    }
-}
-
-/// A machine that does not answer in the words it was to know may answer in others: then that is what is wrong.
-async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Failure {
-    let Failure::Failed(notice) = failure else { return failure };
-    if notice.code != "machine.silent" {
-        return Failure::Failed(notice);
-    }
-    match probe(port, &[baud]).await {
-        Ok(found) if found.dialect != dialect => Failure::Failed(Notice::new(
-            "machine.wrong",
-            format!("The machine on {port} speaks {}, not {dialect}.", found.dialect),
-            "Nothing was sent.",
-            "Check that the cable leads to the right machine, or correct --dialect or --profile.",
-        )),
-        _ => Failure::Failed(notice),
-    }
 }
 
 /// Streams the job and shows how far it is.
@@ -469,15 +448,6 @@ fn show(bar: &ProgressBar, snapshot: &Snapshot, info: &Info) {
     bar.set_position(progress.executed);
     let left = Duration::from_secs_f64((info.time_s - info.time_line.seconds_at(progress.executed_line)).max(0.0));
     bar.set_message(format!("{}, about {} left", snapshot.state.word(), indicatif::HumanDuration(left)));
-}
-
-fn not_idle(snapshot: &Snapshot) -> Notice {
-    Notice::new(
-        "machine.not_ready",
-        format!("The machine is {}, not idle.", snapshot.state.word()),
-        "Nothing was sent.",
-        "Look at the machine; finish or stop what it does, clear its alarm, then try again.",
-    )
 }
 
 fn bad_profile(message: &str) -> Failure {
