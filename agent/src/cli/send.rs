@@ -47,12 +47,8 @@ pub(super) struct Arguments {
     /// Machine profile to check the program against: a bundled name or a TOML file
     #[arg(long)]
     profile: Option<String>,
-    /// I have looked at the machine: clear the alarm or the lock it is in
-    #[arg(long)]
-    clear: bool,
-    /// Home all axes first; clears the lock that a mill with homing starts in
-    #[arg(long)]
-    home: bool,
+    #[command(flatten)]
+    cleared: Cleared,
     /// Send it without checking it first
     #[arg(long)]
     no_preflight: bool,
@@ -162,8 +158,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     };
     let (dialect, baud_used) = (setup.profile.dialect.clone(), baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
-    let cleared = Cleared { alarm: arguments.clear || arguments.home, home: arguments.home };
-    if let Err(failure) = connect(&machine, cleared).await {
+    if let Err(failure) = connect(&machine, &arguments.cleared).await {
         record(&machine, arguments).await;
         machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);

@@ -15,23 +15,26 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(25);
 const HOME_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the person who started this says about the machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Cleared {
-    /// It was looked at: its alarm may be cleared.
-    pub(super) alarm: bool,
-    /// Nothing is in the way: it may home.
-    pub(super) home: bool,
+    /// I have looked at the machine: clear the alarm or the lock it is in
+    #[arg(long)]
+    clear: bool,
+    /// Home all axes first; clears the lock that a mill with homing starts in
+    #[arg(long)]
+    home: bool,
 }
 
 /// Waits until the machine has said who it is and is idle.
-pub(super) async fn connect(machine: &Machine, cleared: Cleared) -> Result<(), Failure> {
+pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), Failure> {
     let mut settled = settle(machine, CONNECT_PATIENCE).await;
     let locked = matches!(machine.snapshot().state, State::Alarm | State::Attention);
-    if settled.is_err() && cleared.alarm && locked {
+    let looked_at = cleared.clear || cleared.home;
+    if settled.is_err() && looked_at && locked {
         machine.ask(Request::Clear).await.map_err(|denied| Notice::new(denied.code(), denied.to_string(), "", ""))?;
         settled = settle(machine, CONNECT_PATIENCE).await;
     }
-    if let (Err(Failure::Failed(notice)), true, false) = (&mut settled, locked, cleared.alarm) {
+    if let (Err(Failure::Failed(notice)), true, false) = (&mut settled, locked, looked_at) {
         notice.to_do.push_str(" Then send it again with --clear, or with --home where it has homing switches.");
     }
     settled?;
