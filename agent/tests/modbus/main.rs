@@ -10,6 +10,7 @@ mod agent;
 #[path = "../common/broker.rs"]
 mod broker;
 mod devices;
+mod mbpoll;
 mod program;
 mod served;
 
@@ -83,25 +84,21 @@ fn every_line_is_taken_once_although_answers_are_dropped_doubled_and_delayed() {
 
 /// A simulator of ours on TCP; its address and its port number.
 fn simulator() -> (Served, String) {
-    simulator_with(&[])
-}
-
-fn simulator_with(arguments: &[&str]) -> (Served, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
-    command.args(["simulate", "modbus", "--tcp", "127.0.0.1:0"]).args(arguments);
-    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let said = process.stderr.take().unwrap();
-    let mut served = Served::new(process, Box::new(said));
-    let address = served.address.split_whitespace().find(|word| word.starts_with("modbus-tcp://")).unwrap();
-    served.address = address.trim_end_matches('.').to_owned();
+    let served = simulator_on(&["--tcp", "127.0.0.1:0"]);
     let port = served.address.rsplit(':').next().unwrap().to_owned();
     (served, port)
 }
 
-fn mbpoll(port: &str, arguments: &[&str]) -> String {
-    let output = Command::new("mbpoll").args(["-m", "tcp", "-p", port, "-0", "-1", "-q"]).args(arguments).output();
-    let output = output.expect("mbpoll is not installed: run ./check");
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+/// A simulator of ours, served as the arguments say.
+fn simulator_on(arguments: &[&str]) -> Served {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    command.args(["simulate", "modbus"]).args(arguments);
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = process.stderr.take().unwrap();
+    let mut served = Served::new(process, Box::new(said));
+    let address = served.address.split_whitespace().find(|word| word.starts_with("modbus-")).unwrap();
+    served.address = address.trim_end_matches('.').to_owned();
+    served
 }
 
 fn modbus(address: &str, arguments: &[&str]) -> Output {
@@ -111,31 +108,6 @@ fn modbus(address: &str, arguments: &[&str]) -> Output {
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[test]
-fn mbpoll_and_our_hand_tool_read_the_same_and_see_each_others_writes() {
-    let (served, port) = simulator();
-    // A float, an unsigned and a signed number; then each writes what the other reads.
-    let volts = mbpoll(&port, &["-a", "3", "-t", "3:float", "-B", "-r", "0", "127.0.0.1"]);
-    assert!(volts.contains("230"), "{volts}");
-    let ours = modbus(&served.address, &["read", "--unit", "3", "--table", "input", "--at", "0", "--type", "f32"]);
-    assert!(out(&ours).contains("230"), "{ours:?}");
-    let written = mbpoll(&port, &["-a", "2", "-t", "4", "-r", "1", "127.0.0.1", "12345"]);
-    assert!(written.contains("Written 1"), "{written}");
-    let ours = modbus(&served.address, &["read", "--unit", "2", "--at", "1", "--json"]);
-    let value: Value = serde_json::from_str(&out(&ours)).unwrap();
-    assert_eq!(value["values"][0]["value"], 12345.0, "{value}");
-    let ours = modbus(&served.address, &["write", "--unit", "2", "--at", "1", "--value", "-1", "--type", "i16"]);
-    assert_eq!(ours.status.code(), Some(1), "the drive takes 0 to 40000: {ours:?}");
-    assert!(String::from_utf8_lossy(&ours.stderr).contains("[modbus.illegal_value]"), "{ours:?}");
-    let ours = modbus(&served.address, &["write", "--unit", "2", "--at", "1", "--value", "250", "--scale", "0.01"]);
-    assert_eq!(ours.status.code(), Some(0), "{ours:?}");
-    let theirs = mbpoll(&port, &["-a", "2", "-t", "4", "-r", "1", "127.0.0.1"]);
-    assert!(theirs.contains("25000"), "{theirs}");
-    // Unit 0 is everybody on the line: a hand tool writes to one device.
-    let broadcast = modbus(&served.address, &["write", "--unit", "0", "--at", "1", "--value", "1"]);
-    assert_eq!(broadcast.status.code(), Some(2), "{broadcast:?}");
 }
 
 /// Stands between a client and a server on TCP and keeps the frames that the client says.
@@ -331,30 +303,5 @@ fn config_check_prints_the_plan_of_reads_and_says_every_impossible_point_with_it
     for (line, name, other) in [(lines + 1, "`twice`", "`actual`"), (lines + 5, "`beyond`", "65535")] {
         let found = said.lines().find(|found| found.contains(&format!("line {line}: ")) && found.contains(name));
         assert!(found.is_some_and(|found| found.contains(other)), "line {line}: {said}");
-    }
-}
-
-#[test]
-fn long_and_floating_numbers_agree_with_mbpoll_in_both_word_orders() {
-    let (served, port) = simulator();
-    // A place in the machine's slots, which are free while no session is open. mbpoll's -B puts the high word first.
-    let cases = [("4:int", "i32", "-1234567"), ("4:float", "f32", "-0.75"), ("4:int", "u32", "1234567")];
-    for (theirs, ours, value) in cases {
-        for (order, high_first) in [("abcd", Some("-B")), ("cdab", None)] {
-            let common = ["-a", "1", "-t", theirs, "-r", "900"];
-            let arguments: Vec<&str> = common.into_iter().chain(high_first).chain(["127.0.0.1"]).collect();
-            let written = mbpoll(&port, &[&arguments[..], &["--", value]].concat());
-            assert!(written.contains("Written 1"), "{theirs} {order}: {written}");
-            let place = ["--unit", "1", "--at", "900", "--type", ours, "--order", order];
-            let read = modbus(&served.address, &[&["read"], &place[..], &["--json"]].concat());
-            let document: Value = serde_json::from_str(&out(&read)).unwrap();
-            let wanted: f64 = value.parse().unwrap();
-            assert_eq!(document["values"][0]["value"], wanted, "{theirs} {order}: {document}");
-            let doubled = (wanted * 2.0).to_string();
-            let wrote = modbus(&served.address, &[&["write"], &place[..], &["--value", &doubled]].concat());
-            assert_eq!(wrote.status.code(), Some(0), "{wrote:?}");
-            let read = mbpoll(&port, &arguments);
-            assert!(read.contains(&doubled), "{ours} {order}: {doubled} written, {read}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::served::{Served, commands, root};
-use super::{impatient, simulator_with};
+use super::{impatient, simulator_on};
 
 fn send(address: &str, profile: &Path, program: &Path) -> (Value, Output) {
     let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
@@ -59,7 +59,7 @@ fn a_program_file_runs_once_although_answers_are_dropped_doubled_and_delayed() {
 
 #[test]
 fn a_program_file_is_sent_to_the_simulated_controller_and_ends_as_that_says() {
-    let (served, _port) = simulator_with(&["--speed", "0"]);
+    let served = simulator_on(&["--tcp", "127.0.0.1:0", "--speed", "0"]);
     let address = format!("{}?unit=4", served.address);
     let profile = root().join("config/machines/generic-program-file.toml");
     let plate = root().join("config/demo/plate.nc");
