@@ -201,7 +201,7 @@ impl Asked {
                 trouble.code(),
                 format!("Unit {}, `{}`: {trouble}.", self.unit, point.name),
                 "The question was given up.",
-                "Check the address, the unit, the table and the line's settings.",
+                trouble.to_do(),
             ))
         })
     }

@@ -249,7 +249,9 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
             }
         }
         let profile = profile.and_then(|(name, span)| {
-            load_profile(&name, folder).map_err(|message| section.problem(&span, message)).ok()
+            // A mistake a line, and each counts.
+            let wrong = |message: String| message.lines().for_each(|line| section.problem(&span, line));
+            load_profile(&name, folder).map_err(wrong).ok()
         });
         if let (Some((port, span)), Some(profile)) = (&port, &profile) {
             if let Err(message) = fits(port, profile) {
@@ -298,14 +300,16 @@ fn fits(port: &str, profile: &Profile) -> Result<(), String> {
 /// A bundled profile by name, or the profile in a file.
 ///
 /// # Errors
-/// A sentence that says what is wrong, and which profiles there are.
+/// What is wrong, a line each, and which profiles there are.
 pub fn load_profile(name: &str, folder: &Path) -> Result<Profile, String> {
     let is_path = name.contains('/') || Path::new(name).extension().is_some_and(|extension| extension == "toml");
     let profile = if is_path {
         let path = folder.join(name);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("the machine profile {} cannot be read: {error}.", path.display()))?;
-        Profile::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?
+        let said =
+            |message: String| message.lines().map(|line| format!("{}: {line}", path.display())).collect::<Vec<_>>();
+        Profile::parse(&text).map_err(|error| said(error.to_string()).join("\n"))?
     } else {
         Profile::named(name).map_err(|error| error.to_string())?
     };

@@ -300,6 +300,7 @@ fn config_check_prints_the_plan_of_reads_and_says_every_impossible_point_with_it
     let checked = check();
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert_eq!(checked.status.code(), Some(2), "{said}");
+    assert!(said.contains("has 2 mistakes"), "{said}");
     for (line, name, other) in [(lines + 1, "`twice`", "`actual`"), (lines + 5, "`beyond`", "65535")] {
         let found = said.lines().find(|found| found.contains(&format!("line {line}: ")) && found.contains(name));
         assert!(found.is_some_and(|found| found.contains(other)), "line {line}: {said}");

@@ -79,9 +79,9 @@ impl Machine {
         let (unit, done) = (self.unit, "Nothing was written.");
         while let Some(question) = host.question(Moment::ZERO).filter(|_| !host.knows_machine()) {
             let words = self.bus.ask(unit, question.clone(), self.patience).await.map_err(|trouble| {
-                let to_do = "Check the machine's power, the address, the unit and the line's settings; `fab-agent modbus scan` looks for units.";
-                let asked = self.asked(&question);
-                Notice::new(trouble.code(), format!("Unit {unit} on {port}{asked}: {trouble}."), done, to_do)
+                let place = question.place(&self.settings.points);
+                let happened = format!("Unit {unit} on {port}, asked for {place}: {trouble}.");
+                Notice::new(trouble.code(), happened, done, trouble.to_do())
             })?;
             host.answered(Moment::ZERO, &question, &words).map_err(|why| {
                 let to_do = "Check `modbus.mailbox.base` in the profile and the controller's program (docs/modbus.md).";
@@ -89,12 +89,6 @@ impl Machine {
             })?;
         }
         Ok(())
-    }
-
-    /// Which points a question is about.
-    fn asked(&self, question: &Question) -> String {
-        let names = question.points(&self.settings.points);
-        if names.is_empty() { String::new() } else { format!(", asked for {}", names.join(", ")) }
     }
 
     /// Carries lines and answers until one of the two ends is gone.

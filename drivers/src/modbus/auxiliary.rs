@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::address::{Address, is_modbus};
 use super::bus::{Bus, Patience};
-use super::{Attached, Auxiliary, AuxiliaryKind};
+use super::{Attached, Auxiliary};
 use crate::notice::Notice;
 use crate::snapshot::Beside;
 use crate::{Moment, priority};
@@ -93,13 +93,13 @@ impl Auxiliaries {
     }
 }
 
-/// Something a person should hear of, and of what kind the device is.
+/// Something a person should hear of.
 #[derive(Debug, Clone)]
 pub struct Told {
     /// What happened.
     pub notice: Notice,
-    /// A drive, a meter, or the machine's own points.
-    pub kind: AuxiliaryKind,
+    /// Whether it is about a drive that is being stopped.
+    pub stopping: bool,
 }
 
 /// A handle to the drives beside a machine. Cheap to clone.
@@ -196,7 +196,7 @@ async fn serve(
             while let Some(notice) = line.attached.take_notice() {
                 tracing::warn!(%notice, "a device beside a machine");
                 // Nobody there to hear it is no reason to stop watching.
-                let _ = tell.try_send(Told { notice, kind: line.attached.kind() });
+                let _ = tell.try_send(Told { notice, stopping: line.attached.is_stopping() });
             }
         }
         if asked {

@@ -11,6 +11,7 @@
 //! that it can be asked so.
 
 mod connection;
+mod damage;
 mod line;
 mod port;
 

@@ -76,16 +76,44 @@ impl Question {
         }
     }
 
-    /// The names of the points it is about.
-    pub fn points<'p>(&self, points: &'p [Point]) -> Vec<&'p str> {
-        let (table, from, count) = match self {
+    /// Its function (Modbus Application Protocol 1.1b3, 5.1).
+    pub fn function(&self) -> u8 {
+        match self {
+            Self::Read { table: Table::Coil, .. } => 1,
+            Self::Read { table: Table::Discrete, .. } => 2,
+            Self::Read { table: Table::Holding, .. } => 3,
+            Self::Read { table: Table::Input, .. } => 4,
+            Self::WriteCoil { .. } => 5,
+            Self::WriteOne { .. } => 6,
+            Self::Write { .. } => 16,
+            Self::ReadWrite { .. } => 23,
+        }
+    }
+
+    /// What it is about, such as ``holding 10 to 13 (`state`, `line`)``: the entries, and the points that lie there.
+    pub fn place(&self, points: &[Point]) -> String {
+        let (table, from, count) = self.entries();
+        let to = usize::from(from) + count.max(1) - 1;
+        let names: Vec<_> = self.points(points).into_iter().map(|name| format!("`{name}`")).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        format!("{} {from} to {to}{names}", table.word())
+    }
+
+    /// The entries that it writes, or else reads: where they begin, and how many they are.
+    fn entries(&self) -> (Table, u16, usize) {
+        match self {
             Self::Read { table, address, count } => (*table, *address, usize::from(*count)),
             Self::WriteCoil { address, .. } => (Table::Coil, *address, 1),
             Self::WriteOne { address, .. } => (Table::Holding, *address, 1),
             Self::Write { address, words } | Self::ReadWrite { address, words, .. } => {
                 (Table::Holding, *address, words.len())
             }
-        };
+        }
+    }
+
+    /// The names of the points it is about.
+    pub fn points<'p>(&self, points: &'p [Point]) -> Vec<&'p str> {
+        let (table, from, count) = self.entries();
         let reads = !self.writes();
         let within = |point: &&Point| {
             let may = if reads { point.access.reads() } else { point.access.writes() };
@@ -155,6 +183,28 @@ impl Trouble {
             Self::Exception(11) => "modbus.gateway_silent",
             Self::Exception(_) => "modbus.exception",
             Self::Lost(_) => "modbus.no_connection",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn to_do(&self) -> &'static str {
+        match self {
+            Self::Overdue => {
+                "Check the device's power, its unit and the line's rate and parity; `fab-agent modbus scan` looks for units."
+            }
+            Self::Damaged(_) => {
+                "Check the line's rate and parity, the two wires and their ends, and that no two devices have one unit."
+            }
+            Self::Exception(1) => "Check the table (holding, input, coil, discrete) in the device's manual.",
+            Self::Exception(2) => {
+                "Check the address in the device's manual: many count from 1. `gap_registers = 0` reads nothing that lies between points."
+            }
+            Self::Exception(3) => "Check what values, and how many registers at once, the device takes.",
+            Self::Exception(5 | 6) => "Try again later, or give it longer (`timeout_ms`).",
+            Self::Exception(GATEWAY_UNAVAILABLE) => "Check the gateway's settings.",
+            Self::Exception(GATEWAY_SILENT) => "Check the device behind the gateway: its power, its unit, its line.",
+            Self::Exception(_) => "Look at the device and what it shows.",
+            Self::Lost(_) => "Check the cable, the port and the network.",
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{PUBLISH_EVERY, Shell};
 use crate::event::{Event, EventKind};
 use crate::machine::Recording;
-use crate::modbus::AuxiliaryKind;
 use crate::modbus::attached::protection;
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::moment::Moment;
@@ -41,7 +40,7 @@ impl Shell {
     /// Hears what is wrong beside the machine. A drive in trouble is being stopped: what feeds material to it holds.
     pub(super) fn heed_devices(&mut self, now: Moment) {
         let Some(told) = self.beside.as_mut().and_then(Auxiliaries::take_notice) else { return };
-        if told.kind == AuxiliaryKind::Drive {
+        if told.stopping {
             // Without a job there is nothing to hold.
             let _ = self.request(now, Request::Pause);
         }

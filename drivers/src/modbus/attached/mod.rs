@@ -24,6 +24,9 @@ use stopping::Stopping;
 /// A reading older than this many of its polls is stale.
 const STALE_AFTER_POLLS: u32 = 5;
 
+/// Code of the notice that a device does not let a point be read.
+const REFUSED: &str = "auxiliary.refused";
+
 /// Notices that wait to be taken.
 const NOTICES_MAX: usize = 16;
 
@@ -32,6 +35,8 @@ const NOTICES_MAX: usize = 16;
 pub struct Attached {
     auxiliary: Auxiliary,
     plan: Vec<(Read, Moment)>,
+    /// Which reads of the plan the device refuses.
+    refused: Vec<bool>,
     readings: Vec<PointReading>,
     stopping: Option<Stopping>,
     answers: bool,
@@ -45,7 +50,7 @@ impl Attached {
     /// A device that has not been asked yet.
     pub fn new(auxiliary: Auxiliary, now: Moment) -> Self {
         let points = &auxiliary.modbus.points;
-        let plan = plan(&auxiliary.modbus).into_iter().map(|read| (read, now)).collect();
+        let plan: Vec<_> = plan(&auxiliary.modbus).into_iter().map(|read| (read, now)).collect();
         let readings = points
             .iter()
             .map(|point| PointReading {
@@ -57,6 +62,7 @@ impl Attached {
             .collect();
         Self {
             auxiliary,
+            refused: vec![false; plan.len()],
             plan,
             readings,
             stopping: None,
@@ -100,8 +106,10 @@ impl Attached {
             let value = self.plan[place].0.part(point, words).and_then(|words| value::decode(point, words));
             self.note(now, at, value);
         }
+        self.refused[place] = false;
         self.watch_fault(now);
-        if self.fault == 0 && self.notice.as_ref().is_some_and(|notice| notice.code == "auxiliary.silent") {
+        let over = |code: &str| code == "auxiliary.silent" || (code == REFUSED && !self.refused.contains(&true));
+        if self.fault == 0 && self.notice.as_ref().is_some_and(|notice| over(&notice.code)) {
             self.notice = None;
         }
     }
@@ -118,6 +126,11 @@ impl Attached {
         for at in read.points.clone() {
             self.note(now, at, None);
         }
+        let asked = question.place(&self.auxiliary.modbus.points);
+        if trouble.is_refusal() && !std::mem::replace(&mut self.refused[place], true) {
+            let happened = format!("`{}` beside the machine, asked for {asked}: {trouble}.", self.auxiliary.name);
+            self.tell(Notice::new(REFUSED, happened, "What it would read is not known.", trouble.to_do()));
+        }
         if !self.answers && self.silent_since.replace(now).is_none() {
             let drive = self.auxiliary.kind == AuxiliaryKind::Drive;
             let done = if drive {
@@ -126,7 +139,8 @@ impl Attached {
                 "Its readings are not known."
             };
             let to_do = if drive { "Go and see whether it turns; check its cable." } else { "Check its cable." };
-            let happened = format!("`{}` beside the machine does not answer: {trouble}.", self.auxiliary.name);
+            let name = &self.auxiliary.name;
+            let happened = format!("`{name}` beside the machine does not answer, asked for {asked}: {trouble}.");
             self.tell(Notice::new("auxiliary.silent", happened, done, to_do));
             self.stop(now);
         }
@@ -183,11 +197,6 @@ impl Attached {
     /// The next thing a person should hear of, oldest first.
     pub fn take_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
-    }
-
-    /// A drive, a meter, or a machine's own points.
-    pub fn kind(&self) -> AuxiliaryKind {
-        self.auxiliary.kind
     }
 
     /// What is known of it.

@@ -210,3 +210,26 @@ fn while_a_drive_is_being_stopped_its_proof_is_published_as_it_is_read() {
     assert!(falling.value < 200.0 && falling.value > 0.0, "{falling:?}");
     assert!(pair.now.since(falling.at) < Duration::from_millis(200), "{falling:?}");
 }
+
+#[test]
+fn a_point_that_a_device_does_not_have_was_never_told_of() {
+    let text = "name = \"meter\"\nkind = \"meter\"\n[[modbus.points]]\nname = \"power\"\ntable = \"input\"\n\
+                address = 13\ntype = \"f32\"\n[[modbus.points]]\nname = \"energy\"\ntable = \"input\"\naddress = 72\ntype = \"f32\"\nmeaning = \"energy\"";
+    let (mut attached, mut meter) = (Attached::new(auxiliary(text), Moment::ZERO), Meter::default());
+    let mut told = Vec::new();
+    for second in 0..30 {
+        let now = Moment::ZERO + Duration::from_secs(second);
+        while let Some(question) = attached.question(now) {
+            match meter.ask(now, &question) {
+                Ok(words) => attached.answered(now, &question, &words),
+                Err(code) => attached.unanswered(now, &question, &Trouble::Exception(code)),
+            }
+        }
+        told.extend(attached.take_notice());
+    }
+    let [notice] = &told[..] else { panic!("once, and not at each reading: {told:#?}") };
+    assert_eq!(notice.code, "auxiliary.refused");
+    assert!(notice.happened.contains("`power`") && notice.happened.contains("illegal data address"), "{notice}");
+    assert_eq!(attached.snapshot(Moment::ZERO).notice.as_ref(), Some(notice), "it stands as long as it is so");
+    assert!(!attached.is_stopping(), "a wrong address in a profile stops nothing");
+}

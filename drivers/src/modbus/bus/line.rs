@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio_serial::{SerialPort as _, SerialStream};
 
+/// Longest frame on a serial line.
+const FRAME_BYTES_MAX: usize = 256;
+
 /// A serial line that several conversations use one after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Line(Arc<Mutex<Lent>>);
@@ -16,27 +19,33 @@ pub(super) struct Line(Arc<Mutex<Lent>>);
 #[derive(Debug)]
 struct Lent {
     stream: SerialStream,
-    /// Bytes heard since the last question.
-    heard: usize,
+    /// What was heard since the last question, as far as an answer can be long.
+    heard: Vec<u8>,
 }
 
 impl Line {
     pub(super) fn new(stream: SerialStream) -> Self {
-        Self(Arc::new(Mutex::new(Lent { stream, heard: 0 })))
+        Self(Arc::new(Mutex::new(Lent { stream, heard: Vec::new() })))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Lent) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn heard(&self) -> usize {
-        self.with(|lent| lent.heard)
+    /// Whether anything was heard since the last question.
+    pub(super) fn has_heard(&self) -> bool {
+        self.with(|lent| !lent.heard.is_empty())
+    }
+
+    /// What was heard since the last question, as far as an answer can be long.
+    pub(super) fn heard(&self) -> Vec<u8> {
+        self.with(|lent| lent.heard.clone())
     }
 
     /// Throws away what has arrived.
     pub(super) fn clear(&self) {
         self.with(|lent| {
-            lent.heard = 0;
+            lent.heard.clear();
             let _ = lent.stream.clear(serialport::ClearBuffer::Input);
         });
     }
@@ -59,7 +68,8 @@ impl AsyncRead for Line {
         let before = buffer.filled().len();
         self.with(|lent| {
             let read = Pin::new(&mut lent.stream).poll_read(context, buffer);
-            lent.heard += buffer.filled().len() - before;
+            let room = FRAME_BYTES_MAX.saturating_sub(lent.heard.len());
+            lent.heard.extend(buffer.filled()[before..].iter().take(room));
             read
         })
     }

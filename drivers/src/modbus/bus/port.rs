@@ -8,12 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_modbus::client::{self, Client as _};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
-use tokio_modbus::{Error, Request, Response};
+use tokio_modbus::{Error, ProtocolError, Request, Response};
 use tokio_serial::SerialStream;
 
 use super::super::address::{Address, Way};
 use super::super::{Modbus, Parity, Protocol, Question, Table, Trouble, huanyang};
 use super::connection::Connection;
+use super::damage::damage;
 use super::line::Line;
 use super::{Answered, Patience, TOGETHER_MAX};
 
@@ -111,7 +112,7 @@ impl Port {
         let Some(client) = self.clients.first_mut() else { return Err(Trouble::Lost("not connected".to_owned())) };
         client.set_slave(Slave(unit));
         let called = in_time(client.call(request(question)), limit, self.line.as_ref()).await;
-        self.answer(question, called)
+        self.answer(unit, question, called)
     }
 
     /// Asks several questions of one device together. Each has the time that all of them may take, because a device
@@ -129,7 +130,7 @@ impl Port {
                 in_time(client.call(request(question)), limit, None)
             }));
             let called = called.await;
-            answers.extend(questions.iter().zip(called).map(|(question, called)| self.answer(question, called)));
+            answers.extend(questions.iter().zip(called).map(|(question, called)| self.answer(unit, question, called)));
         }
         if let Some(trouble) = answers.iter().filter_map(|it| it.as_ref().err()).find(|it| it.closes()) {
             self.give_up(&trouble.clone(), Duration::ZERO);
@@ -144,14 +145,23 @@ impl Port {
     }
 
     /// What the library's answer to a question is to us.
-    fn answer(&self, question: &Question, called: Option<Called>) -> Answered {
+    fn answer(&self, unit: u8, question: &Question, called: Option<Called>) -> Answered {
+        let damaged = |sentence: &str| match &self.line {
+            Some(line) => damage(unit, question, &line.heard()),
+            None => Trouble::Damaged(sentence.to_owned()),
+        };
         match called {
-            None => Err(self.unheard()),
+            None => Err(self.unheard(unit, question)),
             Some(Ok(Ok(response))) => words(question, response),
             Some(Ok(Err(code))) => Err(Trouble::Exception(code.into())),
-            Some(Err(Error::Protocol(error))) => Err(Trouble::Damaged(error.to_string())),
+            Some(Err(Error::Protocol(ProtocolError::HeaderMismatch { .. }))) => {
+                Err(damaged("another unit answered than was asked"))
+            }
+            Some(Err(Error::Protocol(ProtocolError::FunctionCodeMismatch { .. }))) => {
+                Err(damaged("an answer to another function than was asked"))
+            }
             Some(Err(Error::Transport(error))) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(Trouble::Damaged(error.to_string()))
+                Err(damaged(&error.to_string()))
             }
             Some(Err(Error::Transport(error))) => Err(lost(&error)),
         }
@@ -179,7 +189,7 @@ impl Port {
                 }
             }
         };
-        in_time(answer, limit, self.line.as_ref()).await.unwrap_or_else(|| Err(self.unheard()))
+        in_time(answer, limit, self.line.as_ref()).await.unwrap_or_else(|| Err(self.unheard(unit, question)))
     }
 
     /// What the bytes of a question and of its answer take on a serial line; on TCP nothing that counts.
@@ -197,9 +207,11 @@ impl Port {
     }
 
     /// What it is when no whole answer came in time.
-    fn unheard(&self) -> Trouble {
-        let heard = self.connection.as_ref().map(Connection::heard);
-        match heard.or(self.line.as_ref().map(Line::heard)).unwrap_or(0) {
+    fn unheard(&self, unit: u8, question: &Question) -> Trouble {
+        if let Some(line) = &self.line {
+            return damage(unit, question, &line.heard());
+        }
+        match self.connection.as_ref().map_or(0, Connection::heard) {
             0 => Trouble::Overdue,
             heard => Trouble::Damaged(format!("{heard} bytes that are no whole answer")),
         }
@@ -278,7 +290,7 @@ async fn in_time<T>(answer: impl Future<Output = T>, limit: Duration, line: Opti
     tokio::pin!(answer);
     match tokio::time::timeout(limit, &mut answer).await {
         Ok(answer) => Some(answer),
-        Err(_) if line.is_some_and(|line| line.heard() > 0) => tokio::time::timeout(limit, answer).await.ok(),
+        Err(_) if line.is_some_and(Line::has_heard) => tokio::time::timeout(limit, answer).await.ok(),
         Err(_) => None,
     }
 }
