@@ -247,8 +247,40 @@ fn a_spindle_is_off_while_a_program_waits_for_a_person() {
         assert_eq!(pair.session.snapshot().spindle.unwrap().value, 0.0, "{dialect}");
         assert_eq!(pair.session.snapshot().asked.unwrap().text, "The program stops here for a person (line 3).");
         assert_eq!(pair.ask(Request::Resume), Ok(()));
-        pair.run_for(Duration::from_secs(2));
+        pair.run_for(Duration::from_secs(3));
         assert_eq!(pair.session.snapshot().spindle.unwrap().value, 1000.0, "{dialect}");
+        assert_eq!(pair.report().position_mm[0], 5.0, "{dialect}: it feeds before the spindle has its speed");
+        pair.run_for(Duration::from_secs(3));
+        assert!(pair.report().position_mm[0] > 5.0, "{dialect}");
+    }
+}
+
+#[test]
+fn a_spindle_held_in_the_cut_by_the_machines_own_button_was_switched_off_in_the_material() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(strings(&["M3 S1000"]).into_iter().chain(long_program()).collect());
+        pair.run_for(Duration::from_secs(3));
+        pair.machine.happen(pair.now, Incident::Paused);
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        pair.run_for(Duration::from_secs(10));
+        assert_eq!(pair.session.snapshot().spindle.unwrap().value, 1000.0, "{dialect}");
+    }
+}
+
+#[test]
+fn who_pauses_or_stops_while_a_spindle_comes_to_its_speed_is_obeyed() {
+    for (request, state) in [(Request::Pause, State::Held), (Request::Stop, State::Alarm)] {
+        let mut pair = connected("grbl", &setup());
+        pair.start(strings(&["M3 S1000", "G1 X5 F600", "M0", "G1 X100"]));
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.ask(request), Ok(()));
+        pair.run_for(Duration::from_secs(20));
+        assert_eq!(pair.report().position_mm[0], 5.0, "{state:?}");
+        assert_eq!(pair.session.state(), state);
     }
 }
 

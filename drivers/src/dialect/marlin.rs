@@ -244,6 +244,11 @@ fn read(line: &[u8], heard: &mut Vec<Reply>) {
     if let Some(rest) = line.strip_prefix(b"!!") {
         return heard.push(Reply::Halted { text: printable(rest), explained: true });
     }
+    // Once stopped, every move is answered with `ok` behind these words, without `Error:`, and does nothing
+    // (`GCodeQueue::get_serial_commands`, `queue.cpp`; `G0_G1.cpp`).
+    if line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"printer stopped")) {
+        return heard.push(Reply::Halted { text: printable(line), explained: true });
+    }
     if let Some(rest) = line.strip_prefix(b"echo:") {
         return read_echo(rest.trim_ascii(), heard);
     }
@@ -491,6 +496,11 @@ mod test {
         assert!(matches!(heard("Error:Printer halted. kill() called!")[0], Reply::Halted { .. }));
         let stopped = "Error:Printer stopped due to errors. Fix the error and use M999 to restart.";
         assert!(matches!(heard(stopped)[0], Reply::Halted { .. }), "it takes no moves any more");
+        let each_move = stopped.strip_prefix("Error:").unwrap();
+        assert!(
+            matches!(heard(each_move)[0], Reply::Halted { .. }),
+            "said for each move that is answered and not done"
+        );
         assert_eq!(heard("Error:checksum mismatch, Last Line: 5"), [Reply::ChecksumError]);
         assert_eq!(heard("Error:Line Number is not Last Line Number+1, Last Line: 5"), [Reply::Gap]);
         let timeout = Reply::Setting("M86".into(), "B0 E0 S300 T180".into());

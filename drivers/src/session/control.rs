@@ -106,6 +106,7 @@ impl Session {
             return;
         }
         self.person.paused_there = false;
+        self.deadlines.spin_up = None;
         let Some(run) = &mut self.run else { return };
         run.hold_cause = cause;
         run.held_from = run.stage;
@@ -179,12 +180,18 @@ impl Session {
         if std::mem::take(&mut self.needs_person) {
             self.calm(Calm::StopWaiting);
         }
+        if !self.spindle_on_again() {
+            self.say_go_on();
+        }
+        self.condition = None;
+    }
+
+    pub(super) fn say_go_on(&mut self) {
         match self.dialect.resume() {
             Spelling::Realtime(bytes) => self.say_urgently(&bytes, false),
             Spelling::Lines(_) | Spelling::None => {}
         }
         self.hold_stale_until = Some(self.now + HOLD_STALE);
-        self.condition = None;
     }
 
     fn cancel(&mut self) -> Answer {

@@ -153,6 +153,9 @@ struct Deadlines {
     /// Why a machine halted is told by then, whether it said so or not.
     #[serde(default)]
     why: Option<Moment>,
+    /// A spindle that was switched on again has its speed by then, and the machine may go on.
+    #[serde(default)]
+    spin_up: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -336,8 +339,8 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let Deadlines { greet, ask, answer, settle, drop, jog, why } = self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why].into_iter().flatten().min()
+        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up } = self.deadlines;
+        [greet, ask, answer, settle, drop, jog, why, spin_up].into_iter().flatten().min()
     }
 
     /// What is known now. Readings that the machine has not repeated in time are marked stale.
@@ -432,6 +435,9 @@ impl Session {
         }
         if due(&mut self.deadlines.why, self.now) {
             self.tell_halt();
+        }
+        if due(&mut self.deadlines.spin_up, self.now) {
+            self.spun_up();
         }
     }
 

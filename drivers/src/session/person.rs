@@ -1,5 +1,7 @@
 //! What the machine or its program asks of a person, and what a person does at the machine itself.
 
+use std::time::Duration;
+
 use gcode_tools::block::Block;
 use serde::{Deserialize, Serialize};
 
@@ -234,16 +236,42 @@ impl Session {
         }
     }
 
-    /// A beam, and a spindle that a person is about to reach for, are switched off while the machine stands in a hold.
+    /// In a hold a beam is switched off, and a spindle where the program itself waits for a person, who is about to reach
+    /// for it. In any other hold it stands in the work, where it must go on turning.
     pub(super) fn spindle_in_hold(&mut self, status: &Status) {
         if status.condition != Some(Condition::Held) {
             self.person.spindle_told = false;
             return;
         }
+        let goes_on = self.hold_stale_until.is_some_and(|until| self.now < until);
+        if goes_on || self.deadlines.spin_up.is_some() {
+            return;
+        }
         let turns = status.spindle.is_some_and(|spindle| spindle > 0.0);
-        let wanted = self.profile.laser.is_some() || (self.needs_person && self.profile.spindle.is_some());
+        let wanted = self.profile.laser.is_some() || (self.profile.spindle.is_some() && self.person_is_waited_for());
         if turns && wanted && !std::mem::replace(&mut self.person.spindle_told, true) {
             self.calm(Calm::SpindleOffInHold);
+        }
+    }
+
+    /// Switches a spindle on again that was switched off for a person, and waits until it has its speed. True: the
+    /// machine is told later to go on. Told at once, Grbl would switch it on and move in one step
+    /// (`protocol_exec_rt_system`, `protocol.c`).
+    pub(super) fn spindle_on_again(&mut self) -> bool {
+        if self.profile.laser.is_some() || !std::mem::take(&mut self.person.spindle_told) {
+            return false;
+        }
+        self.calm(Calm::SpindleOffInHold);
+        self.deadlines.spin_up = Some(self.now + SPIN_UP);
+        self.hold_stale_until = self.deadlines.spin_up;
+        true
+    }
+
+    /// The spindle has its speed. What was held, ended or stopped meanwhile does not go on.
+    pub(super) fn spun_up(&mut self) {
+        let goes_on = self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving));
+        if goes_on && self.phase == Phase::Ready {
+            self.say_go_on();
         }
     }
 
@@ -274,6 +302,10 @@ impl Session {
         self.told_job_phase(JobPhase::Running, None);
     }
 }
+
+/// How long a spindle is given to come to its speed: as long as Grbl itself waits after its door was closed
+/// (`SAFETY_DOOR_SPINDLE_DELAY`, `config.h`).
+const SPIN_UP: Duration = Duration::from_secs(4);
 
 /// Every machine with a spindle and without a tool changer knows this.
 const SPINDLE_OFF: &str = "M5";
