@@ -343,7 +343,7 @@ fn locked_mill() -> (String, Arc<Mutex<Vec<String>>>) {
         let (mut host, _) = listener.accept().unwrap();
         host.write_all(b"\r\nGrbl 1.1h ['$' for help]\r\n[MSG:'$H'|'$X' to unlock]\r\n").unwrap();
         let (mut line, mut locked) = (String::new(), true);
-        for byte in host.try_clone().unwrap().bytes().map_while(Result::ok) {
+        for byte in BufReader::new(host.try_clone().unwrap()).bytes().map_while(Result::ok) {
             let answer = match byte {
                 b'?' => format!("<{}|MPos:0,0,0|FS:0,0>\r\n", if locked { "Alarm" } else { "Idle" }),
                 b'\n' => {
