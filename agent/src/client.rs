@@ -132,10 +132,12 @@ fn whole(bytes: Bytes) -> Body {
 
 /// What a problem document says.
 fn refused(status: StatusCode, document: &Value) -> Failure {
-    let text = |name: &str| document[name].as_str().map(ToOwned::to_owned);
+    let text = |name: &str| document[name].as_str().filter(|text| !text.is_empty());
+    // What happened is in the title; what was done and what to do, in the detail.
+    let sentences: Vec<_> = [text("title"), text("detail")].into_iter().flatten().collect();
     Failure {
-        code: text("code").unwrap_or_else(|| format!("http.{}", status.as_u16())),
-        message: text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("The agent answered {status}.")),
+        code: text("code").map_or_else(|| format!("http.{}", status.as_u16()), ToOwned::to_owned),
+        message: if sentences.is_empty() { format!("The agent answered {status}.") } else { sentences.join(" ") },
     }
 }
 
@@ -158,9 +160,11 @@ mod test {
 
     #[test]
     fn a_problem_document_is_passed_on_in_its_own_words() {
-        let document = serde_json::json!({ "code": "job.none", "title": "No job", "detail": "There is no such job." });
+        let document = serde_json::json!({ "code": "job.none", "title": "No job.", "detail": "Nothing was done." });
         let failure = refused(StatusCode::NOT_FOUND, &document);
-        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("job.none", "There is no such job."));
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("job.none", "No job. Nothing was done."));
+        let bare = refused(StatusCode::NOT_FOUND, &serde_json::json!({ "title": "No job.", "detail": "" }));
+        assert_eq!(bare.message, "No job.", "what happened was left out");
         assert_eq!(refused(StatusCode::BAD_GATEWAY, &Value::Null).code, "http.502");
     }
 }

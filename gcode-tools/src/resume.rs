@@ -402,7 +402,8 @@ fn printer(plan: &mut Plan, state: &State, seen: &Seen, evidence: &Evidence, nex
     if !evidence.position_kept {
         return Err(refusal(
             "resume.position_lost",
-            "The printer restarted or its motors were off: its height is lost, and it cannot be homed onto the part.",
+            "It is not known that the printer kept its position: it restarted, its motors were off, or the agent was not there \
+             all the time; and it cannot be homed onto the part.",
         ));
     }
     let Some(position) = evidence.position_mm else {

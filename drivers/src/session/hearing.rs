@@ -400,7 +400,8 @@ impl Session {
                         run.progress.executed_line
                     ),
                     "The job is over; nothing more was sent.",
-                    "Check the power supply and the cable, look at the work, and start again from the beginning.",
+                    "Check the power supply and the cable, and look at the work. Then start again, or go on behind that line (`fab-agent \
+             job resume-after-failure`, or the page), where the position can be found again.",
                 );
                 self.end_run(JobPhase::Failed, Some(notice));
             }

@@ -222,7 +222,8 @@ impl Session {
             "machine.restarted",
             format!("The machine asks for the first line again after line {line}: it has restarted or lost its count."),
             "The job is over; nothing more was sent, because the lines would run a second time.",
-            "Check the power supply and the cable, look at the work, and start again from the beginning.",
+            "Check the power supply and the cable, and look at the work. Then start again, or go on behind that line (`fab-agent \
+             job resume-after-failure`, or the page), where the position can be found again.",
         );
         self.end_run(JobPhase::Failed, Some(notice));
         self.window.clear();
