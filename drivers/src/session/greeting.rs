@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Session, Settings};
-use crate::dialect::{self, Asking, Condition, Likeness, MotionEnd};
+use super::{Phase, Session};
+use crate::dialect::{self, Asking, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
-use crate::protection;
 use crate::session::by_hand::JOGGING_EVERY;
 use crate::session::silence::SILENT_WORK;
 use crate::snapshot::{Identity, JobPhase};
@@ -362,46 +361,6 @@ impl Session {
         self.tell(EventKind::Trouble { notice });
     }
 
-    /// Asks once for the settings that say how well the machine is protected, and arms what the profile wants armed.
-    fn ask_settings(&mut self) {
-        let habits = self.dialect.habits();
-        let reports = matches!(habits.asking, Asking::Realtime { .. });
-        let rests = if reports { self.condition == Some(Condition::Idle) } else { self.condition.is_none() };
-        if self.phase != Phase::Ready
-            || self.run.is_some()
-            || !rests
-            || std::mem::replace(&mut self.settings.asked, true)
-        {
-            return;
-        }
-        // A hotend's timer is of no use where nothing heats.
-        if reports || self.profile.heat.is_some() {
-            self.asides.extend(habits.settings.iter().map(|question| (Aside::Settings, (*question).to_owned())));
-        }
-        if let (Some(word), Some(seconds)) = (habits.inactivity, self.profile.safety.inactivity_s) {
-            self.asides.push_back((Aside::Arm, format!("{word}{seconds}")));
-        }
-        self.ask_to_report();
-    }
-
-    pub(super) fn note_setting(&mut self, key: &str, value: &str) {
-        let known = &mut self.settings.known;
-        known.retain(|(name, _)| name != key);
-        if known.len() < SETTINGS_MAX {
-            known.push((key.to_owned(), value.to_owned()));
-        }
-        self.known_protection();
-    }
-
-    /// Says anew what happens if the host dies now.
-    pub(super) fn known_protection(&mut self) {
-        let Some(identity) = &self.known.identity else { return };
-        let Settings { known, armed_s, .. } = &self.settings;
-        self.known.protection = protection::of(self.dialect.habits(), &self.profile, identity, known, *armed_s);
-        self.known.stop = Some(protection::stop(self.dialect.habits(), &self.profile, identity));
-        self.known.generation += 1;
-    }
-
     fn identified(&mut self, identity: Identity) {
         if self.is_somebody_else(&identity) {
             return self.swapped(&identity);
@@ -503,9 +462,6 @@ fn merge(identity: &mut Identity, more: &Identity) {
         }
     }
 }
-
-/// Settings kept. Grbl lists 34, grblHAL some 200.
-const SETTINGS_MAX: usize = 512;
 
 /// The code of the notice that somebody else is on the port.
 const SWAPPED: &str = "machine.swapped";

@@ -38,8 +38,10 @@ mod refusal;
 mod reporting;
 mod run;
 mod safe_end;
+mod settings;
 mod silence;
 mod standing;
+mod state;
 mod streaming;
 
 use std::collections::VecDeque;
@@ -48,13 +50,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Condition, Dialect, Reply, Status};
+use crate::dialect::{Condition, Dialect, Reply};
 use crate::event::{Event, EventKind};
 use crate::flow::{Aside, Limits, Window};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::profile::Profile;
-use crate::snapshot::{Cause, Identity, Quality, Reading, Snapshot, State};
+use crate::snapshot::{Identity, Snapshot, State};
 
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
@@ -343,40 +345,6 @@ impl Session {
         [greet, ask, answer, settle, drop, jog, why, spin_up].into_iter().flatten().min()
     }
 
-    /// What is known now. Readings that the machine has not repeated in time are marked stale.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.known.clone();
-        snapshot.at = self.now;
-        snapshot.asked = self.asked();
-        snapshot.homed = self.by_hand.homed;
-        snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);
-        if let Some(run) = &self.run {
-            snapshot.job_link = self.known.link.since(&run.link_before);
-        }
-        let offline = matches!(self.phase, Phase::Offline);
-        let stale_after = self.ask_interval() * STALE_AFTER_INTERVALS;
-        let now = self.now;
-        let quality = |at: Moment| match () {
-            () if offline => Quality::Uncertain,
-            () if now.since(at) > stale_after => Quality::Stale,
-            () => Quality::Good,
-        };
-        let age = |reading: &mut Option<Reading<[f64; 3]>>| {
-            if let Some(reading) = reading {
-                reading.quality = quality(reading.at);
-            }
-        };
-        age(&mut snapshot.position_mm);
-        age(&mut snapshot.work_position_mm);
-        for reading in [&mut snapshot.feed_mm_min, &mut snapshot.spindle].into_iter().flatten() {
-            reading.quality = quality(reading.at);
-        }
-        for temperature in &mut snapshot.temperatures {
-            temperature.actual_c.quality = quality(temperature.actual_c.at);
-        }
-        snapshot
-    }
-
     /// What the machine is doing.
     pub fn state(&self) -> State {
         self.known.state
@@ -452,100 +420,6 @@ impl Session {
                 every_ms
             }
         })
-    }
-
-    /// Derives the machine's state from where the conversation stands, and tells of a change.
-    fn settle_state(&mut self) {
-        let state = self.derived_state();
-        if state == self.known.state {
-            return;
-        }
-        let from = std::mem::replace(&mut self.known.state, state);
-        self.known.since = self.now;
-        self.known.generation += 1;
-        self.known.cause = self.cause_of(state);
-        if matches!(state, State::Idle | State::Running) {
-            self.known.notice = None;
-        }
-        self.tell(EventKind::State { from, to: state, cause: self.known.cause });
-    }
-
-    fn derived_state(&self) -> State {
-        match &self.phase {
-            Phase::Offline => return State::Offline,
-            Phase::Greeting(_) if self.greets_one_in_a_hold() => return State::Attention,
-            Phase::Greeting(_) => return State::Connecting,
-            Phase::Wrong => return State::Attention,
-            Phase::Alarm | Phase::Halted => return State::Alarm,
-            Phase::Ready => {}
-        }
-        if let Some(run) = &self.run {
-            return match run.stage {
-                Stage::Holding => State::Holding,
-                Stage::Held => State::Held,
-                Stage::Cancelling => State::Stopping,
-                Stage::Asking => State::Attention,
-                _ if run.is_safe_end() => State::Stopping,
-                _ if self.needs_person || self.condition == Some(Condition::Door) => State::Attention,
-                _ => State::Running,
-            };
-        }
-        // A question is no work, even where it has to wait for the one in front of it.
-        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Settings | Aside::Arm);
-        let waits = self.asides.iter().any(|(aside, _)| !question(aside));
-        let working = waits || self.window.has_word() || self.moves_by_hand();
-        match self.condition {
-            Some(Condition::Door) => State::Attention,
-            Some(Condition::Run | Condition::Holding) => State::Running,
-            Some(Condition::Held) => State::Held,
-            Some(Condition::Sleep | Condition::Alarm) => State::Alarm,
-            _ if working => State::Running,
-            Some(Condition::Idle) if self.left_on.is_told() => State::Attention,
-            Some(Condition::Idle) => State::Idle,
-            // A machine that reports its condition has not done so yet.
-            None if matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. }) => State::Unknown,
-            None if self.may_still_move() => State::Unknown,
-            None => State::Idle,
-        }
-    }
-
-    fn cause_of(&self, state: State) -> Cause {
-        match state {
-            State::Holding | State::Held | State::Stopping => {
-                self.run.as_ref().map_or(Cause::Machine, |run| run.hold_cause)
-            }
-            State::Attention if self.run.is_some() => Cause::Program,
-            State::Running => Cause::Asked,
-            State::Idle => Cause::Program,
-            _ => Cause::Machine,
-        }
-    }
-
-    fn note_status(&mut self, status: &Status) {
-        if let Some(offset) = status.work_offset {
-            self.work_offset = offset;
-        }
-        let offset = self.work_offset;
-        let shifted = |position: [f64; 3], sign: f64| std::array::from_fn(|axis| position[axis] + sign * offset[axis]);
-        if let Some(position) = status.machine_position {
-            self.known.position_mm = Some(Reading::fresh(position, self.now));
-            self.known.work_position_mm = Some(Reading::fresh(shifted(position, -1.0), self.now));
-        } else if let Some(position) = status.work_position {
-            self.known.work_position_mm = Some(Reading::fresh(position, self.now));
-            self.known.position_mm = Some(Reading::fresh(shifted(position, 1.0), self.now));
-        }
-        if let Some(feed) = status.feed {
-            self.known.feed_mm_min = Some(Reading::fresh(feed, self.now));
-        }
-        if let Some(spindle) = status.spindle {
-            self.known.spindle = Some(Reading::fresh(spindle, self.now));
-        }
-        if let Some([feed_percent, rapid_percent, spindle_percent]) = status.overrides {
-            let flow_percent = self.known.overrides.and_then(|overrides| overrides.value.flow_percent);
-            let overrides = crate::snapshot::Overrides { feed_percent, rapid_percent, spindle_percent, flow_percent };
-            self.known.overrides = Some(Reading::fresh(overrides, self.now));
-        }
-        self.known.generation += 1;
     }
 }
 

@@ -1,0 +1,308 @@
+//! What Marlin's answers, errors and reports mean.
+
+use crate::dialect::{Reply, printable};
+use crate::snapshot::Identity;
+
+pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
+    let line = line.trim_ascii();
+    if let Some(rest) = line.strip_prefix(b"ok") {
+        if rest.is_empty() {
+            return heard.push(Reply::Ok { number: None, planner_free: None, queue_free: None });
+        }
+        if rest.starts_with(b" ") {
+            return read_ok(rest, heard);
+        }
+        return heard.push(Reply::Chatter);
+    }
+    if let Some(rest) = line.strip_prefix(b"Resend:").or_else(|| line.strip_prefix(b"rs ")) {
+        let rest = rest.trim_ascii_start();
+        let rest = rest.strip_prefix(b"N").unwrap_or(rest);
+        return heard.push(number(rest).map_or(Reply::Chatter, |number| Reply::Resend { number }));
+    }
+    if let Some(rest) = line.strip_prefix(b"Error:") {
+        return heard.push(read_error(rest.trim_ascii()));
+    }
+    if let Some(rest) = line.strip_prefix(b"!!") {
+        return heard.push(Reply::Halted { text: printable(rest), explained: true });
+    }
+    // Once stopped, every move is answered with `ok` behind these words, without `Error:`, and does nothing
+    // (`GCodeQueue::get_serial_commands`, `queue.cpp`; `G0_G1.cpp`).
+    if line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"printer stopped")) {
+        return heard.push(Reply::Halted { text: printable(line), explained: true });
+    }
+    if let Some(rest) = line.strip_prefix(b"echo:") {
+        return read_echo(rest.trim_ascii(), heard);
+    }
+    if let Some(rest) = line.strip_prefix(b"//") {
+        let rest = rest.trim_ascii();
+        return heard.push(crate::dialect::host_action::read(rest));
+    }
+    if line == b"start" {
+        return heard.push(Reply::Started);
+    }
+    if line == b"wait" {
+        // Repetier-style "nothing to do" of firmwares with NO_TIMEOUTS: a sign of life.
+        return heard.push(Reply::Busy);
+    }
+    if line.starts_with(b"[MP] PV") {
+        // The report of a MeatPack receiver (`feature/meatpack.cpp`).
+        return heard.push(Reply::Unpacks);
+    }
+    if let Some(identity) = read_identity(line) {
+        return heard.push(Reply::Identity(Box::new(identity)));
+    }
+    if !read_temperatures(line, heard) && !read_position(line, heard) {
+        heard.push(Reply::Chatter);
+    }
+}
+
+/// `ok`, `ok N12 P15 B3` (ADVANCED_OK), `ok T:20.1 /0.0 B:…` (the answer to M105).
+fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
+    let mut line_number = None;
+    let mut planner_free = None;
+    let mut queue_free = None;
+    let count = |digits| number(digits).and_then(|free| u32::try_from(free).ok());
+    for word in rest.split(|byte| *byte == b' ') {
+        match word.split_first() {
+            Some((b'N', digits)) => line_number = number(digits),
+            Some((b'P', digits)) => planner_free = count(digits),
+            Some((b'B', digits)) => queue_free = count(digits),
+            _ => {}
+        }
+    }
+    heard.push(Reply::Ok { number: line_number, planner_free, queue_free });
+    let rest = rest.trim_ascii();
+    let _ = read_temperatures(rest, heard) || read_position(rest, heard);
+}
+
+fn read_error(text: &[u8]) -> Reply {
+    let lower = text.to_ascii_lowercase();
+    let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
+    if has("line number is not last") {
+        return Reply::Gap;
+    }
+    if has("checksum mismatch") || has("no checksum with line") || has("no line number") {
+        return Reply::ChecksumError;
+    }
+    // `stop()` takes no moves until M999; every further one is refused with the same words.
+    if has("halted")
+        || has("printer stopped")
+        || has("kill")
+        || has("heating failed")
+        || has("thermal runaway")
+        || has("maxtemp")
+        || has("mintemp")
+    {
+        return Reply::Halted { text: printable(text), explained: true };
+    }
+    Reply::Message(printable(text))
+}
+
+fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
+    if let Some(busy) = text.strip_prefix(b"busy:") {
+        let busy = busy.trim_ascii();
+        // "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the machine.
+        return heard.push(if busy.starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy });
+    }
+    if text.starts_with(b"Unknown command") {
+        // The line was answered with `ok` like any other: it did nothing.
+        return heard.push(Reply::Unknown(printable(text)));
+    }
+    if let Some(value) = text.trim_ascii_start().strip_prefix(b"M86 ") {
+        return heard.push(Reply::Setting("M86".to_owned(), printable(value)));
+    }
+    heard.push(Reply::Message(printable(text)));
+}
+
+/// `FIRMWARE_NAME:Marlin … SOURCE_CODE_URL:… MACHINE_TYPE:… UUID:…` and `Cap:NAME:1`.
+pub(in crate::dialect) fn read_identity(line: &[u8]) -> Option<Identity> {
+    if let Some(capability) = line.strip_prefix(b"Cap:") {
+        let capability = printable(capability);
+        let (name, on) = capability.rsplit_once(':')?;
+        let capabilities = if on == "1" { vec![name.to_owned()] } else { Vec::new() };
+        return Some(Identity { capabilities, ..Identity::default() });
+    }
+    if !line.starts_with(b"FIRMWARE_NAME:") {
+        return None;
+    }
+    let text = String::from_utf8_lossy(line);
+    let field = |key: &str| {
+        let start = text.find(key)? + key.len();
+        let rest = &text[start..];
+        // A value ends where the next upper-case `KEY:` begins.
+        let end = rest
+            .match_indices(' ')
+            .find(|(at, _)| {
+                let next = &rest[at + 1..];
+                let key = next.split(':').next().unwrap_or_default();
+                next.contains(':') && key.len() >= 4 && key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+            })
+            .map_or(rest.len(), |(at, _)| at);
+        Some(printable(&rest.as_bytes()[..end])).filter(|value| !value.is_empty())
+    };
+    let name = field("FIRMWARE_NAME:").unwrap_or_default();
+    let name = name.trim_end_matches(',');
+    Some(Identity {
+        firmware: field("FIRMWARE_VERSION:")
+            .map_or_else(|| name.to_owned(), |version| format!("{name} {}", version.trim_end_matches(','))),
+        machine: field("MACHINE_TYPE:"),
+        uuid: field("UUID:"),
+        ..Identity::default()
+    })
+}
+
+/// `T:20.1 /0.0 B:21.0 /60.0 T0:… @:0 B@:0`; also `T0:`, `C:` (chamber).
+pub(in crate::dialect) fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+    if !(line.starts_with(b"T:") || line.starts_with(b"T0:") || line.starts_with(b"B:")) {
+        return false;
+    }
+    let mut found: Vec<(String, f64, Option<f64>)> = Vec::new();
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).peekable();
+    while let Some(word) = words.next() {
+        let Some(colon) = memchr::memchr(b':', word) else { continue };
+        let heater = match &word[..colon] {
+            b"T" | b"T0" => "tool0".to_owned(),
+            b"B" => "bed".to_owned(),
+            b"C" => "chamber".to_owned(),
+            [b'T', digit] if digit.is_ascii_digit() => format!("tool{}", digit - b'0'),
+            _ => continue,
+        };
+        // Marlin writes `T:20.1 /0.0`, others `T:20.1/0.0` or `T:20.1/ 0.0`.
+        let reading = &word[colon + 1..];
+        let slash = memchr::memchr(b'/', reading);
+        let Some(actual) = decimal(&reading[..slash.unwrap_or(reading.len())]) else { continue };
+        let target = match slash.map(|at| &reading[at + 1..]) {
+            Some(rest) if !rest.is_empty() => decimal(rest),
+            Some(_) => words.next_if(|next| next[0].is_ascii_digit()).and_then(decimal),
+            None => words.next_if(|next| next.starts_with(b"/")).and_then(|next| decimal(&next[1..])),
+        };
+        if !found.iter().any(|(name, _, _)| *name == heater) {
+            found.push((heater, actual, target));
+        }
+    }
+    if found.is_empty() {
+        return false;
+    }
+    heard.push(Reply::Temperatures(found));
+    true
+}
+
+/// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres.
+pub(in crate::dialect) fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
+    if !line.starts_with(b"X:") {
+        return false;
+    }
+    let mut position = [None; 3];
+    for word in line.split(|byte| *byte == b' ').take_while(|word| !word.starts_with(b"Count")) {
+        for (axis, letter) in [b'X', b'Y', b'Z'].into_iter().enumerate() {
+            if word.first() == Some(&letter) && word.get(1) == Some(&b':') {
+                position[axis] = decimal(&word[2..]);
+            }
+        }
+    }
+    if let [Some(x), Some(y), Some(z)] = position {
+        heard.push(Reply::Position([x, y, z]));
+        return true;
+    }
+    false
+}
+
+/// The decimal digits at the start, as a number.
+pub(in crate::dialect) fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+}
+
+fn decimal(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn heard(line: &str) -> Vec<Reply> {
+        let mut heard = Vec::new();
+        read(line.as_bytes(), &mut heard);
+        heard
+    }
+
+    #[test]
+    fn an_advanced_ok_says_which_line_and_what_is_free() {
+        assert_eq!(
+            heard("ok N12 P15 B3"),
+            [Reply::Ok { number: Some(12), planner_free: Some(15), queue_free: Some(3) }]
+        );
+        assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
+    }
+
+    #[test]
+    fn an_ok_may_carry_temperatures() {
+        let replies = heard("ok T:201.3 /210.0 B:59.8 /60.0 T0:201.3 /210.0 @:127 B@:30");
+        assert_eq!(replies.len(), 2);
+        assert_eq!(
+            replies[1],
+            Reply::Temperatures(vec![("tool0".into(), 201.3, Some(210.0)), ("bed".into(), 59.8, Some(60.0)),])
+        );
+    }
+
+    #[test]
+    fn temperatures_are_read_however_the_target_is_set_off() {
+        for line in ["T:20.1 /210.0 B:60.0 /60.0", "T:20.1/210.0 B:60.0/60.0", "ok T:20.1/ 210.0 B:60.0/ 60.0 @:64"] {
+            let Some(Reply::Temperatures(found)) = heard(line).pop() else { panic!("{line}") };
+            assert_eq!(found[0], ("tool0".into(), 20.1, Some(210.0)), "{line}");
+            assert_eq!(found[1], ("bed".into(), 60.0, Some(60.0)), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_resend_is_understood_and_nonsense_is_chatter() {
+        for line in ["Resend: 12", "Resend:12", "rs 12", "rs N12 Expected checksum 12", "Resend: N12"] {
+            assert_eq!(heard(line), [Reply::Resend { number: 12 }], "{line}");
+        }
+        assert_eq!(heard("Resend: hours"), [Reply::Chatter]);
+        assert_eq!(heard("okk"), [Reply::Chatter]);
+        assert_eq!(heard("o"), [Reply::Chatter]);
+    }
+
+    #[test]
+    fn a_halted_machine_is_not_a_resend() {
+        assert!(matches!(heard("Error:Printer halted. kill() called!")[0], Reply::Halted { .. }));
+        let stopped = "Error:Printer stopped due to errors. Fix the error and use M999 to restart.";
+        assert!(matches!(heard(stopped)[0], Reply::Halted { .. }), "it takes no moves any more");
+        let each_move = stopped.strip_prefix("Error:").unwrap();
+        assert!(
+            matches!(heard(each_move)[0], Reply::Halted { .. }),
+            "said for each move that is answered and not done"
+        );
+        assert_eq!(heard("Error:checksum mismatch, Last Line: 5"), [Reply::ChecksumError]);
+        assert_eq!(heard("Error:Line Number is not Last Line Number+1, Last Line: 5"), [Reply::Gap]);
+        let timeout = Reply::Setting("M86".into(), "B0 E0 S300 T180".into());
+        assert_eq!(heard("echo:  M86 B0 E0 S300 T180"), [timeout]);
+    }
+
+    #[test]
+    fn waiting_for_a_person_differs_from_being_busy() {
+        assert_eq!(heard("echo:busy: processing"), [Reply::Busy]);
+        assert_eq!(heard("echo:busy: paused for user"), [Reply::NeedsPerson]);
+    }
+
+    #[test]
+    fn the_identity_comes_from_several_lines() {
+        let replies = heard(
+            "FIRMWARE_NAME:Marlin 2.1.2.4 (Jul 1 2024) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin \
+             PROTOCOL_VERSION:1.0 MACHINE_TYPE:Ender-3 V2 EXTRUDER_COUNT:1 UUID:cede2a2f",
+        );
+        let Reply::Identity(identity) = &replies[0] else { panic!("{replies:?}") };
+        assert_eq!(identity.firmware, "Marlin 2.1.2.4 (Jul 1 2024)");
+        assert_eq!(identity.machine.as_deref(), Some("Ender-3 V2"));
+        assert_eq!(identity.uuid.as_deref(), Some("cede2a2f"));
+        let Reply::Identity(identity) = &heard("Cap:EMERGENCY_PARSER:1")[0] else { panic!() };
+        assert_eq!(identity.capabilities, ["EMERGENCY_PARSER"]);
+    }
+
+    #[test]
+    fn a_position_report_is_read_up_to_the_step_counts() {
+        assert_eq!(heard("X:10.00 Y:-4.00 Z:0.20 E:1.00 Count X:800 Y:0 Z:80"), [Reply::Position([10.0, -4.0, 0.2])]);
+    }
+}
