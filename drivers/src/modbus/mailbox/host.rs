@@ -230,6 +230,14 @@ impl Host {
         self.said.extend_from_slice(text.as_bytes());
     }
 
+    /// The order that can be given now. While a session is unanswered a machine can only be made to stand: the other
+    /// orders are meant for one that is known to be of this session.
+    fn order_due(&self) -> Option<Order> {
+        let opening = self.stage == Stage::Opening;
+        let may = |order: &Order| !opening || matches!(order.command, Command::Hold | Command::Stop);
+        self.orders.front().copied().filter(|order| self.stage != Stage::Identify && may(order))
+    }
+
     fn order(&mut self, command: Command, reply: &'static str) {
         self.look_wait = LOOK_FIRST;
         self.orders.truncate(ORDERS_MAX - 1);
@@ -247,12 +255,13 @@ impl Host {
         self.order(Command::Stop, "");
     }
 
-    /// A new session: whatever the machine holds of the old one is void.
+    /// A new session: whatever the machine holds of the old one is void. A stop that was not carried out yet is not: it
+    /// is asked for again, under a number of its own.
     fn reopen(&mut self, now: Moment) {
         self.lines.clear();
         self.said_lines.clear();
-        self.orders.clear();
-        if std::mem::take(&mut self.ordered) {
+        self.orders.retain(|order| order.command == Command::Stop);
+        if std::mem::take(&mut self.ordered) && self.orders.is_empty() {
             // An order that may not have arrived is replaced by one that asks for nothing.
             self.command = 0;
             self.command_number = self.command_number.wrapping_add(1);
@@ -321,7 +330,7 @@ impl Conversation for Host {
     }
 
     fn is_urgent(&self) -> bool {
-        !self.ordered && !self.orders.is_empty()
+        (!self.ordered || self.block_due) && self.order_due().is_some()
     }
 
     fn taken_back(&mut self) {
@@ -394,13 +403,22 @@ impl Conversation for Host {
         true
     }
 
-    /// A machine that moves is asked to hold. If this does not arrive its watchdog does the same.
+    /// A machine that moves is asked to hold. If this does not arrive its watchdog does the same. One that has not answered
+    /// a new session may move still; and a stop that was asked for is not replaced by a hold.
     fn goodbye(&mut self) -> Vec<Question> {
-        if self.stage != Stage::Open || self.offered.max(self.taken) == self.executed {
+        let stops = self.orders.iter().any(|order| order.command == Command::Stop);
+        let may_move = self.stage == Stage::Opening || self.offered.max(self.taken) != self.executed;
+        if self.stage == Stage::Identify || !(stops || may_move) {
             return Vec::new();
         }
-        let order = vec![Command::Hold as u16, self.command_number.wrapping_add(1)];
-        vec![Question::Write { address: self.base + HOST_BLOCK + host_block::COMMAND, words: order }]
+        self.command = if stops { Command::Stop } else { Command::Hold } as u16;
+        self.command_number = self.command_number.wrapping_add(1);
+        let (at, words) = match self.stage {
+            // The new session in front: that alone makes it stop, if it did not arrive before.
+            Stage::Opening => (0, self.host_words()),
+            _ => (host_block::COMMAND, vec![self.command, self.command_number]),
+        };
+        vec![Question::Write { address: self.base + HOST_BLOCK + at, words }]
     }
 }
 

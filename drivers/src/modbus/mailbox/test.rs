@@ -22,6 +22,15 @@ const OVERDUE: Duration = Duration::from_millis(200);
 /// Virtual time after which a run that has not ended counts as a deadlock.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// The machine's own word for what it does.
+const STATE: Question =
+    Question::Read { table: crate::modbus::Table::Holding, address: super::machine::STATE, count: 1 };
+
+mod machine_state {
+    pub(super) const HELD: u16 = super::super::State::Held as u16;
+    pub(super) const ALARM: u16 = super::super::State::Alarm as u16;
+}
+
 /// What goes wrong with one question in a thousand.
 #[derive(Debug, Clone, Copy, Default)]
 struct Faults {
@@ -165,7 +174,7 @@ impl Pair {
         }
     }
 
-    fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
+    fn run_until(&mut self, done: impl Fn(&mut Self) -> bool) {
         let until = self.now + PATIENCE;
         while !done(self) {
             assert!(self.now < until, "no end in sight: {:#?} {:#?}", self.session.snapshot(), self.host);
@@ -314,6 +323,60 @@ fn an_emergency_stop_goes_before_everything_and_leaves_an_alarm_a_person_clears(
     pair.start(program(5));
     assert_eq!(pair.run_job(), JobPhase::Finished);
     assert_eq!(pair.executed().len(), executed.len() + 5, "what was queued before the stop is gone");
+}
+
+#[test]
+fn an_emergency_stop_was_not_written_while_a_new_session_was_unanswered() {
+    for (order, state) in [(0x03, machine_state::ALARM), (0x13, machine_state::HELD)] {
+        let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
+        pair.start(vec!["G1F60X500".into()]);
+        pair.run_until(|pair| pair.plc.report().moving);
+        // It says last of all that it serves the new session, after it stands, and it takes its time.
+        pair.plc.session_takes = Duration::from_secs(3600);
+        pair.host.hear(pair.now, &[0x18]);
+        let until = pair.now + Duration::from_millis(100);
+        pair.run_until(|pair| pair.now > until);
+        assert!(pair.plc.report().moving);
+        let asked_at = pair.now;
+        pair.host.hear(pair.now, &[order]);
+        pair.run_until(|pair| pair.plc.ask(pair.now, &STATE).unwrap() == [state]);
+        assert!(pair.now.since(asked_at) < Duration::from_millis(20), "{:?}", pair.now.since(asked_at));
+        pair.plc.session_takes = Duration::ZERO;
+        let until = pair.now + Duration::from_secs(1);
+        pair.run_until(|pair| pair.now > until);
+        assert_eq!(pair.plc.ask(pair.now, &STATE).unwrap(), [state], "the new session has not undone it");
+    }
+}
+
+#[test]
+fn a_stop_that_a_machine_without_a_session_only_counted_was_lost() {
+    let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
+    pair.plc.session_takes = Duration::from_millis(300);
+    let until = pair.now + Duration::from_millis(100);
+    pair.run_until(|pair| pair.now > until);
+    pair.host.hear(pair.now, &[0x03]);
+    // It hears of command and session together, and copies the number of the command without looking at it.
+    pair.plc.blind_until_session = true;
+    let until = pair.now + Duration::from_secs(1);
+    pair.run_until(|pair| pair.now > until);
+    assert_eq!(pair.plc.ask(pair.now, &STATE).unwrap(), [machine_state::ALARM]);
+}
+
+#[test]
+fn a_stop_that_was_not_carried_out_was_forgotten_with_the_session_or_replaced_by_the_hold_of_a_goodbye() {
+    let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
+    pair.start(vec!["G1F60X500".into()]);
+    pair.run_until(|pair| pair.plc.report().moving);
+    pair.host.hear(pair.now, &[0x03, 0x18]);
+    let command = |question: &Question| match question {
+        Question::Write { words, .. } | Question::ReadWrite { words, .. } => words[words.len() - 2],
+        _ => 0,
+    };
+    let goodbye = pair.host.goodbye();
+    assert_eq!(goodbye.iter().map(command).collect::<Vec<_>>(), [3]);
+    let question = pair.host.question(pair.now).unwrap();
+    assert_eq!(command(&question), 3, "{question:?}");
+    pair.run_until(|pair| pair.plc.ask(pair.now, &STATE).unwrap() == [machine_state::ALARM]);
 }
 
 #[test]

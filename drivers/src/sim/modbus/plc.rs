@@ -51,6 +51,11 @@ pub struct Plc {
     speed: f64,
     refuse_line: Option<u64>,
     transactions: u16,
+    /// How long it takes to stand before it says that it serves a new session; commands are carried out meanwhile.
+    pub session_takes: Duration,
+    /// Whether a new session keeps it from looking at commands.
+    pub blind_until_session: bool,
+    session_seen_at: Option<Moment>,
     now: Moment,
 }
 
@@ -73,6 +78,9 @@ impl Plc {
             speed: setup.speed,
             refuse_line: setup.refuse_line,
             transactions: setup.transactions,
+            session_takes: Duration::ZERO,
+            blind_until_session: false,
+            session_seen_at: None,
             now: Moment::ZERO,
         };
         plc.introduce();
@@ -164,7 +172,9 @@ impl Plc {
         let host = |at: u16| HOST_BLOCK + at;
         let session = self.word(host(host_block::SESSION));
         let known = self.word(machine::SESSION);
-        if session != 0 && session != known && (known == 0 || session.wrapping_sub(known) < 0x8000) {
+        let newer = session != 0 && session != known && (known == 0 || session.wrapping_sub(known) < 0x8000);
+        if newer && self.now >= *self.session_seen_at.get_or_insert(self.now) + self.session_takes {
+            self.session_seen_at = None;
             // A new host: nothing of the old one is executed any more.
             self.stand_still();
             self.open();
@@ -184,6 +194,9 @@ impl Plc {
         }
         if self.word(host(host_block::ERROR_SEEN)) == self.word(machine::ERROR_LINE) {
             self.set(machine::ERROR, 0);
+        }
+        if self.blind_until_session && self.session_seen_at.is_some() {
+            return;
         }
         let number = self.word(host(host_block::COMMAND_NUMBER));
         let ahead = number.wrapping_sub(self.word(machine::COMMAND_DONE));

@@ -16,17 +16,33 @@ impl Host {
 
     fn host_block(&mut self, now: Moment) -> Question {
         self.block_due = false;
-        self.beat = self.beat.wrapping_add(1);
         let watchdog = self.layout.map_or(Duration::ZERO, |layout| layout.watchdog);
         let every = if watchdog.is_zero() { BEAT_EVERY_MAX } else { (watchdog / 4).min(BEAT_EVERY_MAX) };
         self.beat_at = now + every;
+        let words = self.host_words();
+        self.write(HOST_BLOCK, words)
+    }
+
+    /// The host's block, with the next beat.
+    pub(super) fn host_words(&mut self) -> Vec<u16> {
+        self.beat = self.beat.wrapping_add(1);
         let mut words = vec![0; usize::from(host_block::COMMAND_NUMBER) + 1];
         words[usize::from(host_block::SESSION)] = self.session;
         words[usize::from(host_block::BEAT)] = self.beat;
         words[usize::from(host_block::ERROR_SEEN)] = self.error_seen;
         words[usize::from(host_block::COMMAND)] = self.command;
         words[usize::from(host_block::COMMAND_NUMBER)] = self.command_number;
-        self.write(HOST_BLOCK, words)
+        words
+    }
+
+    /// Puts the next order into the host's block.
+    fn give_order(&mut self) {
+        if let Some(order) = self.order_due().filter(|_| !self.ordered) {
+            self.command = order.command as u16;
+            self.command_number = self.command_number.wrapping_add(1);
+            self.ordered = true;
+            self.block_due = true;
+        }
     }
 
     fn write(&mut self, to: u16, words: Vec<u16>) -> Question {
@@ -91,6 +107,7 @@ impl Host {
     pub(super) fn next_question(&mut self, now: Moment) -> Option<(Question, Option<u64>)> {
         let plain = |question| Some((question, None));
         let lines = |(question, last)| (question, Some(last));
+        self.give_order();
         match self.stage {
             Stage::Identify if now < self.look_at => return None,
             Stage::Identify => return plain(self.read(0, MACHINE_WORDS)),
@@ -106,14 +123,6 @@ impl Host {
             Stage::Open => {}
         }
         self.note_refusal_seen(now);
-        if !self.ordered {
-            if let Some(order) = self.orders.front() {
-                self.command = order.command as u16;
-                self.command_number = self.command_number.wrapping_add(1);
-                self.ordered = true;
-                self.block_due = true;
-            }
-        }
         if self.block_due || now >= self.beat_at {
             return plain(self.host_block(now));
         }

@@ -159,6 +159,9 @@ impl Host {
     fn opened(&mut self, now: Moment) {
         self.stage = Stage::Open;
         self.block_due = false;
+        // What was asked for meanwhile is asked for once more: a machine that served no session before has only copied its
+        // number, and a new session ends a hold.
+        self.ordered = false;
         self.progress_at = now;
         if std::mem::take(&mut self.banner_due) {
             self.say("[MAILBOX ready]\n");
