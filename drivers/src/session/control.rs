@@ -113,6 +113,7 @@ impl Session {
         run.stage = Stage::Holding;
         let held_by_word = self.dialect.calm(Calm::Hold) != Spelling::None;
         if held_by_word {
+            self.obeying.hold_said(self.now);
             self.calm(Calm::Hold);
         } else {
             self.ask_hold_proof();
@@ -234,14 +235,10 @@ impl Session {
         if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Halt) {
             self.say_urgently(&bytes, true);
         }
-        let notice = Notice::new(
-            "machine.stopped",
-            "An emergency stop was asked for.",
-            "The machine was told to halt and the job is over.",
-            format!("Look at the machine. {} Its position may be lost: home it.", self.dialect.habits().way_out),
-        );
+        let notice = self.stop_notice();
         self.end_run(JobPhase::Cancelled, Some(notice.clone()));
         if self.phase != Phase::Halted {
+            self.obeying.stop_said(self.now);
             let greeting = matches!(self.phase, Phase::Greeting(_) | Phase::Wrong);
             self.window.clear();
             self.asides.clear();
@@ -274,15 +271,18 @@ impl Session {
                 Ok(())
             }
             Phase::Alarm | Phase::Halted => {
+                let unseen = self.obeying.stop_over();
                 let reports = matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. });
                 if reports && self.phase == Phase::Alarm {
                     self.clear_alarm();
-                    Ok(())
                 } else {
                     // Only a machine that answers again is free.
                     self.link_up(false);
-                    Ok(())
                 }
+                if unseen {
+                    self.stop_cleared_unseen();
+                }
+                Ok(())
             }
         }
     }

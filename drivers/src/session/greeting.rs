@@ -146,6 +146,7 @@ impl Session {
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
         self.left_on = super::standing::LeftOn::default();
+        self.obeying = super::obeying::Obeying::default();
         self.silence = super::silence::Silence::default();
         self.deadlines = super::Deadlines::default();
     }
@@ -263,6 +264,7 @@ impl Session {
         if matches!(reply, Reply::Chatter | Reply::Message(_)) {
             self.greet_sooner();
         }
+        self.stop_answered(&reply);
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         match reply {
             Reply::Started => {
@@ -312,7 +314,10 @@ impl Session {
             }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
             Reply::Halted { text, explained } => self.halted(&text, explained),
-            Reply::Status(status) => self.greeted_by_report(status.condition),
+            Reply::Status(status) => {
+                self.greeted_by_report(status.condition);
+                self.stop_reported(&status);
+            }
             other => self.note_report(&other),
         }
     }
@@ -367,6 +372,7 @@ impl Session {
         }
         self.first_identity.get_or_insert_with(|| identity.clone());
         self.phase = Phase::Ready;
+        self.obeying.stop_over();
         self.deadlines.greet = None;
         self.window.clear();
         self.known.notice = None;

@@ -75,6 +75,7 @@ impl Session {
         if resend_ok && matches!(reply, Reply::Ok { number: None, .. }) && self.dialect.habits().ok_after_resend {
             return self.sign_of_life();
         }
+        self.stop_answered(&reply);
         match reply {
             Reply::Ok { number, planner_free, queue_free } => self.hear_ok(number, planner_free, queue_free),
             Reply::Refused { sentence, .. } if self.halt.is_some() => self.halted(&sentence, true),
@@ -299,6 +300,7 @@ impl Session {
         self.silence.reported();
         self.note_status(status);
         self.learn_sizes(status);
+        self.stop_reported(status);
         if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {
             // Said before the machine heard that it may go on.
             return self.sign_of_life();
@@ -325,6 +327,7 @@ impl Session {
                     && self.alarm_reset != AlarmReset::Stopped =>
             {
                 // Unlocked at the machine, or by our own word.
+                self.obeying.stop_over();
                 self.phase = Phase::Ready;
             }
             Some(Condition::Held) if before != Some(Condition::Held) && self.runs_on() => {
@@ -338,6 +341,7 @@ impl Session {
             _ => {}
         }
         self.spindle_in_hold(status);
+        self.hold_reported(status.condition);
         self.found_by_report(status);
         self.condition_in_run(status.condition);
     }

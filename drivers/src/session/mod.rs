@@ -30,6 +30,7 @@ mod greeting;
 mod halt;
 mod health;
 mod hearing;
+mod obeying;
 mod packing;
 mod person;
 mod proof;
@@ -216,6 +217,9 @@ pub struct Session {
     /// How silent it is.
     #[serde(default)]
     silence: silence::Silence,
+    /// What it was told past its queue, and whether that shows.
+    #[serde(default)]
+    obeying: obeying::Obeying,
     /// It halted and has not said why.
     #[serde(default)]
     halt: Option<halt::Halt>,
@@ -271,6 +275,7 @@ impl Session {
             health: health::Health::default(),
             left_on: standing::LeftOn::default(),
             silence: silence::Silence::default(),
+            obeying: obeying::Obeying::default(),
             halt: None,
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),

@@ -28,8 +28,6 @@ pub(super) struct Person {
     shown: bool,
     /// The hold was asked for at the machine itself, and may be ended there.
     pub(super) paused_there: bool,
-    /// The spindle was told to stand in this hold.
-    spindle_told: bool,
     /// The tool the program named last.
     pub(super) tool: Option<u32>,
 }
@@ -240,17 +238,17 @@ impl Session {
     /// for it. In any other hold it stands in the work, where it must go on turning.
     pub(super) fn spindle_in_hold(&mut self, status: &Status) {
         if status.condition != Some(Condition::Held) {
-            self.person.spindle_told = false;
+            self.spindle_may_turn();
             return;
         }
         let goes_on = self.hold_stale_until.is_some_and(|until| self.now < until);
         if goes_on || self.deadlines.spin_up.is_some() {
             return;
         }
-        let turns = status.spindle.is_some_and(|spindle| spindle > 0.0);
+        let turns = status.spindle.is_some_and(|spindle| spindle > 0.0) && status.spindle_on != Some(false);
         let wanted = self.profile.laser.is_some() || (self.profile.spindle.is_some() && self.person_is_waited_for());
-        if turns && wanted && !std::mem::replace(&mut self.person.spindle_told, true) {
-            self.calm(Calm::SpindleOffInHold);
+        if wanted {
+            self.spindle_to_stand(turns);
         }
     }
 
@@ -258,7 +256,7 @@ impl Session {
     /// machine is told later to go on. Told at once, Grbl would switch it on and move in one step
     /// (`protocol_exec_rt_system`, `protocol.c`).
     pub(super) fn spindle_on_again(&mut self) -> bool {
-        if self.profile.laser.is_some() || !std::mem::take(&mut self.person.spindle_told) {
+        if self.profile.laser.is_some() || !self.spindle_may_turn() {
             return false;
         }
         self.calm(Calm::SpindleOffInHold);

@@ -46,6 +46,7 @@ impl Session {
         } else if already_held {
             self.drop_queued();
         } else {
+            self.obeying.hold_said(self.now);
             self.calm(Calm::Hold);
         }
         self.answer_due_sooner();

@@ -1,0 +1,264 @@
+//! Whether a machine does what it was told past its queue: an emergency stop, a hold, the spindle's stop in a hold. Such
+//! a byte gets no answer and may be lost on the wire, so what the machine shows afterwards is held against it: the word
+//! is said again a few times, and then a person is told.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Session, Stage};
+use crate::dialect::{Asking, Calm, Condition, Reply, Spelling, Status};
+use crate::event::EventKind;
+use crate::moment::Moment;
+use crate::notice::Notice;
+
+/// What a machine shows sooner than this may have been on its way before it heard the word: two of Grbl's report
+/// periods, and an adapter that holds back what it has.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+/// Times an emergency stop or a hold is said again.
+const AGAIN_MAX: u32 = 5;
+
+/// Times the word that stops the spindle in a hold is said again. It toggles: a machine that reports a spindle that
+/// stands as turning is left with one that stands only if the word is said an odd number of times.
+const SPINDLE_AGAIN_MAX: u32 = 2;
+
+/// Reports in a row that must show a spindle turning: one alone may have arrived damaged.
+const SPINDLE_REPORTS: u32 = 2;
+
+/// How long a spindle told to stop may still be reported as turning.
+const SPINDLE_ON_ITS_WAY: Duration = Duration::from_secs(1);
+
+/// A word that was said and must show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Said {
+    at: Moment,
+    again: u32,
+    told: bool,
+}
+
+/// What to do about a machine that does not show that it heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    Wait,
+    SayAgain,
+    Tell,
+}
+
+impl Said {
+    fn now(now: Moment) -> Self {
+        Self { at: now, ..Self::default() }
+    }
+
+    /// It shows that it did not hear.
+    fn unheard(&mut self, now: Moment, on_its_way: Duration, again_max: u32) -> Remedy {
+        if now.since(self.at) < on_its_way || self.told {
+            return Remedy::Wait;
+        }
+        if self.again < again_max {
+            (self.again, self.at) = (self.again + 1, now);
+            return Remedy::SayAgain;
+        }
+        self.told = true;
+        Remedy::Tell
+    }
+}
+
+/// What the machine was told past its queue, and whether that shows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Obeying {
+    /// An emergency stop, until a person clears it or the conversation begins anew.
+    stop: Option<Said>,
+    /// The machine was seen to obey it.
+    stop_seen: bool,
+    /// It restarted since: an open door is then no hold that a line waits in.
+    restarted: bool,
+    hold: Said,
+    spindle: Option<Said>,
+    spindle_reports: u32,
+}
+
+impl Obeying {
+    /// An emergency stop was said.
+    pub(super) fn stop_said(&mut self, now: Moment) {
+        *self = Self { stop: Some(Said::now(now)), ..Self::default() };
+    }
+
+    /// A hold was said.
+    pub(super) fn hold_said(&mut self, now: Moment) {
+        self.hold = Said::now(now);
+    }
+
+    /// What was said before counts no more: a person cleared it, or the conversation began anew. True: an emergency stop
+    /// was said, and the machine was never seen to obey.
+    pub(super) fn stop_over(&mut self) -> bool {
+        self.stop.take().is_some() && !self.stop_seen
+    }
+}
+
+impl Session {
+    /// A report of a machine that was told to stop.
+    pub(super) fn stop_reported(&mut self, status: &Status) {
+        if self.obeying.stop.is_none() {
+            return;
+        }
+        let turns = status.spindle.filter(|speed| *speed > 0.0 && status.spindle_on != Some(false));
+        let still = match (status.condition, turns) {
+            (_, Some(speed)) => format!("reports its spindle or beam on (S{speed})"),
+            (_, None) if status.spindle_on == Some(true) => "reports its spindle or beam on".to_owned(),
+            (Some(Condition::Run), _) => "reports that it moves".to_owned(),
+            (Some(Condition::Holding | Condition::Held), _) => "reports that it is in a hold".to_owned(),
+            (Some(Condition::Door), _) if !self.obeying.restarted => "waits for its door with what it had".to_owned(),
+            (Some(_), _) => return self.stop_obeyed(),
+            (None, _) => return,
+        };
+        self.stop_unheard(&still);
+    }
+
+    /// What else a machine says that was told to stop. One that does not report its state shows by answering that it
+    /// runs on: a halted one says nothing but that it is.
+    pub(super) fn stop_answered(&mut self, reply: &Reply) {
+        if self.obeying.stop.is_none() {
+            return;
+        }
+        let answers = matches!(self.dialect.habits().asking, Asking::Commands { .. });
+        match reply {
+            Reply::Started => {
+                self.obeying.restarted = true;
+                self.stop_obeyed();
+            }
+            Reply::Halted { .. } | Reply::Alarm { .. } => self.stop_obeyed(),
+            Reply::Ok { .. }
+            | Reply::Busy
+            | Reply::NeedsPerson
+            | Reply::Temperatures(_)
+            | Reply::Position(_)
+            | Reply::Resend { .. }
+                if answers && matches!(self.phase, Phase::Alarm) =>
+            {
+                self.stop_unheard("goes on answering");
+            }
+            _ => {}
+        }
+    }
+
+    fn stop_obeyed(&mut self) {
+        let Some(stop) = &mut self.obeying.stop else { return };
+        self.obeying.stop_seen = true;
+        if std::mem::take(&mut stop.told) {
+            self.known.notice = Some(self.stop_notice());
+            self.known.generation += 1;
+        }
+        // Should it show otherwise later, that is told anew.
+        self.obeying.stop = Some(Said::now(self.now));
+    }
+
+    fn stop_unheard(&mut self, still: &str) {
+        let now = self.now;
+        let Some(stop) = &mut self.obeying.stop else { return };
+        let remedy = stop.unheard(now, ON_ITS_WAY, AGAIN_MAX);
+        if remedy != Remedy::Wait {
+            self.obeying.stop_seen = false;
+        }
+        match remedy {
+            Remedy::Wait => {}
+            Remedy::SayAgain => {
+                if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Halt) {
+                    self.say_urgently(&bytes, true);
+                }
+            }
+            Remedy::Tell => self.tell_disobedience(
+                STOP_NOT_OBEYED,
+                format!("The machine was told to stop {} times and still {still}.", AGAIN_MAX + 1),
+                "Nothing else is said to it; whether it stands still is not known.",
+                "Cut its power. Then look at the machine, and check its cable.",
+            ),
+        }
+    }
+
+    /// What is told when an emergency stop was asked for.
+    pub(super) fn stop_notice(&self) -> Notice {
+        Notice::new(
+            "machine.stopped",
+            "An emergency stop was asked for.",
+            "The machine was told to halt and the job is over.",
+            format!("Look at the machine. {} Its position may be lost: home it.", self.dialect.habits().way_out),
+        )
+    }
+
+    /// A person cleared an emergency stop that the machine was never seen to obey.
+    pub(super) fn stop_cleared_unseen(&mut self) {
+        self.tell_disobedience(
+            "stop.not_seen",
+            "The machine was told to stop, and nothing that it said since shows that it did.".to_owned(),
+            "It was cleared as it was asked for.",
+            "Look whether anything moves, turns or heats before anything else is sent.",
+        );
+    }
+
+    /// A report while the machine is to stand still.
+    pub(super) fn hold_reported(&mut self, condition: Option<Condition>) {
+        let holds = self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Holding | Stage::Cancelling));
+        let by_word = self.dialect.calm(Calm::Hold) != Spelling::None;
+        if !holds || !by_word || condition != Some(Condition::Run) {
+            return;
+        }
+        match self.obeying.hold.unheard(self.now, ON_ITS_WAY, AGAIN_MAX) {
+            Remedy::Wait => {}
+            Remedy::SayAgain => self.calm(Calm::Hold),
+            Remedy::Tell => self.tell_disobedience(
+                "hold.not_obeyed",
+                format!("The machine was told to hold {} times and still reports that it moves.", AGAIN_MAX + 1),
+                "No more of the job is sent; what the machine has taken runs on.",
+                "STOP it if it must not go on, and check its cable.",
+            ),
+        }
+    }
+
+    /// A report of a machine in a hold whose spindle or beam is to stand: told to, and told again where two later
+    /// reports still show it turning.
+    pub(super) fn spindle_to_stand(&mut self, turns: bool) {
+        let Some(spindle) = &mut self.obeying.spindle else {
+            if turns {
+                self.obeying.spindle = Some(Said::now(self.now));
+                self.calm(Calm::SpindleOffInHold);
+            }
+            return;
+        };
+        if !turns || self.now.since(spindle.at) < SPINDLE_ON_ITS_WAY {
+            self.obeying.spindle_reports = 0;
+            return;
+        }
+        self.obeying.spindle_reports += 1;
+        if self.obeying.spindle_reports < SPINDLE_REPORTS {
+            return;
+        }
+        self.obeying.spindle_reports = 0;
+        match spindle.unheard(self.now, SPINDLE_ON_ITS_WAY, SPINDLE_AGAIN_MAX) {
+            Remedy::Wait => {}
+            Remedy::SayAgain => self.calm(Calm::SpindleOffInHold),
+            Remedy::Tell => self.tell_disobedience(
+                "hold.spindle_on",
+                "The machine stands in a hold, and its spindle or beam is on although it was told to stand.".to_owned(),
+                "It was told so three times.",
+                "Keep away from it. STOP switches it off.",
+            ),
+        }
+    }
+
+    /// The machine is in no hold, or in none any more: the next one begins anew. True: its spindle was told to stand.
+    pub(super) fn spindle_may_turn(&mut self) -> bool {
+        self.obeying.spindle_reports = 0;
+        self.obeying.spindle.take().is_some()
+    }
+
+    fn tell_disobedience(&mut self, code: &str, happened: String, done: &str, to_do: &str) {
+        let notice = Notice::new(code, happened, done, to_do);
+        self.known.notice = Some(notice.clone());
+        self.known.generation += 1;
+        self.tell(EventKind::Trouble { notice });
+    }
+}
+
+/// Stable code of the notice.
+const STOP_NOT_OBEYED: &str = "stop.not_obeyed";
