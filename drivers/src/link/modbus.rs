@@ -107,8 +107,14 @@ impl Machine {
                 let left = asked.pop_back().map_or(0, |(questions, _)| questions.len());
                 (0..left).for_each(|_| host.taken_back());
             }
-            while let Some(questions) = self.next_questions(host.as_mut(), asked.len(), now()) {
-                let coming = self.bus.post(self.unit, questions.clone(), patience).await;
+            loop {
+                let urgent = host.is_urgent();
+                let Some(questions) = self.next_questions(host.as_mut(), asked.len(), now()) else { break };
+                let coming = if urgent {
+                    self.bus.post_first(self.unit, questions.clone(), patience).await
+                } else {
+                    self.bus.post(self.unit, questions.clone(), patience).await
+                };
                 asked.push_back((questions, coming));
             }
             session.gather(host.as_mut(), now());

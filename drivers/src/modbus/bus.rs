@@ -15,7 +15,7 @@ mod damage;
 mod line;
 mod port;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -155,6 +155,11 @@ impl Bus {
         Self::put(&self.asks, unit, questions, patience, true).await
     }
 
+    /// As [`Bus::post`], before every other question that waits.
+    pub async fn post_first(&self, unit: u8, questions: Vec<Question>, patience: Patience) -> Coming {
+        Self::put(&self.urgent, unit, questions, patience, true).await
+    }
+
     async fn put(
         lane: &mpsc::Sender<Ask>,
         unit: u8,
@@ -190,13 +195,25 @@ impl Coming {
     }
 }
 
-/// The life of a bus: one question after the other, stops first, until nobody is left to ask.
+/// The life of a bus: one question after the other, stops first, until nobody is left to ask. What had no answer is asked
+/// again behind a question that waits, and not at all of a device that is known to be silent: a dead one keeps the others
+/// waiting for one time limit and no longer.
 async fn serve(mut port: Port, mut asked: mpsc::Receiver<Ask>, mut urgent: mpsc::Receiver<Ask>) {
+    let mut again: VecDeque<(Ask, u32)> = VecDeque::new();
+    let mut silent = BTreeSet::new();
+    let mut others_first = true;
     loop {
-        let ask = tokio::select! {
+        let (ask, tried) = tokio::select! {
             biased;
-            Some(ask) = urgent.recv() => ask,
-            Some(ask) = asked.recv() => ask,
+            Some(ask) = urgent.recv() => (ask, 0),
+            Some(ask) = asked.recv(), if others_first || again.is_empty() => {
+                others_first = false;
+                (ask, 0)
+            }
+            () = std::future::ready(()), if !again.is_empty() => match again.pop_front() {
+                Some(ask) => ask,
+                None => continue,
+            },
             else => return,
         };
         // What nobody waits for any more costs the bus no time, unless it is a write that was not taken back.
@@ -204,6 +221,23 @@ async fn serve(mut port: Port, mut asked: mpsc::Receiver<Ask>, mut urgent: mpsc:
             continue;
         }
         let answers = port.ask(ask.unit, &ask.questions, ask.patience).await;
+        if let [Err(trouble)] = answers.as_slice() {
+            let may_again = tried < ask.patience.retries && !silent.contains(&ask.unit) && again.len() < WAITING_MAX;
+            if may_again && trouble.may_pass() {
+                others_first = true;
+                again.push_back((ask, tried + 1));
+                continue;
+            }
+        }
+        // Something damaged comes from a device that is there.
+        let unheard = |answer: &Answered| {
+            answer.as_ref().is_err_and(|trouble| trouble.is_silence() && !matches!(trouble, Trouble::Damaged(_)))
+        };
+        if answers.iter().all(unheard) {
+            silent.insert(ask.unit);
+        } else {
+            silent.remove(&ask.unit);
+        }
         let _ = ask.answers.send(answers);
     }
 }

@@ -43,13 +43,19 @@ impl Session {
             if self.is_silent() {
                 self.begin_safe_end();
             }
-        } else if already_held {
+        } else if already_held || self.has_no_hold() {
             self.drop_queued();
         } else {
             self.obeying.hold_said(self.now);
             self.calm(Calm::Hold);
         }
         self.answer_due_sooner();
+    }
+
+    /// Whether the profile's controller has no point that makes it hold: it is not waited for to stand.
+    fn has_no_hold(&self) -> bool {
+        let program = self.profile.modbus.as_ref().and_then(|modbus| modbus.program.as_ref());
+        self.dialect.habits().keeps_lines() && program.is_some_and(|program| program.hold.is_none())
     }
 
     /// Ends a wait for a temperature or a person. A machine that waits reads nothing more, and the window is full of

@@ -18,11 +18,16 @@ use crate::{link, modbus, state_change};
 /// Least time between two recordings of one machine: one trouble brings others, and an SD card does not last for ever.
 const RECORD_EVERY: Duration = Duration::from_secs(60);
 
+/// Code of the notice that asks a person for a tool.
+const TOOL_CHANGE: &str = "machine.tool_change";
+
 /// Whether an event is one after which nothing beside the machine may turn on.
 fn ends_badly(event: &Event) -> bool {
     match &event.kind {
         EventKind::Job { phase, .. } => matches!(phase, JobPhase::Failed | JobPhase::Cancelled),
         EventKind::State { to, .. } => *to == State::Alarm,
+        // A person is sent to the tool.
+        EventKind::Trouble { notice } => notice.code == TOOL_CHANGE,
         _ => false,
     }
 }

@@ -460,3 +460,24 @@ async fn a_mailbox_machines_own_points_are_read_in_turn_with_its_program_and_its
     let motion = snapshot.protection.iter().find(|protection| protection.hazard == "motion").unwrap();
     assert!(motion.protected && motion.because.contains("2000 ms"), "{motion:?}");
 }
+
+#[tokio::test]
+async fn a_dead_device_on_a_line_kept_the_others_waiting_for_all_its_retries() {
+    let (_port, address) = serve("modbus-rtu", &setup(), Between::default());
+    let settings = Modbus { timeout_ms: 300, retries: 20, ..Modbus::default() };
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &settings).unwrap();
+    let patience = Patience::of(&settings);
+    let read = |address| Question::Read { table: Table::Holding, address, count: 1 };
+    let mut dead = bus.post(9, vec![read(0)], patience).await;
+    let others = async {
+        for _ in 0..3 {
+            assert!(bus.ask(1, read(0), patience).await.is_ok());
+            assert!(bus.ask_first(2, read(11), patience).await.is_ok());
+        }
+    };
+    tokio::select! {
+        biased;
+        answers = dead.answers() => panic!("the dead device was asked first: {answers:?}"),
+        () = others => {}
+    }
+}

@@ -27,6 +27,11 @@ const STALE_AFTER_POLLS: u32 = 5;
 /// Code of the notice that a device does not let a point be read.
 const REFUSED: &str = "auxiliary.refused";
 
+/// A device that does not answer is asked after this long and, doubled each time, at last: it may keep a bus that others
+/// use busy for a time limit and a silence each time.
+const SILENT_FIRST: Duration = Duration::from_secs(1);
+const SILENT_LAST: Duration = Duration::from_secs(10);
+
 /// Notices that wait to be taken.
 const NOTICES_MAX: usize = 16;
 
@@ -41,6 +46,8 @@ pub struct Attached {
     stopping: Option<Stopping>,
     answers: bool,
     silent_since: Option<Moment>,
+    /// Questions in a row that had no answer.
+    unheard: u32,
     fault: u64,
     notice: Option<Notice>,
     notices: VecDeque<Notice>,
@@ -68,6 +75,7 @@ impl Attached {
             stopping: None,
             answers: false,
             silent_since: None,
+            unheard: 0,
             fault: 0,
             notice: None,
             notices: VecDeque::new(),
@@ -95,6 +103,10 @@ impl Attached {
     pub fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) {
         self.answers = true;
         self.silent_since = None;
+        if std::mem::take(&mut self.unheard) > 0 {
+            // It is there again: nothing that it can say waits for its turn.
+            self.plan.iter_mut().for_each(|(_, due)| *due = now);
+        }
         if self.stopping.is_some() {
             return self.stop_answered(now, question, words);
         }
@@ -117,6 +129,7 @@ impl Attached {
     /// Takes that there was no answer: what it would have brought is not known any more.
     pub fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
         self.answers = !trouble.is_silence();
+        self.unheard = if self.answers { 0 } else { self.unheard.saturating_add(1) };
         if self.stopping.is_some() {
             return self.stop_unanswered(now, question, trouble);
         }
@@ -130,6 +143,10 @@ impl Attached {
         if trouble.is_refusal() && !std::mem::replace(&mut self.refused[place], true) {
             let happened = format!("`{}` beside the machine, asked for {asked}: {trouble}.", self.auxiliary.name);
             self.tell(Notice::new(REFUSED, happened, "What it would read is not known.", trouble.to_do()));
+        }
+        if !self.answers {
+            let rest = (SILENT_FIRST * (1 << (self.unheard - 1).min(4))).min(SILENT_LAST);
+            self.plan.iter_mut().for_each(|(_, due)| *due = (*due).max(now + rest));
         }
         if !self.answers && self.silent_since.replace(now).is_none() {
             let drive = self.auxiliary.kind == AuxiliaryKind::Drive;

@@ -86,7 +86,12 @@ impl Attached {
     pub(super) fn stop_unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
         let (Some(stopping), Some(order)) = (&mut self.stopping, &self.auxiliary.stop) else { return };
         stopping.written = false;
-        stopping.next_at = now + PROOF_EVERY;
+        // One that does not answer is told less often, but it is said in time that it does not stand.
+        stopping.next_at = now + PROOF_EVERY * (1 << self.unheard.min(3));
+        let ends_at = stopping.since + Duration::from_millis(order.within_ms);
+        if !stopping.told && now < ends_at {
+            stopping.next_at = stopping.next_at.min(ends_at);
+        }
         let proof = order.proof.clone();
         if !question.writes() {
             if let Some(at) = self.auxiliary.modbus.points.iter().position(|point| point.name == proof) {

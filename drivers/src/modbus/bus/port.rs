@@ -64,7 +64,7 @@ impl Port {
         }
     }
 
-    /// Asks one question as often as patience says, or several of them together, once.
+    /// Asks one question, or several of them together, once.
     pub(super) async fn ask(&mut self, unit: u8, questions: &[Question], patience: Patience) -> Vec<Answered> {
         let may_together = matches!(self.way, Way::Tcp(_)) && patience.protocol == Protocol::Modbus;
         if questions.len() > 1 && may_together {
@@ -72,20 +72,9 @@ impl Port {
         }
         let mut answers = Vec::with_capacity(questions.len());
         for question in questions {
-            answers.push(self.ask_in_turn(unit, question, patience).await);
+            answers.push(self.ask_once(unit, question, patience).await);
         }
         answers
-    }
-
-    async fn ask_in_turn(&mut self, unit: u8, question: &Question, patience: Patience) -> Answered {
-        let mut tries = 0;
-        loop {
-            let answered = self.ask_once(unit, question, patience).await;
-            match &answered {
-                Err(trouble) if trouble.may_pass() && tries < patience.retries => tries += 1,
-                _ => return answered,
-            }
-        }
     }
 
     async fn ask_once(&mut self, unit: u8, question: &Question, patience: Patience) -> Answered {

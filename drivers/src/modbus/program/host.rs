@@ -353,6 +353,10 @@ impl Conversation for Host {
         Some(Question::Read { table: read.table, address: read.address, count: read.count })
     }
 
+    fn is_urgent(&self) -> bool {
+        matches!(self.stage, Stage::Stopping { .. }) && !self.writes.is_empty()
+    }
+
     fn wakes_at(&self) -> Moment {
         self.releases.front().map_or(self.look_at, |(at, _)| self.look_at.min(*at))
     }
