@@ -12,6 +12,10 @@ use crate::dialect::Habits;
 /// for a pin; the others write settings, during which Grbl loses received bytes (interface document, "EEPROM issues":
 /// G10 with an L word, G28.1, G30.1 and every `$` line that is stored; grblHAL and `FluidNC` keep the list). M500 to
 /// M502 are Marlin's.
+///
+/// So are the words that heat, home or level for minutes (M109, M190, M191, M116, M303, G28, G29), where lines are
+/// numbered: Marlin reads on in every wait and acts on M112 and M108 as it reads them, without an emergency parser too,
+/// but only while its ring of commands has room (`get_available_commands`, `queue.cpp`).
 pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     // Where lines are only kept, nothing runs before the last of them is there.
     let Some(first) = text.first().filter(|_| !habits.keeps_lines()) else { return false };
@@ -22,6 +26,7 @@ pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     let suspicious = memchr::memchr2(b'M', b'm', text).is_some()
         || memchr::memchr_iter(b'G', text).any(|at| match (text.get(at + 1), text.get(at + 2)) {
             (Some(b'4'), _) => true,
+            (Some(b'2'), Some(b'8' | b'9')) => true,
             (Some(b'1' | b'2' | b'3'), second) => {
                 second.is_none_or(|byte| !byte.is_ascii_alphabetic() || *first != b'G')
             }
@@ -32,9 +37,14 @@ pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     }
     let block = Block::new(text);
     block.codes().any(|(letter, tenths)| match letter {
-        'M' => matches!(tenths, 0 | 10 | 60 | 250 | 1120 | 2260 | 2910 | 4000 | 5000..=5020 | 6000 | 6010),
+        'M' => match tenths {
+            0 | 10 | 60 | 250 | 1120 | 2260 | 2910 | 4000 | 5000..=5020 | 6000 | 6010 => true,
+            1090 | 1160 | 1900 | 1910 | 3030 => habits.numbered,
+            _ => false,
+        },
         'G' => match tenths {
             40 | 281 | 301 | 382..=385 => true,
+            280 | 290 => habits.numbered,
             100 => block.value('L').is_some(),
             _ => false,
         },
@@ -78,9 +88,23 @@ mod test {
             assert!(must_go_alone(text.as_bytes(), grbl), "{text}");
         }
         let marlin = dialect::named("marlin").unwrap().habits();
-        for text in
-            ["M600", "M601", "M25", "M500", "M501", "M502", "M1 wait", "M291 P\"Ready?\" S2", "G4 S1", "M226 P4"]
-        {
+        for text in [
+            "M600",
+            "M601",
+            "M25",
+            "M500",
+            "M501",
+            "M502",
+            "M1 wait",
+            "M291 P\"Ready?\" S2",
+            "G4 S1",
+            "M226 P4",
+            "M109S200",
+            "M190 R60",
+            "G28",
+            "G28W",
+            "G29",
+        ] {
             assert!(must_go_alone(text.as_bytes(), marlin), "{text}");
         }
         for text in ["M503", "M204 P500", "M82", "G10", "M117 M0 and M600", "M73 P50 R10"] {

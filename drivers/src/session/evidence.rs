@@ -96,6 +96,13 @@ impl Evidence {
         for (letter, digits) in words(text) {
             let value = match letter {
                 b'G' | b'X' | b'Y' | b'Z' => number(digits),
+                // What stands behind may be the text of a message: `M117 G1 X10`.
+                b'M' => {
+                    if text.iter().any(|byte| matches!(byte.to_ascii_uppercase(), b'X' | b'Y' | b'Z')) {
+                        self.lose_place();
+                    }
+                    return false;
+                }
                 // An extruder, a feed: these are no way.
                 _ => continue,
             };
@@ -182,6 +189,8 @@ mod test {
     fn what_may_be_no_block_is_not_counted_as_one() {
         // To where it is; shorter than six steps; a feed alone; the extruder alone.
         assert_eq!(after(&["G1X5", "G1X10", "G1X10", "G1F100", "G1E5", "G1X10.02"], 1), 1);
+        // The text of a message, and what a word sets for each axis.
+        assert_eq!(after(&["G1X5", "M117 G1 X10", "M201 X500", "G1X30"], 1), 0);
         // Many short moves are some long ones.
         assert_eq!(after(&["G1X0", "G1X0.06", "G1X0.12", "G1X0.18", "G1X0.24"], 1), 4);
         // An offset: where that is on the old scale is unknown.
