@@ -119,3 +119,17 @@ impl Shell {
         }
     }
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_drive_turned_on_while_a_person_was_sent_to_change_the_tool() {
+        let told = |code: &str| {
+            let notice = Notice::new(code, "", "", "");
+            ends_badly(&Event { at: Moment::ZERO, kind: EventKind::Trouble { notice } })
+        };
+        assert!(told("machine.tool_change") && !told("machine.waits_for_person"));
+    }
+}

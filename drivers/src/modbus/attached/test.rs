@@ -233,3 +233,15 @@ fn a_point_that_a_device_does_not_have_was_never_told_of() {
     assert_eq!(attached.snapshot(Moment::ZERO).notice.as_ref(), Some(notice), "it stands as long as it is so");
     assert!(!attached.is_stopping(), "a wrong address in a profile stops nothing");
 }
+
+#[test]
+fn a_device_that_does_not_answer_was_asked_as_often_as_one_that_does() {
+    let mut pair = Pair::new();
+    pair.attached.auxiliary.stop = None;
+    pair.silent = true;
+    pair.run(Duration::from_secs(60));
+    assert!((5..=12).contains(&pair.asked.len()), "{} questions in a minute", pair.asked.len());
+    pair.silent = false;
+    pair.run(Duration::from_secs(11));
+    assert!(pair.attached.snapshot(pair.now).answers, "it is found within ten seconds");
+}
