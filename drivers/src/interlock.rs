@@ -39,7 +39,7 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
             format!("The line has {} characters; the machine takes {line_max}.", text.len()),
         ));
     }
-    if text.first().is_some_and(|letter| letter.eq_ignore_ascii_case(&b'M')) {
+    if text.first().is_some_and(|letter| letter.eq_ignore_ascii_case(&b'M')) || text.starts_with(b"G10") {
         clear_temperature(text, profile)?;
     }
     Ok(Cleared(text))
@@ -49,13 +49,16 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
 fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
     let Some(heat) = &profile.heat else { return Ok(()) };
     let block = Block::new(text);
-    let Some(code) = block.codes().find(|(letter, _)| *letter == 'M').map(|(_, tenths)| tenths) else {
-        return Ok(());
-    };
+    let Some(code) = block.codes().next() else { return Ok(()) };
+    let bed_max_c = heat.bed_max_c.unwrap_or(0.0);
     let max_c = match code {
-        1040 | 1090 => heat.tool_max_c,
-        1400 | 1900 => heat.bed_max_c.unwrap_or(0.0),
-        1410 | 1910 => heat.chamber_max_c.unwrap_or(0.0),
+        ('M', 1040 | 1090) => heat.tool_max_c,
+        ('M', 1400 | 1900) => bed_max_c,
+        ('M', 1410 | 1910) => heat.chamber_max_c.unwrap_or(0.0),
+        // Tuning heats up to its S; E-1 is the bed.
+        ('M', 3030) if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
+        // RepRapFirmware sets a tool's temperatures with these, too.
+        ('M', 3030 | 5680) | ('G', 100) => heat.tool_max_c,
         _ => return Ok(()),
     };
     let asked_c = ['S', 'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);

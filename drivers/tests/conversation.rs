@@ -341,6 +341,21 @@ fn a_long_dwell_is_no_lost_answer() {
 }
 
 #[test]
+fn words_that_heat_without_being_called_so_passed_the_interlock() {
+    for (dialect, line) in [
+        ("marlin", "M303 E0 S400 C8"),
+        ("marlin", "M303 E-1 S200"),
+        ("reprapfirmware", "G10 P0 S400 R100"),
+        ("reprapfirmware", "M568 P0 S100 R400"),
+    ] {
+        let mut pair = connected(dialect, &setup());
+        pair.start(vec!["G1 X5 F600".into(), line.into()]);
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        assert!(pair.notices()[0].contains("interlock.too_hot"), "{line}: {:?}", pair.notices());
+    }
+}
+
+#[test]
 fn a_line_the_interlock_refuses_is_never_sent_nor_skipped() {
     let mut pair = connected("marlin", &setup());
     pair.start(vec!["G1 X5 F600".into(), "M104 S900".into(), "G1 X10".into()]);
