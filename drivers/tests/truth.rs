@@ -452,3 +452,29 @@ fn a_job_that_leaves_its_spindle_on_is_no_stranger() {
     pair.run_for(Duration::from_secs(10));
     assert_eq!(pair.session.state(), State::Idle);
 }
+
+#[test]
+fn a_spindle_that_comes_to_speed_slowly_was_taken_for_lost_lines() {
+    for dialect in ["grblhal", "fluidnc"] {
+        let slow = Setup { spin_up_s: 20.0, ..setup() };
+        let mut pair = pair(dialect, &slow, Faults::default());
+        pair.start(std::iter::once("M3 S900".to_owned()).chain(program(60, 1)).chain(["M5".to_owned()]).collect());
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(cause(&pair), None, "{dialect}");
+        assert_eq!(pair.session.snapshot().job_link.answers_lost, 0, "{dialect}");
+    }
+}
+
+#[test]
+fn lines_lost_in_a_safe_end_were_counted_at_every_report() {
+    let mut pair = pair("grbl", &setup(), Faults::default());
+    pair.start(program(600, 1));
+    pair.run_for(Duration::from_secs(3));
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    pair.run_until(|pair| pair.executed().iter().any(|line| line == "M5"));
+    // Its answer is on its way, and never arrives.
+    pair.to_host.cut(pair.now);
+    pair.run_until(|pair| pair.session.snapshot().job.is_some_and(|job| job.phase.is_over()));
+    let lost = pair.session.snapshot().job_link.answers_lost;
+    assert!((1..10).contains(&lost), "{lost}");
+}

@@ -33,6 +33,8 @@ pub(super) static FLUIDNC: GrblLike = GrblLike {
         // `Channel::maxLine` is 255 with its zero (`Channel.h`).
         line_max: 254,
         needs_proof: true,
+        // A drive is waited for until it is in step (`VFDSpindle.cpp`), a PWM spindle for its configured `spinup_ms`.
+        spindle_waits_s: 60,
         ..HABITS
     },
     errors: &[ERRORS, grbl_codes::ERRORS],

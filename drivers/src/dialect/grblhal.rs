@@ -38,6 +38,8 @@ pub(super) static GRBLHAL: GrblLike = GrblLike {
         needs_proof: true,
         // `$398` is 100 unless set otherwise; `[OPT:…]` says what it is.
         planner_blocks: 100,
+        // `spindle_set_state_wait` gives a spindle up to a minute to be at speed.
+        spindle_waits_s: 60,
         ..HABITS
     },
     errors: &[ERRORS, grbl_codes::ERRORS],

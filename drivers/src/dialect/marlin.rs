@@ -127,6 +127,7 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::InTurn,
     asks_why: None,
+    spindle_waits_s: 0,
     // `kill()` waits for a reset for ever; M999 ends what `stop()` began, whose message names it (`MarlinCore.cpp`).
     way_out: "When it is safe, press its reset button or switch it off and on, then clear the alarm; M999 at its \
               display is enough only where its message says so.",

@@ -229,6 +229,8 @@ pub struct Habits {
     pub stop: StopHabit,
     /// What a machine is asked that halted without saying why.
     pub asks_why: Option<&'static str>,
+    /// How long, in seconds, it may say that it is idle while a line waits for its spindle to come to speed.
+    pub spindle_waits_s: u64,
     /// How a person brings it back after an emergency stop, a halt or an alarm, in a sentence.
     pub way_out: &'static str,
 }

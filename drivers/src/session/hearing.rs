@@ -238,6 +238,7 @@ impl Session {
         let homed = run.homing.filter(|(at, _)| *at == ordinal).map(|(_, homed)| homed);
         // Only reports that follow the last answer can prove that its motion is over.
         run.idle_reports = 0;
+        run.loss_counted = false;
         run.executed_but(planner_blocks, planner_blocks);
         if let Some(homed) = homed {
             run.homing = None;

@@ -259,6 +259,14 @@ impl Session {
         if numbered || !lost {
             return;
         }
+        // It may say that it is idle while its spindle comes to speed: that is waited for.
+        if self.spindle_patience().is_some_and(|patience| self.now.since(self.silence.waits_since) < patience) {
+            return;
+        }
+        // What ends a job safely is not held for it, and the same loss is seen in every report: it counts once.
+        if self.run.as_mut().is_none_or(|run| std::mem::replace(&mut run.loss_counted, true)) {
+            return;
+        }
         let unanswered = self.window.len();
         let said = self.buffer_said();
         self.known.link.answers_lost += unanswered as u64;

@@ -101,6 +101,9 @@ pub(super) struct Run {
     /// Lines are said without waiting for answers: the machine is silent, and this is all that can be done.
     #[serde(default)]
     pub(super) unheard: bool,
+    /// Since the last answer, it was counted that lines or their answers were lost.
+    #[serde(default)]
+    pub(super) loss_counted: bool,
     /// The machine was asked which line it waits for, and has not said so yet.
     #[serde(default)]
     pub(super) probed: bool,
@@ -163,6 +166,7 @@ impl Run {
             rounds: Rounds::default(),
             probes: 0,
             unheard: false,
+            loss_counted: false,
             probed: false,
             held_from: stage,
             link_before: LinkCounters::default(),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use gcode_tools::block::Block;
 use serde::{Deserialize, Serialize};
 
 use super::greeting::Greeting;
@@ -40,7 +41,7 @@ pub(super) struct Silence {
     /// Since when none came.
     reports_missed_since: Moment,
     /// Since when an answer is waited for without any sign of life.
-    waits_since: Moment,
+    pub(super) waits_since: Moment,
 }
 
 impl Silence {
@@ -85,8 +86,22 @@ impl Session {
             Some(_) => !tells,
             None => !tells && self.waits_for_motion(),
         };
+        if self.run.as_ref().is_some_and(|run| !run.is_safe_end()) {
+            patience += self.spindle_patience().unwrap_or_default();
+        }
         // Grbl answers nothing while it homes, not even how it is (`limits.c`).
         self.now + if works || self.works_by_hand() { patience.max(SILENT_WORK) } else { patience }
+    }
+
+    /// How long the machine may say that it is idle while the line that is due an answer waits for the spindle's speed.
+    pub(super) fn spindle_patience(&self) -> Option<Duration> {
+        let waits_s = self.dialect.habits().spindle_waits_s;
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return None };
+        if waits_s == 0 || self.profile.laser.is_some() {
+            return None;
+        }
+        let command = self.run.as_ref()?.history.command(ordinal)?;
+        changes_spindle(&command.text).then_some(Duration::from_secs(waits_s))
     }
 
     fn answer_patience(&self) -> Duration {
@@ -300,6 +315,13 @@ impl Session {
         self.known.notice = Some(notice.clone());
         self.tell(EventKind::Trouble { notice });
     }
+}
+
+/// Whether a line may wait until the spindle has its speed (M3, M4, M5, S) or until an input says something (M66).
+fn changes_spindle(text: &[u8]) -> bool {
+    let block = Block::new(text);
+    let words = |(letter, tenths)| letter == 'M' && matches!(tenths, 30 | 40 | 50 | 660);
+    block.value('S').is_some() || block.codes().any(words)
 }
 
 fn silent(waited: Duration, done: &str, to_do: &str) -> Notice {

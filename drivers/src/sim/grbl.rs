@@ -406,10 +406,14 @@ impl Grbl {
             self.busy = Busy::Still(line.to_vec());
             return;
         }
+        let spindle_before = (self.parser.turning, self.parser.spindle_speed());
         let meaning = self.parser.understand(line, self.motion.planned());
         let changes_tool = meaning == Ok(Meaning::ToolChange);
         match meaning {
             Err(number) => return self.error(number),
+            Ok(Meaning::Modal) if self.waits_for_spindle(spindle_before) => {
+                return self.dwell(line, self.setup.spin_up_s);
+            }
             Ok(Meaning::Modal) => {}
             Ok(Meaning::Move { to, feed_mm_min, .. }) if memchr::memmem::find(line, b"G38.").is_some() => {
                 self.ledger.executed(line);
@@ -422,12 +426,7 @@ impl Grbl {
                     self.motion.plan_course(self.now, &Course::of(from, to, arc, 0.0, feed));
                 }
             }
-            Ok(Meaning::Dwell { seconds }) => {
-                let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
-                self.count(line);
-                self.busy = Busy::Sync { pause, then: None };
-                return;
-            }
+            Ok(Meaning::Dwell { seconds }) => return self.dwell(line, seconds / self.setup.speed),
             Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Refused => return self.error(20),
             Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Nothing => {}
             Ok(Meaning::Pause | Meaning::ToolChange) => {
@@ -444,6 +443,18 @@ impl Grbl {
         }
         self.count(line);
         self.ok();
+    }
+
+    /// Once motion has ended, answers after some time.
+    fn dwell(&mut self, line: &[u8], seconds: f64) {
+        self.count(line);
+        self.busy = Busy::Sync { pause: Duration::try_from_secs_f64(seconds).unwrap_or_default(), then: None };
+    }
+
+    /// Whether it waits for a spindle that was told something else than before.
+    fn waits_for_spindle(&self, before: (u32, f64)) -> bool {
+        let changed = before != (self.parser.turning, self.parser.spindle_speed());
+        changed && self.setup.spin_up_s > 0.0 && self.flavour.tool_change != ToolChange::Refused
     }
 
     fn count(&mut self, line: &[u8]) {

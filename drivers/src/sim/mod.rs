@@ -76,6 +76,8 @@ pub struct Setup {
     pub throws_lines_away: bool,
     /// Grbl's laser mode, `$32`.
     pub laser_mode: bool,
+    /// How long a grblHAL or `FluidNC` waits for its spindle to come to speed or to stand, in seconds, saying it is idle.
+    pub spin_up_s: f64,
     /// Fastest rapid in mm/min.
     pub rapid_mm_min: f64,
     /// What its axes can do: ramps and corners take time, extruding does, and Grbl comes to rest where it does so.
@@ -114,6 +116,7 @@ impl Default for Setup {
             flushes_on_resend: true,
             throws_lines_away: false,
             laser_mode: false,
+            spin_up_s: 0.0,
             rapid_mm_min: 6000.0,
             dynamics: None,
             silent_after: None,
