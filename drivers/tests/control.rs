@@ -51,6 +51,8 @@ fn a_tool_change_that_grbl_does_not_know_waits_for_a_person_with_the_spindle_off
     pair.start(strings(&["M3 S1000", "G1 X5 F600", "T3 M6", "M3 S900", "G1 X10"]));
     pair.run_until(|pair| pair.session.state() == State::Attention);
     assert!(!pair.report().moving, "it asks when it stands");
+    let asked = pair.session.snapshot().asked.unwrap().text;
+    assert!(asked.starts_with("The spindle turns: do not reach in."), "M5 is on its way: {asked}");
     pair.run_for(Duration::from_secs(300));
     assert_eq!(pair.executed(), ["M3S1000", "G1X5F600", "M5"], "nothing crossed the tool change");
     assert_eq!(pair.session.snapshot().asked.unwrap().text, "Put in tool 3 (6 mm end mill).");

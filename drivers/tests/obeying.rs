@@ -145,3 +145,14 @@ fn a_beam_whose_stop_in_a_hold_was_lost_burned_on() {
     assert_eq!(pair.session.snapshot().spindle.unwrap().value, 0.0);
     assert!(!told(&pair, "hold."), "{:?}", pair.notices());
 }
+
+#[test]
+fn a_spindle_that_never_stood_at_an_m0_was_switched_off_by_going_on() {
+    let mut pair = Pair::new("grbl", &setup(), usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair.start(["M3 S1000", "G1 X5 F600", "M0", "G1 X100"].map(str::to_owned).to_vec());
+    pair.run_until(|pair| pair.session.state() == State::Attention);
+    insists(&mut pair, b"<Hold:0|MPos:5.000,0.000,0.000|FS:0,1000>\r\n", &[0x9e]);
+    assert_eq!(pair.session.request(pair.now, Request::Resume), Ok(()));
+    assert_eq!(pair.session.take_urgent().unwrap().bytes, b"~");
+}

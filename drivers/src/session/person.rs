@@ -46,6 +46,9 @@ impl Session {
         } else {
             self.waits_for()
         };
+        // Its word to stand may be lost, or not have come to it yet: nobody is sent to a turning tool unwarned.
+        let turns = self.profile.spindle.is_some() && self.known.spindle.is_some_and(|spindle| spindle.value > 0.0);
+        let text = if turns { format!("The spindle turns: do not reach in. {text}") } else { text };
         Some(Asked { text, choices: Vec::new() })
     }
 
@@ -256,7 +259,10 @@ impl Session {
     /// machine is told later to go on. Told at once, Grbl would switch it on and move in one step
     /// (`protocol_exec_rt_system`, `protocol.c`).
     pub(super) fn spindle_on_again(&mut self) -> bool {
-        if self.profile.laser.is_some() || !self.spindle_may_turn() {
+        let turns = self.known.spindle.is_some_and(|spindle| spindle.value > 0.0);
+        let told = self.spindle_may_turn();
+        // The word toggles: said to one that never stood, it would switch it off.
+        if self.profile.laser.is_some() || !told || turns {
             return false;
         }
         self.calm(Calm::SpindleOffInHold);
