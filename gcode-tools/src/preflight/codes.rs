@@ -6,7 +6,7 @@ use super::words::{self, Known};
 use super::{Preflight, Severity};
 use crate::block::Block;
 use crate::interpret::{Family, State};
-use crate::profile::Kind;
+use crate::profile::{Kind, ToolChange};
 use crate::statement::Statement;
 use crate::time::Firmware;
 
@@ -58,7 +58,10 @@ impl Preflight<'_> {
         for &(letter, tenths) in statement.codes() {
             let place = Place::Code(letter, tenths);
             let name = code_name(letter, tenths);
-            if self.is_extra(name.as_bytes()) {
+            // A person changes tools: the agent waits there, and M6 is not sent.
+            let by_person = self.profile.stream.tool_change.is_some_and(ToolChange::is_person);
+            let nothing_else = || statement.codes().iter().all(|code| matches!(code, (b'M', 60) | (b'T', _)));
+            if self.is_extra(name.as_bytes()) || (by_person && (letter, tenths) == (b'M', 60) && nothing_else()) {
                 continue;
             }
             let cnc = self.family == Family::Cnc;
@@ -93,7 +96,11 @@ impl Preflight<'_> {
                 severity,
                 code,
                 message,
-                "Take it out, or name it in the profile's extra_words if this machine is meant to take it.",
+                if (letter, tenths) == (b'M', 60) {
+                    "Take it out, or set `tool_change = \"person\"` in the profile's [stream]: the job then waits there."
+                } else {
+                    "Take it out, or name it in the profile's extra_words if this machine is meant to take it."
+                },
             );
         }
         if self.family == Family::Cnc {

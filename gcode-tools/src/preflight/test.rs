@@ -95,6 +95,12 @@ fn a_program_that_was_written_to_the_card_or_halted_the_machine_passed() {
 #[test]
 fn words_of_another_firmware_and_settings_are_refused() {
     has("generic-grbl-mill", "G21\nT1 M6\n", 2, "word.unsupported");
+    let mut by_person = profile("generic-grbl-mill");
+    by_person.stream.tool_change = Some(crate::profile::ToolChange::Person);
+    let refused =
+        |program: &str| check(program.as_bytes(), &by_person).findings.iter().any(|it| it.code == "word.unsupported");
+    assert!(!refused("G21\nT1 M6\n"), "the job waits there for a person");
+    assert!(refused("G21\nM6 T1 G90\n"), "a line with more on it is sent as it is");
     has("generic-grbl-mill", "G21\n$110=5000\n", 2, "settings.write");
     has("generic-printer", "M500\n", 1, "settings.write");
     has("generic-printer", "M302 P1\n", 1, "safety.off");
