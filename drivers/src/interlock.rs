@@ -116,10 +116,11 @@ pub enum Response {
 pub fn respond(trouble: Trouble) -> Response {
     match trouble {
         Trouble::NetworkLost => Response::Continue,
-        Trouble::AnswerOverdue | Trouble::ResendHopeless | Trouble::LineRefused | Trouble::AgentStopping => {
-            Response::Hold
+        Trouble::AnswerOverdue | Trouble::ResendHopeless | Trouble::LineRefused => Response::Hold,
+        // The job cannot go on without the agent, and nobody would be left to switch off what it switched on.
+        Trouble::LinkLost | Trouble::MachineAlarm | Trouble::MachineRestarted | Trouble::AgentStopping => {
+            Response::Fail
         }
-        Trouble::LinkLost | Trouble::MachineAlarm | Trouble::MachineRestarted => Response::Fail,
     }
 }
 
