@@ -12,19 +12,8 @@ use std::time::Duration;
 use common::{Agent, PLATE, Workshop};
 use drivers::sim::port::Between;
 use drivers::sim::{Faults, Setup};
-use serde_json::Value;
 
 const CUBE: &[u8] = include_bytes!("../../config/demo/cube.gcode");
-
-/// Submits and starts a program.
-fn start(agent: &Agent, machine: &str, program: &[u8]) -> Value {
-    agent.machine_is(machine, "idle");
-    let job = agent.submit(machine, program);
-    agent.job_is(&job, "queued");
-    let answer = agent.act("jobs", job["id"].as_str().unwrap(), "start");
-    assert!(answer.status < 300, "{answer:?}");
-    job
-}
 
 /// Waits until the status names a cause and says which, in a sentence.
 fn cause(agent: &Agent, machine: &str) -> (String, String) {
@@ -49,7 +38,7 @@ fn noise_is_named_where_the_supply_is_well_and_the_supply_where_it_is_not() {
         let quick = Setup { speed: f64::INFINITY, ..Setup::default() };
         workshop.put("printer", "prusa-mk3s", &quick, noisy());
         let agent = workshop.start();
-        let job = start(&agent, "printer", CUBE);
+        let job = agent.start("printer", CUBE);
         let (code, happened) = cause(&agent, "printer");
         assert_eq!(code, expected, "{happened}");
         assert!(happened.contains(says), "{happened}");
@@ -73,7 +62,7 @@ fn a_receive_buffer_smaller_than_the_machine_says_is_named() {
     let lying = Setup { speed: 20.0, claimed_buffer_bytes: Some(4096), ..Setup::default() };
     workshop.put("mill", "grbl-mill-3018", &lying, Between::default());
     let agent = workshop.start();
-    let job = start(&agent, "mill", PLATE);
+    let job = agent.start("mill", PLATE);
     let id = job["id"].as_str().unwrap();
     let path = "/api/v1/machines/mill";
     // A mill at twenty times its speed runs out of moves as well, which is said meanwhile.
@@ -91,9 +80,9 @@ fn a_receive_buffer_smaller_than_the_machine_says_is_named() {
 fn a_computer_that_does_not_come_to_its_work_is_named() {
     let workshop = Workshop::new(&[("mill", "grbl-mill-3018", 1.0)]);
     let agent = workshop.start();
-    start(&agent, "mill", PLATE);
+    agent.start("mill", PLATE);
     agent.machine_is("mill", "running");
-    for _ in 0..6 {
+    for stood in 1..=6 {
         let tell = |signal: &str| {
             let told = Command::new("kill").args([signal, &agent.process().to_string()]).status().unwrap();
             assert!(told.success());
@@ -102,7 +91,7 @@ fn a_computer_that_does_not_come_to_its_work_is_named() {
         tell("-STOP");
         std::thread::sleep(Duration::from_millis(500));
         tell("-CONT");
-        std::thread::sleep(Duration::from_millis(300));
+        agent.until("/api/v1/machines/mill", |status| status["link"]["late_host"].as_u64() >= Some(stood));
     }
     let (code, happened) = cause(&agent, "mill");
     assert_eq!(code, "link.late_host", "{happened}");

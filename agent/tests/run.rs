@@ -74,9 +74,7 @@ fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
     let mut workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
     workshop.with_broker(1);
     let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
+    let job = agent.start("mill", PLATE);
     agent.job_is(&job, "finished");
     assert_eq!(agent.act("machines", "mill", "stop").status, 200);
     agent.machine_is("mill", "alarm");
@@ -88,12 +86,7 @@ fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
 fn an_agent_that_ended_left_the_spindle_turning_and_the_nozzle_hot() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 20.0), ("printer", "prusa-mk3s", 60.0)]);
     let agent = workshop.start();
-    let jobs = [("mill", PLATE), ("printer", CUBE)].map(|(machine, program)| {
-        agent.machine_is(machine, "idle");
-        let job = agent.submit(machine, program);
-        assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
-        job
-    });
+    let jobs = [("mill", PLATE), ("printer", CUBE)].map(|(machine, program)| agent.start(machine, program));
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while ["mill", "printer"].iter().any(|name| workshop.report(name).executed < 60) {
         assert!(std::time::Instant::now() < patience, "the jobs never ran");

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::notice::Notice;
+
 /// What the network may ask of a machine. Each gets an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
@@ -141,6 +143,13 @@ pub enum Denied {
     /// The program could not be opened.
     #[error("The program could not be read. Nothing was started.")]
     Unreadable,
+}
+
+impl From<Denied> for Notice {
+    /// What is told of a request that was denied: nothing was done, and the sentence says what to do.
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.code(), denied.to_string(), "", "")
+    }
 }
 
 impl Denied {

@@ -9,22 +9,12 @@ use drivers::request::{Jog, Probe};
 use drivers::sim::{Faults, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Answer, Denied, EventKind, Request, State};
-use support::{Pair, setup, usual_line};
+use support::{Pair, connected, setup, stands, strings};
 
 const DIALECTS: [&str; 8] =
     ["marlin", "grbl", "grblhal", "fluidnc", "smoothieware", "reprapfirmware", "repetier", "klipper"];
 
 const GRBL_KIN: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
-
-fn connected(dialect: &str, setup: &Setup) -> Pair {
-    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
-    pair.connect();
-    pair
-}
-
-fn strings(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|line| (*line).to_owned()).collect()
-}
 
 fn jog(by_mm: [f64; 3], feed_mm_min: f64, press: Option<u64>) -> Request {
     Request::Jog(Jog { by_mm, feed_mm_min, press })
@@ -38,11 +28,6 @@ fn hold_down(pair: &mut Pair, request: &Request, time: Duration) -> Answer {
         pair.run_for(Duration::from_millis(100));
     }
     Ok(())
-}
-
-fn stands(pair: &mut Pair) {
-    pair.run_until(|pair| pair.session.state() == State::Idle);
-    assert!(!pair.report().moving, "idle, and it moves");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use drivers::session::Input;
 use drivers::sim::{Faults, Incident, Setup};
 use drivers::snapshot::{Cause, JobPhase};
 use drivers::{Denied, Notice, Request, State};
-use support::{Pair, setup, usual_line};
+use support::{Pair, connected, long_program, setup, stands, strings, usual_line};
 
 const DIALECTS: [&str; 8] =
     ["marlin", "grbl", "grblhal", "fluidnc", "smoothieware", "reprapfirmware", "repetier", "klipper"];
@@ -19,26 +19,6 @@ const GRBL_KIN: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
 
 /// Those that wait for a person at M600 and ask with `//action:prompt_…`.
 const PROMPTS: &str = "marlin";
-
-fn connected(dialect: &str, setup: &Setup) -> Pair {
-    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
-    pair.connect();
-    pair
-}
-
-fn strings(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|line| (*line).to_owned()).collect()
-}
-
-/// A program of slow moves that takes minutes.
-fn long_program() -> Vec<String> {
-    (0..300).map(|step| format!("G1 X{} F1200", if step % 2 == 0 { 20 } else { 0 })).collect()
-}
-
-fn stands(pair: &mut Pair) {
-    pair.run_until(|pair| pair.session.state() == State::Idle);
-    assert!(!pair.report().moving, "idle, and it moves");
-}
 
 #[test]
 fn a_tool_change_that_grbl_does_not_know_waits_for_a_person_with_the_spindle_off() {

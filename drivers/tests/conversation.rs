@@ -10,7 +10,7 @@ use drivers::session::Input;
 use drivers::sim::{Faults, Incident, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Moment, Notice, Request, State};
-use support::{Pair, commands, is_printer, program, setup, usual_line};
+use support::{Pair, commands, connected, is_printer, program, setup, usual_line};
 
 const DIALECTS: [&str; 8] =
     ["marlin", "grbl", "grblhal", "fluidnc", "smoothieware", "reprapfirmware", "repetier", "klipper"];
@@ -20,12 +20,6 @@ const WAITING: [&str; 4] = ["marlin", "grbl", "grblhal", "fluidnc"];
 
 /// One line at a time, for reasons in its own file.
 const PING_PONG: &str = "reprapfirmware";
-
-fn connected(dialect: &str, setup: &Setup) -> Pair {
-    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
-    pair.connect();
-    pair
-}
 
 #[test]
 fn what_the_machine_executes_is_the_program_line_by_line() {

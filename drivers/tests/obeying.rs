@@ -9,20 +9,18 @@ use drivers::profile::Profile;
 use drivers::session::Input;
 use drivers::sim::Faults;
 use drivers::{Request, State};
-use support::{Pair, setup, usual_line};
+use support::{Pair, connected, long_program, setup, usual_line};
 
 const GRBL_KIN: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
 
-fn long_program(first: &str) -> Vec<String> {
-    let moves = (0..300).map(|step| format!("G1 X{} F1200", if step % 2 == 0 { 20 } else { 0 }));
-    std::iter::once(first.to_owned()).chain(moves).collect()
+fn beginning_with(first: &str) -> Vec<String> {
+    std::iter::once(first.to_owned()).chain(long_program()).collect()
 }
 
 fn running(dialect: &str, first: &str) -> Pair {
-    let mut pair = Pair::new(dialect, &setup(), usual_line(), Faults::default(), 1);
-    pair.connect();
+    let mut pair = connected(dialect, &setup());
     pair.run_for(Duration::from_secs(1));
-    pair.start(long_program(first));
+    pair.start(beginning_with(first));
     pair.run_for(Duration::from_secs(3));
     pair
 }
@@ -128,7 +126,7 @@ fn a_beam_whose_stop_in_a_hold_was_lost_burned_on() {
     let profile = Profile::named("grbl-laser-400").unwrap();
     let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
     pair.connect();
-    pair.start(long_program("M4 S500"));
+    pair.start(beginning_with("M4 S500"));
     pair.run_for(Duration::from_secs(3));
     assert_eq!(pair.ask(Request::Pause), Ok(()));
     let report = b"<Hold:0|MPos:1.000,0.000,0.000|FS:0,500>\r\n";
@@ -138,7 +136,7 @@ fn a_beam_whose_stop_in_a_hold_was_lost_burned_on() {
     let mut pair =
         Pair::with_profile(Profile::named("grbl-laser-400").unwrap(), &setup(), usual_line(), Faults::default(), 1);
     pair.connect();
-    pair.start(long_program("M4 S500"));
+    pair.start(beginning_with("M4 S500"));
     pair.run_for(Duration::from_secs(3));
     assert_eq!(pair.ask(Request::Pause), Ok(()));
     pair.run_for(Duration::from_secs(10));
@@ -148,8 +146,7 @@ fn a_beam_whose_stop_in_a_hold_was_lost_burned_on() {
 
 #[test]
 fn a_spindle_that_never_stood_at_an_m0_was_switched_off_by_going_on() {
-    let mut pair = Pair::new("grbl", &setup(), usual_line(), Faults::default(), 1);
-    pair.connect();
+    let mut pair = connected("grbl", &setup());
     pair.start(["M3 S1000", "G1 X5 F600", "M0", "G1 X100"].map(str::to_owned).to_vec());
     pair.run_until(|pair| pair.session.state() == State::Attention);
     insists(&mut pair, b"<Hold:0|MPos:5.000,0.000,0.000|FS:0,1000>\r\n", &[0x9e]);

@@ -2,44 +2,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 #![cfg(feature = "io")]
 
+#[path = "support/real.rs"]
+mod real;
 mod support;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use drivers::machine::{Baud, Machine, Setup};
-use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{Denied, Request, Snapshot, State, shell};
+use drivers::{Denied, Request, State, shell};
+use real::{machine, until};
 use support::{commands, program};
-
-/// Real time after which something that should have happened counts as never happening.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn fast() -> sim::Setup {
     sim::Setup { speed: f64::INFINITY, keep_lines: true, ..sim::Setup::default() }
-}
-
-fn machine(port: &str, profile: Profile) -> Machine {
-    let setup = Setup {
-        name: "test".into(),
-        port: port.into(),
-        baud: Baud::Profile,
-        profile: Arc::new(profile),
-        reconnect: true,
-    };
-    shell::spawn(setup).unwrap()
-}
-
-async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
-    let mut watch = machine.watch();
-    let waited = tokio::time::timeout(PATIENCE, watch.wait_for(|snapshot| done(snapshot))).await;
-    waited.unwrap_or_else(|_| panic!("never happened: {:#?}", machine.snapshot())).unwrap().clone()
 }
 
 fn file(lines: &[String]) -> (tempfile::NamedTempFile, PathBuf) {

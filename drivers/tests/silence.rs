@@ -18,8 +18,7 @@ const DIALECTS: [&str; 8] =
 const BOUND: Duration = Duration::from_secs(60);
 
 fn connected(dialect: &str, setup: &Setup) -> Pair {
-    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
-    pair.connect();
+    let mut pair = support::connected(dialect, setup);
     pair.run_for(Duration::from_secs(1));
     pair.run_until(|pair| pair.session.state() == State::Idle);
     pair

@@ -292,10 +292,7 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     let mut people = Keys::listen();
     let mut events = machine.events();
     let started = Instant::now();
-    machine
-        .start(job, arguments.file.clone())
-        .await
-        .map_err(|denied| Notice::new(denied.code(), denied.to_string(), "", ""))?;
+    machine.start(job, arguments.file.clone()).await.map_err(Notice::from)?;
     let bar = bar(info, arguments.json);
     let mut watch = machine.watch();
     let mut interrupts = 0;

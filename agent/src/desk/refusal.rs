@@ -22,7 +22,7 @@ pub(super) fn denied(denied: Denied) -> Refusal {
     if denied == Denied::Busy {
         return Refusal::Busy;
     }
-    Refusal::Conflict(Notice::new(denied.code(), denied.to_string(), "", ""))
+    Refusal::Conflict(denied.into())
 }
 
 /// There is no machine of that name.

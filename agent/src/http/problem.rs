@@ -62,6 +62,6 @@ impl From<Denied> for Problem {
             Denied::OutOfRange | Denied::OutsideEnvelope => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
-        Self::new(status, &Notice::new(denied.code(), denied.to_string(), "", ""))
+        Self::new(status, &denied.into())
     }
 }

@@ -225,6 +225,14 @@ impl Agent {
         answer.json()
     }
 
+    /// Submits a program to an idle machine and starts it.
+    pub(crate) fn start(&self, machine: &str, program: &[u8]) -> Value {
+        self.machine_is(machine, "idle");
+        let job = self.submit(machine, program);
+        assert_eq!(self.act("jobs", text(&job, "id"), "start").status, 200);
+        job
+    }
+
     /// Asks for something to be done to a job, or to a machine.
     pub(crate) fn act(&self, what: &str, id: &str, action: &str) -> Answer {
         self.ask("POST", &format!("/api/v1/{what}/{id}/{action}"), "", b"")

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::agent::{self, Agent, PLATE, Workshop};
-use super::id;
 
 /// Asks with a JSON body.
 fn order(agent: &Agent, path: &str, body: &Value) -> agent::Answer {
@@ -50,9 +49,7 @@ fn a_machine_is_homed_jogged_and_probed_by_hand_and_stands_when_nobody_asks() {
 fn nothing_is_moved_by_hand_while_a_job_runs_and_overrides_are_taken_then() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
     let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    agent.start("mill", PLATE);
     agent.machine_is("mill", "running");
     let step = json!({ "by_mm": { "x": 1.0 }, "feed_mm_min": 600 });
     assert_eq!(agent.act("machines", "mill", "home").code(), "job.running");

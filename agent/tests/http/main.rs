@@ -89,9 +89,7 @@ fn a_running_job_is_held_resumed_and_cancelled() {
 fn a_stop_ends_the_job_and_a_person_clears_the_machine() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
     let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    let job = agent.start("mill", PLATE);
     agent.machine_is("mill", "running");
     let stopped = agent.act("machines", "mill", "stop");
     assert_eq!((stopped.status, &stopped.json()["stopped"]), (200, &json!(true)));
@@ -238,9 +236,7 @@ fn events_until(agent: &Agent, last: Option<&str>, wanted: impl Fn(&Value) -> bo
 fn a_client_that_was_away_gets_every_event_it_missed_once() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
     let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    let job = agent.start("mill", PLATE);
     agent.job_is(&job, "finished");
     // Of an earlier run of the agent: everything there is is told.
     let all = events_until(&agent, Some("0-77"), |event| event["phase"] == "finished");
@@ -273,9 +269,7 @@ fn after_a_power_cut_the_running_job_has_failed_and_nothing_starts() {
 fn after_a_power_cut_a_job_can_go_on_behind_the_line_that_was_written_down() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 10.0)]);
     let agent = workshop.start();
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", PLATE);
-    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    let job = agent.start("mill", PLATE);
     let record = workshop.home.path().join("store/jobs").join(format!("{}.json", id(&job)));
     let written = || serde_json::from_slice::<Value>(&std::fs::read(&record).unwrap()).unwrap();
     let deadline = std::time::Instant::now() + agent::PATIENCE;
@@ -301,12 +295,7 @@ fn a_machine_that_is_unplugged_fails_its_job_and_leaves_the_other_running() {
     let machines = [("mill", "grbl-router-6040", 1.0), ("other", "grbl-router-6040", 1.0)];
     let mut workshop = Workshop::new(&machines);
     let agent = workshop.start();
-    let jobs = ["mill", "other"].map(|machine| {
-        agent.machine_is(machine, "idle");
-        let job = agent.submit(machine, PLATE);
-        assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
-        job
-    });
+    let jobs = ["mill", "other"].map(|machine| agent.start(machine, PLATE));
     workshop.unplug("mill");
     let failed = agent.job_is(&jobs[0], "failed");
     assert_eq!(failed["reason"]["code"], "link.lost");

@@ -141,9 +141,7 @@ fn a_drive_that_loses_its_link_in_a_job_is_told_to_stop_the_job_holds_and_the_al
     workshop.with_broker(broker.port);
     let agent = workshop.start();
     let path = "/api/v1/machines/mill";
-    agent.machine_is("mill", "idle");
-    let job = agent.submit("mill", b"G21\nG90\nG1 F300 X100\nG1 X0\nM2\n");
-    assert_eq!(agent.act("jobs", text(&job, "id"), "start").status, 200);
+    let job = agent.start("mill", b"G21\nG90\nG1 F300 X100\nG1 X0\nM2\n");
     agent.machine_is("mill", "running");
     start_drive(&direct);
     let turns = |machine: &Value| machine["auxiliary"][0]["readings"][1]["reading"]["value"].as_f64() == Some(50.0);

@@ -52,6 +52,13 @@ pub struct Status {
     pub pins: Option<String>,
 }
 
+impl Status {
+    /// The speed of a spindle that turns, or the power of a beam that is on, as the report says.
+    pub fn turning(&self) -> Option<f64> {
+        self.spindle.filter(|speed| *speed > 0.0 && self.spindle_on != Some(false))
+    }
+}
+
 /// What one line of a machine says. A line may say several things.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {

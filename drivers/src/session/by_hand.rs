@@ -201,8 +201,7 @@ impl Session {
             "It is told again and again to stand.",
             "Stop it: with STOP, or with its own switch.",
         );
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     fn end_jog(&mut self) {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{ASIDES_MAX, AlarmReset, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Spelling, Word};
-use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock;
 use crate::notice::Notice;
@@ -249,8 +248,7 @@ impl Session {
                 self.position_lost();
             }
         }
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
         Ok(())
     }
 

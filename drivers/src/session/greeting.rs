@@ -210,8 +210,7 @@ impl Session {
             "No job was sent; the question is repeated, but not so often that it would fill a busy machine's buffer.",
             "Check that the machine is on, that this is its port, and the baud rate.",
         );
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// Whoever says more than how it is while the next question is far off is asked soon: it may have been switched on
@@ -253,8 +252,7 @@ impl Session {
         self.end_run(JobPhase::Failed, Some(notice.clone()));
         self.forget_conversation();
         self.phase = Phase::Wrong;
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// A line heard while it is not yet known who speaks.
@@ -362,8 +360,7 @@ impl Session {
         );
         self.forget_conversation();
         self.phase = Phase::Wrong;
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     fn identified(&mut self, identity: Identity) {

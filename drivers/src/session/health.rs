@@ -51,7 +51,8 @@ impl Session {
         });
     }
 
-    fn spindle_runs(&self) -> bool {
+    /// Whether the spindle turns, or the beam is on, by the last report.
+    pub(super) fn spindle_runs(&self) -> bool {
         self.known.spindle.is_some_and(|spindle| spindle.value > 0.0)
     }
 
@@ -94,16 +95,23 @@ impl Session {
         true
     }
 
+    /// How many bytes the machine says its receive buffer has.
+    fn buffer_reported(&self) -> Option<usize> {
+        self.known.identity.as_ref()?.receive_buffer_bytes
+    }
+
     /// How many bytes the receive buffer has, as the machine and the profile say.
     pub(super) fn buffer_said(&self) -> usize {
-        let reported = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
-        reported.into_iter().chain(self.profile.stream.receive_buffer_bytes).min().unwrap_or(self.window.limits().bytes)
+        self.buffer_reported()
+            .into_iter()
+            .chain(self.profile.stream.receive_buffer_bytes)
+            .min()
+            .unwrap_or(self.window.limits().bytes)
     }
 
     /// Sets how much may be on its way: the smallest of what the profile, the machine's own words and its reports say.
     pub(super) fn limit_window(&mut self) {
-        let reported = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
-        let reported = self.health.free_at_rest.into_iter().chain(reported).min();
+        let reported = self.health.free_at_rest.into_iter().chain(self.buffer_reported()).min();
         let mut limits = super::limits(self.dialect, &self.profile, reported);
         if self.health.buffer_doubted {
             limits.bytes = limits.bytes.min(self.dialect.habits().window.bytes);
@@ -115,9 +123,8 @@ impl Session {
     /// two alike count.
     pub(super) fn note_free_at_rest(&mut self, bytes: usize) {
         let before = self.health.free_before.replace(bytes);
-        let said = self.known.identity.as_ref().and_then(|identity| identity.receive_buffer_bytes);
-        let smaller =
-            said.is_some_and(|said| bytes < said) && self.health.free_at_rest.is_none_or(|known| bytes < known);
+        let smaller = self.buffer_reported().is_some_and(|said| bytes < said)
+            && self.health.free_at_rest.is_none_or(|known| bytes < known);
         if smaller && before == Some(bytes) {
             self.health.free_at_rest = Some(bytes);
             self.limit_window();

@@ -373,6 +373,12 @@ impl Session {
         self.events.push_back(Event { at: self.now, kind });
     }
 
+    /// Tells of trouble that stands until something else is known: the state shows it meanwhile.
+    fn tell_trouble(&mut self, notice: Notice) {
+        self.known.notice = Some(notice.clone());
+        self.tell(EventKind::Trouble { notice });
+    }
+
     fn say_urgently(&mut self, bytes: &[u8], discard: bool) {
         let plain = self.packing.interrupted_for_plain();
         let urgent = self.urgent.get_or_insert_with(|| Urgent { bytes: Vec::new(), discard: false });

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session, Stage};
 use crate::dialect::{Asking, Calm, Condition, Reply, Spelling, Status};
-use crate::event::EventKind;
 use crate::moment::Moment;
 use crate::notice::Notice;
 
@@ -102,8 +101,7 @@ impl Session {
         if self.obeying.stop.is_none() {
             return;
         }
-        let turns = status.spindle.filter(|speed| *speed > 0.0 && status.spindle_on != Some(false));
-        let still = match (status.condition, turns) {
+        let still = match (status.condition, status.turning()) {
             (_, Some(speed)) => format!("reports its spindle or beam on (S{speed})"),
             (_, None) if status.spindle_on == Some(true) => "reports its spindle or beam on".to_owned(),
             (Some(Condition::Run), _) => "reports that it moves".to_owned(),
@@ -199,8 +197,7 @@ impl Session {
     /// A report while the machine is to stand still.
     pub(super) fn hold_reported(&mut self, condition: Option<Condition>) {
         let holds = self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Holding | Stage::Cancelling));
-        let by_word = self.dialect.calm(Calm::Hold) != Spelling::None;
-        if !holds || !by_word || condition != Some(Condition::Run) {
+        if !holds || condition != Some(Condition::Run) || self.dialect.calm(Calm::Hold) == Spelling::None {
             return;
         }
         match self.obeying.hold.unheard(self.now, ON_ITS_WAY, AGAIN_MAX) {
@@ -254,9 +251,8 @@ impl Session {
 
     fn tell_disobedience(&mut self, code: &str, happened: String, done: &str, to_do: &str) {
         let notice = Notice::new(code, happened, done, to_do);
-        self.known.notice = Some(notice.clone());
         self.known.generation += 1;
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 }
 

@@ -47,7 +47,7 @@ impl Session {
             self.waits_for()
         };
         // Its word to stand may be lost, or not have come to it yet: nobody is sent to a turning tool unwarned.
-        let turns = self.profile.spindle.is_some() && self.known.spindle.is_some_and(|spindle| spindle.value > 0.0);
+        let turns = self.profile.spindle.is_some() && self.spindle_runs();
         let text = if turns { format!("The spindle turns: do not reach in. {text}") } else { text };
         Some(Asked { text, choices: Vec::new() })
     }
@@ -85,8 +85,7 @@ impl Session {
     /// A person is needed at the machine.
     pub(super) fn attention(&mut self, code: &str, happened: &str) {
         let notice = Notice::new(code, happened, "The job waits.", "Go to the machine; when it is ready, resume.");
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// The machine says that it waits for a person.
@@ -248,10 +247,9 @@ impl Session {
         if goes_on || self.deadlines.spin_up.is_some() {
             return;
         }
-        let turns = status.spindle.is_some_and(|spindle| spindle > 0.0) && status.spindle_on != Some(false);
         let wanted = self.profile.laser.is_some() || (self.profile.spindle.is_some() && self.person_is_waited_for());
         if wanted {
-            self.spindle_to_stand(turns);
+            self.spindle_to_stand(status.turning().is_some());
         }
     }
 
@@ -259,10 +257,9 @@ impl Session {
     /// machine is told later to go on. Told at once, Grbl would switch it on and move in one step
     /// (`protocol_exec_rt_system`, `protocol.c`).
     pub(super) fn spindle_on_again(&mut self) -> bool {
-        let turns = self.known.spindle.is_some_and(|spindle| spindle.value > 0.0);
         let told = self.spindle_may_turn();
         // The word toggles: said to one that never stood, it would switch it off.
-        if self.profile.laser.is_some() || !told || turns {
+        if self.profile.laser.is_some() || !told || self.spindle_runs() {
             return false;
         }
         self.calm(Calm::SpindleOffInHold);

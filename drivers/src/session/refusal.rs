@@ -50,8 +50,7 @@ impl Session {
         };
         let Some(line) = line else {
             let notice = Notice::new(code, sentence, "The command had no effect.", "Check the command.");
-            self.known.notice = Some(notice.clone());
-            return self.tell(EventKind::Trouble { notice });
+            return self.tell_trouble(notice);
         };
         let happened = format!("The machine refused {line}: {sentence}");
         if self.run.as_ref().is_some_and(Run::is_safe_end) {

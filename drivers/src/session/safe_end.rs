@@ -122,8 +122,7 @@ impl Session {
         self.window.clear();
         self.asides.clear();
         self.needs_person = true;
-        self.known.notice = Some(notice.clone());
-        self.tell(crate::event::EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// Says the lines that make the machine safe; the job is over when they are through. To one that answers nothing and

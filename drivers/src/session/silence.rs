@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::greeting::Greeting;
 use super::{Phase, Session, Stage};
 use crate::dialect::{Asking, Calm, MotionEnd};
-use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
 use crate::moment::Moment;
@@ -312,13 +311,16 @@ impl Session {
         self.link_up(false);
         self.known.link.opened = opened;
         self.phase = Phase::Greeting(Greeting::of_silent());
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 }
 
 /// Whether a line may wait until the spindle has its speed (M3, M4, M5, S) or until an input says something (M66).
 fn changes_spindle(text: &[u8]) -> bool {
+    // This is asked at every answer, and most lines are plain moves.
+    if !text.iter().any(|letter| matches!(letter.to_ascii_uppercase(), b'M' | b'S')) {
+        return false;
+    }
     let block = Block::new(text);
     let words = |(letter, tenths)| letter == 'M' && matches!(tenths, 30 | 40 | 50 | 660);
     block.value('S').is_some() || block.codes().any(words)

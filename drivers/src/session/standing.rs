@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session};
 use crate::dialect::{Asking, Calm, Condition, Status};
-use crate::event::EventKind;
 use crate::notice::Notice;
 use crate::session::greeting::GREET_EVERY;
 
@@ -46,8 +45,7 @@ impl LeftOn {
 impl Session {
     /// What a report says of the spindle. The speed counts: a beam that is off while nothing moves has none.
     pub(super) fn found_by_report(&mut self, status: &Status) {
-        let off = status.spindle_on == Some(false);
-        let Some(on) = status.spindle.map(|speed| speed > 0.0 && !off).or(status.spindle_on) else { return };
+        let Some(on) = status.spindle.map(|_| status.turning().is_some()).or(status.spindle_on) else { return };
         self.found_on(on, status.condition == Some(Condition::Idle));
     }
 
@@ -81,8 +79,7 @@ impl Session {
             "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
             format!("Look at the machine. STOP switches the {what} off; clear it if the {what} is meant to be on."),
         );
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// A machine that stands in a hold reads no line until it goes on, and whatever it is asked fills its receive buffer
@@ -132,8 +129,7 @@ impl Session {
             "No job was sent. What an earlier job left in the machine is still there.",
             "Look at the work. STOP drops what is left; resume lets it run.",
         );
-        self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Trouble { notice });
+        self.tell_trouble(notice);
     }
 
     /// A person lets a machine go on that was found standing.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails is a test that fails")]
 #![cfg(feature = "io")]
 
+#[path = "../support/real.rs"]
+mod real;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;
@@ -10,7 +12,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drivers::machine::{Machine, Setup};
+use drivers::machine::Machine;
 use drivers::modbus::bus::{Bus, Patience};
 use drivers::modbus::{Modbus, Protocol, Question, Table, Trouble, address::Address};
 use drivers::profile::Profile;
@@ -19,11 +21,9 @@ use drivers::sim::modbus::AnswerFaults;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Faults, Report, Simulated, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{Moment, Request, Snapshot, State, shell};
+use drivers::{Moment, Request, Snapshot, State};
+use real::{PATIENCE, machine, until};
 use support::{commands, program};
-
-/// Real time after which something that should have happened counts as never happening.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn profile(timeout_ms: u64) -> Profile {
     let mut profile = support::profile("grbl");
@@ -47,23 +47,6 @@ fn serve(kind: &str, setup: &sim::Setup, between: Between) -> (Port, String) {
     let port = Port::on_pty(machine, between, None).unwrap();
     let address = format!("modbus-rtu:{}", port.address());
     (port, address)
-}
-
-fn machine(address: &str, profile: Profile) -> Machine {
-    let setup = Setup {
-        name: "test".into(),
-        port: address.into(),
-        baud: drivers::machine::Baud::Profile,
-        profile: Arc::new(profile),
-        reconnect: true,
-    };
-    shell::spawn(setup).unwrap()
-}
-
-async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
-    let mut watch = machine.watch();
-    let waited = tokio::time::timeout(PATIENCE, watch.wait_for(|snapshot| done(snapshot))).await;
-    waited.unwrap_or_else(|_| panic!("never happened: {:#?}", machine.snapshot())).unwrap().clone()
 }
 
 /// Runs a program to its end; what it brought.

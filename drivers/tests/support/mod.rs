@@ -312,6 +312,28 @@ impl Pair {
     }
 }
 
+/// A machine of this dialect on the usual line, in conversation.
+pub fn connected(dialect: &str, setup: &Setup) -> Pair {
+    let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
+    pair.connect();
+    pair
+}
+
+/// Until the machine is idle, and it really stands.
+pub fn stands(pair: &mut Pair) {
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    assert!(!pair.report().moving, "idle, and it moves");
+}
+
+pub fn strings(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// A program of slow moves that takes minutes.
+pub fn long_program() -> Vec<String> {
+    (0..300).map(|step| format!("G1 X{} F1200", if step % 2 == 0 { 20 } else { 0 })).collect()
+}
+
 /// A line of 115200 baud with a millisecond of latency each way.
 pub fn usual_line() -> LineSpeed {
     LineSpeed { baud: 115_200, latency: Duration::from_millis(1) }

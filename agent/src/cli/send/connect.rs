@@ -31,7 +31,7 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
     let locked = matches!(machine.snapshot().state, State::Alarm | State::Attention);
     let looked_at = cleared.clear || cleared.home;
     if settled.is_err() && looked_at && locked {
-        machine.ask(Request::Clear).await.map_err(|denied| Notice::new(denied.code(), denied.to_string(), "", ""))?;
+        machine.ask(Request::Clear).await.map_err(Notice::from)?;
         settled = settle(machine, CONNECT_PATIENCE).await;
     }
     if let (Err(Failure::Failed(notice)), true, false) = (&mut settled, locked, looked_at) {
@@ -39,7 +39,7 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
     }
     settled?;
     if cleared.home {
-        machine.ask(Request::Home).await.map_err(|denied| Notice::new(denied.code(), denied.to_string(), "", ""))?;
+        machine.ask(Request::Home).await.map_err(Notice::from)?;
         settle(machine, HOME_PATIENCE).await?;
         if !machine.snapshot().homed {
             return Err(Failure::Failed(Notice::new(
