@@ -158,7 +158,7 @@ fn seconds(value: f64) -> Option<Duration> {
 #[cfg(test)]
 mod test {
     use drivers::Notice;
-    use drivers::snapshot::{JobPhase, Progress};
+    use drivers::snapshot::Progress;
 
     use super::*;
 
@@ -176,20 +176,13 @@ mod test {
 
     fn printing(started_at: Moment) -> Snapshot {
         let job = Progress {
-            job: "j1".into(),
-            phase: JobPhase::Running,
-            lines: 10,
             commands: 10,
             sent: 5,
             accepted: 5,
             executed: 4,
             executed_line: 4,
             bytes: 100,
-            resends: 0,
-            refused: 0,
-            started_at,
-            ended_at: None,
-            energy_kwh: None,
+            ..Progress::begun("j1".into(), 10, started_at)
         };
         Snapshot { job: Some(job), ..snapshot(State::Running) }
     }

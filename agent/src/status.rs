@@ -9,7 +9,7 @@ use drivers::{Event, Moment, Notice};
 use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, Queue};
-use crate::jobs::{Jobs, Record};
+use crate::jobs::{JobState, Jobs, Record};
 use crate::sinks::wall;
 use crate::surroundings;
 
@@ -71,7 +71,12 @@ pub fn job(record: &Record) -> Value {
         fields.remove("time_line");
         fields.remove("idempotency_key");
     }
-    let fraction = if record.commands == 0 { 0.0 } else { record.progress.executed as f64 / record.commands as f64 };
+    let fraction = match record.state {
+        // What the machine refused or ignored of it is counted beside this.
+        JobState::Finished => 1.0,
+        _ if record.commands == 0 => 0.0,
+        _ => record.progress.executed as f64 / record.commands as f64,
+    };
     document["progress"]["fraction"] = json!((fraction * 1000.0).floor() / 1000.0);
     document
 }

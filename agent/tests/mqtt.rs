@@ -80,20 +80,13 @@ impl Bench {
 
 fn printing(executed: u64) -> Progress {
     Progress {
-        job: "j1".into(),
-        phase: JobPhase::Running,
-        lines: 100,
         commands: 100,
         sent: executed + 2,
         accepted: executed + 1,
         executed,
         executed_line: executed,
         bytes: 1000,
-        resends: 0,
-        refused: 0,
-        started_at: Moment(5),
-        ended_at: None,
-        energy_kwh: None,
+        ..Progress::begun("j1".into(), 100, Moment(5))
     }
 }
 

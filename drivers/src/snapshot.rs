@@ -147,14 +147,70 @@ pub struct Progress {
     pub bytes: u64,
     /// Lines sent again because the machine asked.
     pub resends: u64,
-    /// Lines the machine refused.
+    /// Commands the machine refused: they are answered, and never executed.
     pub refused: u64,
+    /// Commands the machine answered and did not do, or not wholly: it does not know them, or something kept it from it
+    /// (a cold nozzle, axes that are not homed). They are not counted as executed.
+    #[serde(default)]
+    pub ignored: u64,
+    /// The first of the refused ones.
+    #[serde(default)]
+    pub first_refused: Option<Undone>,
+    /// The first of the ignored ones.
+    #[serde(default)]
+    pub first_ignored: Option<Undone>,
     /// When the job started.
     pub started_at: Moment,
     /// When it ended; absent while it runs.
     pub ended_at: Option<Moment>,
     /// What a meter beside the machine measured for it, in kilowatt-hours; absent without one.
     pub energy_kwh: Option<f64>,
+}
+
+impl Progress {
+    /// A job that has just begun. `lines`: those of its file, zero if unknown.
+    pub fn begun(job: String, lines: u64, started_at: Moment) -> Self {
+        Self {
+            job,
+            phase: JobPhase::Running,
+            lines,
+            commands: 0,
+            sent: 0,
+            accepted: 0,
+            executed: 0,
+            executed_line: 0,
+            bytes: 0,
+            resends: 0,
+            refused: 0,
+            ignored: 0,
+            first_refused: None,
+            first_ignored: None,
+            started_at,
+            ended_at: None,
+            energy_kwh: None,
+        }
+    }
+}
+
+/// A command of a job that the machine refused or ignored, and what it said to it. Both texts are hostile where they are
+/// shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// The program line, 1-based; zero where the machine does not show which it was.
+    pub line: u64,
+    /// The command, as it was sent.
+    pub command: String,
+    /// What the machine said.
+    pub said: String,
+}
+
+impl std::fmt::Display for Undone {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => write!(formatter, "the machine does not show which line: {}", self.said),
+            line => write!(formatter, "line {line} (`{}`): {}", self.command, self.said),
+        }
+    }
 }
 
 /// What a job on a machine is doing.

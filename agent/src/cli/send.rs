@@ -97,10 +97,16 @@ impl Outcome {
             "executed": number(|progress| progress.executed),
             "bytes": number(|progress| progress.bytes),
             "resends": number(|progress| progress.resends),
-            "refused_lines": number(|progress| progress.refused),
+            // Answered and not executed: see `first_refused` and `first_ignored`.
+            "refused": number(|progress| progress.refused),
+            "ignored": number(|progress| progress.ignored),
             "seconds": (self.seconds * 1000.0).round() / 1000.0,
             "findings": self.findings,
         });
+        if let Some(progress) = &self.progress {
+            document["first_refused"] = json!(progress.first_refused);
+            document["first_ignored"] = json!(progress.first_ignored);
+        }
         if let Some(notice) = &self.error {
             document["error"] = json!({ "code": notice.code, "message": notice.to_string() });
         }
@@ -109,6 +115,23 @@ impl Outcome {
         }
         document
     }
+}
+
+/// How many commands the machine refused and ignored, and which first, in sentences; none where it did all.
+fn undone(progress: &Progress) -> impl Iterator<Item = String> {
+    let commands = |count: u64| if count == 1 { "1 command".to_owned() } else { format!("{count} commands") };
+    [
+        ("refused", progress.refused, progress.first_refused.as_ref()),
+        ("ignored", progress.ignored, progress.first_ignored.as_ref()),
+    ]
+    .into_iter()
+    .filter(|(_, count, _)| *count > 0)
+    .map(move |(what, count, first)| {
+        let first = first.map(|first| format!(", first {first}")).unwrap_or_default();
+        format!("The machine {what} {}{}.", commands(count), first.trim_end_matches('.'))
+    })
+    .collect::<Vec<_>>()
+    .into_iter()
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -130,6 +153,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if outcome.progress.is_some() && !arguments.json {
         let executed = outcome.progress.as_ref().map_or(0, |progress| progress.executed);
         eprintln!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds);
+        for sentence in outcome.progress.iter().flat_map(undone) {
+            eprintln!("{sentence}");
+        }
     }
     if let Some(cause) = outcome.cause.as_ref().filter(|_| !arguments.json) {
         eprintln!("{cause}");
@@ -407,22 +433,8 @@ async fn interrupt(machine: &Machine, interrupts: u32, bar: &ProgressBar) {
 }
 
 fn lost(machine: &Machine) -> Progress {
-    let mut progress = machine.snapshot().job.clone().unwrap_or_else(|| Progress {
-        job: "send".into(),
-        phase: JobPhase::Failed,
-        lines: 0,
-        commands: 0,
-        sent: 0,
-        accepted: 0,
-        executed: 0,
-        executed_line: 0,
-        bytes: 0,
-        resends: 0,
-        refused: 0,
-        started_at: drivers::Moment::ZERO,
-        ended_at: None,
-        energy_kwh: None,
-    });
+    let begun = || Progress::begun("send".into(), 0, drivers::Moment::ZERO);
+    let mut progress = machine.snapshot().job.clone().unwrap_or_else(begun);
     progress.phase = JobPhase::Failed;
     progress
 }

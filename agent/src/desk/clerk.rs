@@ -139,6 +139,8 @@ impl Clerk {
             time_s: None,
             heating_s: None,
             progress: Counts::default(),
+            first_refused: None,
+            first_ignored: None,
             energy_kwh: None,
             link: None,
             link_cause: None,
@@ -290,7 +292,11 @@ impl Clerk {
                 executed: job.executed,
                 resends: job.resends,
                 executed_line: job.executed_line,
+                refused: job.refused,
+                ignored: job.ignored,
             };
+            record.first_refused.clone_from(&job.first_refused);
+            record.first_ignored.clone_from(&job.first_ignored);
             record.energy_kwh = job.energy_kwh;
             record.link = Some(snapshot.job_link);
             record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);

@@ -77,7 +77,7 @@ type Family = (&'static str, &'static str, &'static str, fn(&drivers::Snapshot) 
 /// OpenMetrics text.
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let mut text = String::new();
-    let families: [Family; 8] = [
+    let families: [Family; 10] = [
         ("fab_machine_up", "gauge", "Whether the machine answers.", |s| {
             Some(f64::from(u8::from(s.identity.is_some())))
         }),
@@ -85,6 +85,12 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
         ("fab_job_commands_accepted", "gauge", "Commands answered.", |s| Some(s.job.as_ref()?.accepted as f64)),
         ("fab_job_commands_executed", "gauge", "Commands executed, by evidence.", |s| {
             Some(s.job.as_ref()?.executed as f64)
+        }),
+        ("fab_job_commands_refused", "gauge", "Commands the machine refused.", |s| {
+            Some(s.job.as_ref()?.refused as f64)
+        }),
+        ("fab_job_commands_ignored", "gauge", "Commands the machine answered and did not do.", |s| {
+            Some(s.job.as_ref()?.ignored as f64)
         }),
         ("fab_link_bytes_out", "counter", "Bytes written.", |s| Some(s.link.bytes_out as f64)),
         ("fab_link_bytes_in", "counter", "Bytes read.", |s| Some(s.link.bytes_in as f64)),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drivers::Notice;
-use drivers::snapshot::{JobPhase, LinkCounters};
+use drivers::snapshot::{JobPhase, LinkCounters, Undone};
 use serde::{Deserialize, Serialize};
 
 pub use previews::{Previews, Wanted};
@@ -136,6 +136,12 @@ pub struct Record {
     pub heating_s: Option<f64>,
     /// Commands sent, answered and executed, as far as evidence goes.
     pub progress: Counts,
+    /// The first command the machine refused, and what it said. Absent: it refused none.
+    #[serde(default)]
+    pub first_refused: Option<Undone>,
+    /// The first command it answered and did not do, or not wholly.
+    #[serde(default)]
+    pub first_ignored: Option<Undone>,
     /// What a meter beside the machine measured for it, in kilowatt-hours. Absent: there is none, or it was silent.
     #[serde(default)]
     pub energy_kwh: Option<f64>,
@@ -167,6 +173,12 @@ pub struct Counts {
     /// The program line (1-based) that `executed` has reached; zero where no line is known to be executed.
     #[serde(default)]
     pub executed_line: u64,
+    /// Refused by the machine: answered, and never executed.
+    #[serde(default)]
+    pub refused: u64,
+    /// Answered and not done, or not wholly.
+    #[serde(default)]
+    pub ignored: u64,
 }
 
 impl Record {

@@ -123,6 +123,8 @@ mod test {
             time_s: Some(100.0),
             heating_s: None,
             progress: Counts::default(),
+            first_refused: None,
+            first_ignored: None,
             energy_kwh: None,
             link: None,
             link_cause: None,

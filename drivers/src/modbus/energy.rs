@@ -79,22 +79,7 @@ mod test {
     "#;
 
     fn job(started_at: Moment) -> Progress {
-        Progress {
-            job: "job".into(),
-            phase: JobPhase::Running,
-            lines: 0,
-            commands: 0,
-            sent: 0,
-            accepted: 0,
-            executed: 0,
-            executed_line: 0,
-            bytes: 0,
-            resends: 0,
-            refused: 0,
-            started_at,
-            ended_at: None,
-            energy_kwh: None,
-        }
+        Progress::begun("job".into(), 0, started_at)
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod silence;
 mod standing;
 mod state;
 mod streaming;
+mod undone;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

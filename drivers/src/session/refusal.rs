@@ -7,6 +7,7 @@ use crate::flow::{Aside, Frame};
 use crate::notice::Notice;
 use crate::profile::OnError;
 use crate::session::run::Run;
+use crate::session::undone::Fate;
 use crate::snapshot::{Cause, JobPhase};
 
 impl Session {
@@ -21,10 +22,8 @@ impl Session {
                     run.accepted = run.accepted.max(ordinal);
                     run.alone_until = None;
                 }
-                run.progress.refused += 1;
-                run.history.command(ordinal).map(|command| {
-                    format!("line {} (`{}`)", command.program_line, String::from_utf8_lossy(&command.text))
-                })
+                run.note_undone(ordinal, Fate::Refused, &sentence);
+                run.line_in_words(ordinal)
             }
             (None, _) => {
                 self.known.link.answers_extra += u64::from(answers);

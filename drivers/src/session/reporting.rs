@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
+use super::undone::Fate;
 use crate::dialect::{Asking, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
@@ -151,6 +152,10 @@ impl Session {
         let asked = self.dialect.habits().keepalive_word.and_then(|word| word.split_whitespace().next());
         if asked.is_some_and(|word| text.contains(word)) {
             self.reporting.silent = true;
+        }
+        let ordinal = self.spoken_of(text);
+        if let (Some(run), Some(ordinal)) = (&mut self.run, ordinal) {
+            run.note_undone(ordinal, Fate::Ignored, text);
         }
         self.tell(EventKind::Message { text: text.to_owned() });
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use super::proof::Rounds;
+use super::undone::Ledger;
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
@@ -121,28 +122,16 @@ pub(super) struct Run {
     /// What may still be in the planner.
     #[serde(default)]
     pub(super) evidence: Evidence,
+    /// What was answered and not executed.
+    #[serde(default)]
+    pub(super) undone: Ledger,
 }
 
 impl Run {
     pub(super) fn job(id: String, lines: u64, from_line: u64, numbered: bool, now: Moment) -> Self {
         let stage = if numbered { Stage::Counter } else { Stage::Streaming };
         Self {
-            progress: Progress {
-                job: id,
-                phase: JobPhase::Running,
-                lines,
-                commands: 0,
-                sent: 0,
-                accepted: 0,
-                executed: 0,
-                executed_line: 0,
-                bytes: 0,
-                resends: 0,
-                refused: 0,
-                started_at: now,
-                ended_at: None,
-                energy_kwh: None,
-            },
+            progress: Progress::begun(id, lines, now),
             history: History::default(),
             stage,
             ending: None,
@@ -174,6 +163,7 @@ impl Run {
             from_line,
             homing: None,
             evidence: Evidence::default(),
+            undone: Ledger::default(),
         }
     }
 
@@ -214,7 +204,8 @@ impl Run {
             let all = self.commands.unwrap_or(u64::MAX);
             progress.sent = self.sent.saturating_sub(self.lead).min(all);
             // A damaged request to say an old line again takes back nothing that was executed.
-            progress.accepted = self.accepted.saturating_sub(self.lead).min(all).max(progress.executed);
+            let reached = self.undone.reached().saturating_sub(self.lead);
+            progress.accepted = self.accepted.saturating_sub(self.lead).min(all).max(reached);
             progress.commands = self.commands.unwrap_or(0);
             progress.phase = match self.stage {
                 Stage::Held | Stage::Holding => JobPhase::Held,
@@ -236,10 +227,11 @@ impl Run {
             self.evidence.note(ordinal, text, planner as usize);
         }
         let ordinal = self.evidence.executed(self.accepted, blocks as usize);
-        let count = ordinal.min(self.accepted).saturating_sub(self.lead).min(self.commands.unwrap_or(u64::MAX));
-        if count > self.progress.executed {
-            self.progress.executed = count;
-            if let Some(command) = self.history.command(count + self.lead) {
+        let last = self.commands.map_or(u64::MAX, |commands| commands + self.lead);
+        let ordinal = ordinal.min(self.accepted).min(last);
+        if let Some(done) = self.undone.reach(ordinal) {
+            self.progress.executed = done.saturating_sub(self.lead);
+            if let Some(command) = self.history.command(ordinal).filter(|_| ordinal > self.lead) {
                 self.progress.executed_line = command.program_line;
             }
         }

@@ -255,7 +255,7 @@ impl Session {
             _ => (phase, notice),
         };
         if phase == JobPhase::Finished {
-            progress.executed = progress.commands;
+            progress.executed = progress.commands.saturating_sub(progress.refused + progress.ignored);
             progress.executed_line = progress.executed_line.max(progress.lines);
         }
         progress.phase = phase;

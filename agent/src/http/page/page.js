@@ -223,7 +223,8 @@ function showJob(part, made, job) {
   part(".fill").style.width = `${percent}%`;
   part(".bar").setAttribute("aria-valuenow", percent);
   part(".bar").setAttribute("aria-label", `Executed part of ${name}`);
-  setText(part(".counts"), `${job.executed} of ${job.commands} executed`);
+  const undone = [["refused", job.refused], ["ignored", job.ignored]].filter(([, count]) => count).map(([what, count]) => `, ${count} ${what}`).join("");
+  setText(part(".counts"), `${job.executed} of ${job.commands} executed${undone}`);
   part(".counts").title = `${job.sent} commands sent, ${job.accepted} accepted, ${job.executed} executed, ${job.resends} resends`;
   const left = duration(job.time_left_s);
   setText(part(".left"), left && job.state === "running" ? `about ${left} left` : "");
