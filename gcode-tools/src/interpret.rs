@@ -391,15 +391,7 @@ impl State {
     }
 
     fn motion(&self, line: u64, path: Path, to: [f64; 3], extruded_mm: f64, reference: bool) -> Move {
-        Move {
-            line,
-            path,
-            from: self.position,
-            to,
-            extruded_mm,
-            feed_mm_min: self.feed_mm_min(),
-            reference,
-        }
+        Move { line, path, from: self.position, to, extruded_mm, feed_mm_min: self.feed_mm_min(), reference }
     }
 
     /// The feed in force in mm/min; 0 where none is set.

@@ -68,10 +68,7 @@ impl Bend {
         let s = 1.0 - t;
         let along = |axis: usize| {
             let [first, second] = self.controls.map(|control| control[axis]);
-            s * s * s * self.from[axis]
-                + 3.0 * s * s * t * first
-                + 3.0 * s * t * t * second
-                + t * t * t * self.to[axis]
+            s * s * s * self.from[axis] + 3.0 * s * s * t * first + 3.0 * s * t * t * second + t * t * t * self.to[axis]
         };
         if t >= 1.0 {
             return self.to;

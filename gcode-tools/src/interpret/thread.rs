@@ -45,7 +45,8 @@ impl State {
         let unit = self.modal.unit_mm();
         let half = if self.modal.diameter { 0.5 } else { 1.0 };
         let word = |letter: u8| statement.value(letter).filter(|value| value.is_finite());
-        let (Some(pitch), Some(peak), Some(first), Some(full)) = (word(b'P'), word(b'I'), word(b'J'), word(b'K')) else {
+        let (Some(pitch), Some(peak), Some(first), Some(full)) = (word(b'P'), word(b'I'), word(b'J'), word(b'K'))
+        else {
             return;
         };
         let (pitch, peak) = (pitch * unit, peak * unit * half);

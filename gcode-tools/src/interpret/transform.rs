@@ -148,7 +148,8 @@ impl State {
             (500, _) => transform.scale = [1.0; 3],
             (690, _) => transform.turn = 0.0,
             (510, Some(Firmware::GrblHal)) => {
-                let factor = |letter: u8, before: f64| statement.value(letter).filter(|it| *it != 0.0).unwrap_or(before);
+                let factor =
+                    |letter: u8, before: f64| statement.value(letter).filter(|it| *it != 0.0).unwrap_or(before);
                 let before = transform.scale;
                 transform.scale = [factor(b'X', before[0]), factor(b'Y', before[1]), factor(b'Z', before[2])];
             }

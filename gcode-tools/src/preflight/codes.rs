@@ -2,7 +2,6 @@
 
 use super::finding::Place;
 use super::lines::SUBS_MAX;
-use crate::words::{Effect, code_name};
 use super::words;
 use super::{Preflight, Severity};
 use crate::block::Block;
@@ -10,6 +9,7 @@ use crate::interpret::{Family, State};
 use crate::profile::{Kind, ToolChange};
 use crate::statement::Statement;
 use crate::time::Firmware;
+use crate::words::{Effect, code_name};
 
 /// M302 may move the limit of cold extrusion this far down, in °C: PLA is soft above it.
 const COLD_LIMIT_MIN_C: f64 = 150.0;
@@ -123,9 +123,7 @@ impl Preflight<'_> {
     /// makers' printers, and others pass over them.
     fn slicer_knows(&self, letter: u8, tenths: u32) -> bool {
         let bambu = matches!(self.slicer.name.as_deref(), Some("BambuStudio" | "Bambu Studio"));
-        bambu
-            && self.family == Family::Printer
-            && crate::words::effect(Firmware::Bambu, letter, tenths).is_known()
+        bambu && self.family == Family::Printer && crate::words::effect(Firmware::Bambu, letter, tenths).is_known()
     }
 
     /// Letters that Grbl refuses (error 20), and those that nothing on the line uses (error 36).

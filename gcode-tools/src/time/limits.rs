@@ -56,12 +56,9 @@ impl Firmware {
     /// The family the firmware belongs to.
     pub fn family(self) -> Family {
         match self {
-            Self::Marlin
-            | Self::Bambu
-            | Self::Repetier
-            | Self::Smoothieware
-            | Self::Klipper
-            | Self::RepRapFirmware => Family::Printer,
+            Self::Marlin | Self::Bambu | Self::Repetier | Self::Smoothieware | Self::Klipper | Self::RepRapFirmware => {
+                Family::Printer
+            }
             Self::Grbl | Self::GrblHal | Self::FluidNc | Self::LinuxCnc => Family::Cnc,
         }
     }

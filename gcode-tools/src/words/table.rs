@@ -151,7 +151,7 @@ pub(super) const G: &[Row] = &[
     (970, HAL_LINUXCNC, E::Mode),
     (980, HAL_LINUXCNC, E::Mode),
     (990, HAL_LINUXCNC, E::Mode),
-    (3800, BAMBU, E::Homes), // single axis against its end
+    (3800, BAMBU, E::Homes),   // single axis against its end
     (4250, MARLINS, E::Homes), // measures backlash
 ];
 
@@ -379,21 +379,11 @@ pub(super) const COMMANDS: &[(&[u8], Firmwares, Effect)] = &[
 ];
 
 /// M codes that only a printer's program has.
-pub(super) const TELL_PRINTER_M: &[u32] =
-    &[820, 830, 1040, 1060, 1070, 1090, 1400, 1900, 2010, 2020, 2030, 2040, 2050];
+pub(super) const TELL_PRINTER_M: &[u32] = &[820, 830, 1040, 1060, 1070, 1090, 1400, 1900, 2010, 2020, 2030, 2040, 2050];
 
 /// M codes that only a CNC machine's program has.
 pub(super) const TELL_CNC_M: &[u32] = &[30, 40, 50, 60, 70, 80, 90, 300];
 
 /// G codes, as ranges, that only a CNC machine's program has.
-pub(super) const TELL_CNC_G: &[(u32, u32)] = &[
-    (170, 190),
-    (400, 400),
-    (430, 430),
-    (490, 490),
-    (540, 593),
-    (730, 730),
-    (810, 830),
-    (940, 940),
-    (980, 980),
-];
+pub(super) const TELL_CNC_G: &[(u32, u32)] =
+    &[(170, 190), (400, 400), (430, 430), (490, 490), (540, 593), (730, 730), (810, 830), (940, 940), (980, 980)];
