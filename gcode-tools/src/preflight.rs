@@ -4,11 +4,12 @@
 //! make something else than what was meant: the verdict is then *fail*.
 
 use crate::analysis::family_of;
+use crate::arc::Tolerance;
 use crate::follow::{self, Extent};
 use crate::interpret::{Event, Family, Move, State, Watch};
 use crate::metadata::Slicer;
 use crate::modal::Spindle;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
 use crate::read::LineEnd;
 use crate::sniff::ReadError;
 use crate::statement::Statement;
@@ -161,7 +162,10 @@ pub struct Preflight<'p> {
 impl<'p> Preflight<'p> {
     /// The start of a check.
     pub fn new(profile: &'p Profile, conditions: &Conditions) -> Self {
-        let firmware = Firmware::of_profile(profile);
+        let firmware = Firmware::of_dialect(&profile.dialect).unwrap_or(match profile.kind {
+            Kind::Printer => Firmware::Marlin,
+            _ => Firmware::Grbl,
+        });
         Self {
             profile,
             conditions: conditions.clone(),
@@ -185,7 +189,7 @@ impl<'p> Preflight<'p> {
             tiny_moves: 0,
             tiny_line: 0,
             extent: motion::Span::of(profile, conditions),
-            line_bytes_max: lines::line_bytes_max(firmware, Firmware::of_dialect(&profile.dialect).is_some()),
+            line_bytes_max: lines::line_bytes_max(firmware, &profile.dialect),
             line_ends_rewritten: false,
             scratch: Vec::new(),
             ended: false,
@@ -194,7 +198,12 @@ impl<'p> Preflight<'p> {
 
     /// The state a program starts from on this machine.
     pub fn state(&self) -> State {
-        let mut state = State::of_profile(self.profile);
+        let mut state = State::new(self.family);
+        state.modal.extruder_mode = self.profile.extruder_mode();
+        state.has_flow = self.firmware == Firmware::LinuxCnc;
+        if self.firmware == Firmware::Grbl {
+            state.arc_tolerance = Tolerance::GRBL;
+        }
         if let Some(offset) = self.conditions.work_offset_mm {
             state.offsets.set_work(0, offset);
         }

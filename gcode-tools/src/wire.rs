@@ -1,4 +1,9 @@
-//! What of a block goes over the wire to a machine: the fewest bytes that mean the same.
+//! What of a block goes over the wire to a machine: the fewest bytes that mean the same to *its* reader of numbers.
+//!
+//! Most firmwares read a number with the C library's `strtod` or `strtof`. Those read `20.5E12.5` as 20.5·10¹² and
+//! `0X10` as sixteen, so a blank has to stay in front of `E`, and between a lone `0` and `X`: see [`Numbers`].
+
+use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, Item, Shape, Word};
 
@@ -22,7 +27,48 @@ pub enum Compacted {
     Stripped(usize),
 }
 
-/// Appends to `out` the bytes to send for a block, fit for any machine. See [`compact_for`].
+/// How a machine's firmware reads the number behind a letter, and so what ends one. Each reads all that those before it
+/// read, and more: what is fit for the last is fit for every machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numbers {
+    /// Digits, a sign and a point; any letter ends it. What this crate reads.
+    Plain,
+    /// Also `0X10`, hexadecimal, and `0B10`, binary: a lone zero in front of an X or B word needs a blank behind it.
+    Prefixed,
+    /// Also `1E5`, a power of ten: an E word needs a blank before it.
+    #[default]
+    Exponents,
+}
+
+impl Numbers {
+    /// Whether a blank must stand between what was written last and a word with this letter.
+    #[inline]
+    pub(crate) fn blank_before(self, letter: u8, written: &[u8]) -> bool {
+        match letter {
+            b'E' => self == Self::Exponents && written.last().is_some_and(|byte| is_of_number(*byte)),
+            b'X' | b'B' => self >= Self::Prefixed && ends_in_lone_zero(written),
+            _ => false,
+        }
+    }
+}
+
+#[inline]
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b'.'
+}
+
+/// Whether the last number is `0` and nothing else: `00` and `.0` begin no hexadecimal number, `-0` does.
+#[inline]
+fn ends_in_lone_zero(written: &[u8]) -> bool {
+    match written {
+        [.., before, b'0'] => !is_of_number(*before),
+        _ => written == b"0",
+    }
+}
+
+/// Appends to `out` the fewest bytes that mean to this crate what the block means: to compare commands by, and for
+/// readers of whom [`Numbers::Plain`] is true. What goes to a machine is written by [`write`].
 ///
 /// ```
 /// use gcode_tools::{block::Block, wire};
@@ -34,12 +80,25 @@ pub fn compact(block: &Block, out: &mut Vec<u8>) -> Compacted {
     compact_for(block, Alphabet::Grbl, out)
 }
 
-/// Appends to `out` the bytes to send for a block to a machine with this alphabet.
+/// As [`compact`], for a machine with this alphabet.
+pub fn compact_for(block: &Block, alphabet: Alphabet, out: &mut Vec<u8>) -> Compacted {
+    write(block, alphabet, Numbers::Plain, out)
+}
+
+/// Appends to `out` the bytes to send for a block to a machine with this alphabet, which reads numbers so.
 ///
 /// Left out: comments, spaces that mean nothing, the file's own N word and checksum, `%`, `/`, a lone program number,
 /// the line end. Kept as written: the text of messages and of commands in words (`SET_PIN PIN=x`), strings,
 /// expressions. A control byte is never written. `out` is not cleared.
-pub fn compact_for(block: &Block, alphabet: Alphabet, out: &mut Vec<u8>) -> Compacted {
+///
+/// ```
+/// use gcode_tools::block::Block;
+/// use gcode_tools::wire::{self, Alphabet, Numbers};
+/// let mut out = Vec::new();
+/// wire::write(&Block::new(b"G1 S0 X10 Y20.5 E12.5"), Alphabet::Printer, Numbers::Exponents, &mut out);
+/// assert_eq!(out, b"G1S0 X10Y20.5 E12.5");
+/// ```
+pub fn write(block: &Block, alphabet: Alphabet, numbers: Numbers, out: &mut Vec<u8>) -> Compacted {
     if block.is_blank() {
         return Compacted::Nothing;
     }
@@ -51,7 +110,7 @@ pub fn compact_for(block: &Block, alphabet: Alphabet, out: &mut Vec<u8>) -> Comp
             Item::Word(word) if word.letter == b'N' && out.len() == start => {}
             Item::Word(word) => {
                 // Klipper reads two letters in a row as one name: `G28 X Y` must not become `G28XY`.
-                if bare {
+                if bare || numbers.blank_before(word.letter, &out[start..]) {
                     out.push(b' ');
                 }
                 bare = word.shape == Shape::Missing;
@@ -85,12 +144,36 @@ pub fn compact_for(block: &Block, alphabet: Alphabet, out: &mut Vec<u8>) -> Comp
     }
 }
 
+/// Appends to `out` a line as it is written, comments and spaces included, with a blank added wherever this reader of
+/// numbers needs one. Line end and spaces around it are left out. For machines that are to get lines as they stand.
+pub fn write_as_it_stands(block: &Block, numbers: Numbers, out: &mut Vec<u8>) {
+    let bytes = block.bytes();
+    let start = out.len();
+    let mut at = bytes.len() - bytes.trim_ascii_start().len();
+    for word in block.words() {
+        out.extend_from_slice(&bytes[at..word.span.start]);
+        if numbers.blank_before(word.letter, &out[start..]) {
+            out.push(b' ');
+        }
+        at = word.span.start;
+    }
+    out.extend_from_slice(bytes[at..].trim_ascii_end());
+}
+
+/// Digits of a number that every firmware reads. Grbl and FluidNC read the first eight, zeros in front included, and take
+/// the rest for zeros (`MAX_INT_DIGITS`, `read_float` in `nuts_bolts.c` and `Parameters.cpp`): `X0000000012.5` is 0.
+const DIGITS_READ: usize = 8;
+
 /// Writes one word; returns how many bytes were left out.
 fn word_bytes(word: &Word, alphabet: Alphabet, out: &mut Vec<u8>) -> usize {
     out.push(word.letter);
     match word.shape {
         Shape::Number => {
+            let from = out.len();
             out.extend(word.text.iter().filter(|byte| !byte.is_ascii_whitespace()));
+            if out.len() - from > DIGITS_READ {
+                drop_leading_zeros(out, from);
+            }
             0
         }
         Shape::Missing => 0,
@@ -102,6 +185,15 @@ fn word_bytes(word: &Word, alphabet: Alphabet, out: &mut Vec<u8>) -> usize {
             stripped
         }
     }
+}
+
+/// Takes the zeros in front of a long number away, from this offset on, all but one in front of a point.
+#[cold]
+fn drop_leading_zeros(out: &mut Vec<u8>, from: usize) {
+    let first = from + usize::from(matches!(out.get(from), Some(b'-' | b'+')));
+    let zeros = out[first..].iter().take_while(|byte| **byte == b'0').count();
+    let needed = usize::from(!out.get(first + zeros).is_some_and(u8::is_ascii_digit));
+    out.drain(first..first + zeros.saturating_sub(needed));
 }
 
 /// Writes text without the bytes that must not be sent; returns how many those are.
@@ -157,6 +249,41 @@ mod test {
         let mut out = Vec::new();
         assert_eq!(compact_for(&Block::new("M117 Tür?".as_bytes()), Alphabet::Printer, &mut out), Compacted::Whole);
         assert_eq!(out, "M117 Tür?".as_bytes());
+    }
+
+    fn written(line: &str, numbers: Numbers) -> String {
+        let mut out = Vec::new();
+        write(&Block::new(line.as_bytes()), Alphabet::Printer, numbers, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_blank_stays_where_a_reader_of_numbers_would_read_on() {
+        let exponents = |line| written(line, Numbers::Exponents);
+        assert_eq!(exponents("G1 X10 Y20.5 E12.5"), "G1X10Y20.5 E12.5");
+        assert_eq!(exponents("g1x10e5"), "G1X10 E5");
+        assert_eq!(exponents("G1 E5 X1.E2"), "G1 E5X1. E2");
+        assert_eq!(exponents("T0 E0"), "T0 E0");
+        assert_eq!(exponents("G1 S0 X10"), "G1S0 X10");
+        assert_eq!(exponents("G0X10B0"), "G0 X10B0");
+        assert_eq!(exponents("G1 Z-0 B5 Y00 X1 F1.0 X2"), "G1Z-0 B5Y00X1F1.0X2");
+        assert_eq!(exponents("G28 X E"), "G28X E");
+        assert_eq!(written("G1 S0 X10 E2", Numbers::Prefixed), "G1S0 X10E2");
+        assert_eq!(written("G1 S0 X10 E2", Numbers::Plain), "G1S0X10E2");
+        assert_eq!(exponents("M117 at 0X10 1E5"), "M117 at 0X10 1E5");
+    }
+
+    #[test]
+    fn zeros_in_front_do_not_fill_the_digits_that_are_read() {
+        assert_eq!(written("G1 X0000000012.5 Y-000000000 Z0.000000001", Numbers::Plain), "G1X12.5Y-0Z0.000000001");
+        assert_eq!(written("G1 X007 Y+00000000.25", Numbers::Plain), "G1X007Y+0.25");
+    }
+
+    #[test]
+    fn a_line_that_is_sent_as_it_stands_gets_its_blanks_too() {
+        let mut out = Vec::new();
+        write_as_it_stands(&Block::new(b"  G1X10e5 (a) S0X3 ; 0X1E1\r\n"), Numbers::Exponents, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "G1X10 e5 (a) S0 X3 ; 0X1E1");
     }
 
     #[test]

@@ -19,9 +19,11 @@
 //! Sources: bdring/FluidNC `FluidNC/src/Report.cpp`, `Channel.h`, `Channel.cpp`, `Error.h`, `Alarm.h`,
 //! `RealtimeCmd.h`, `SettingsDefinitions.cpp` (the banner is a setting, `$Start/Message`).
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl::{GrblLike, HABITS};
 use super::grbl_codes::{self, Sentences};
-use super::{Habits, Likeness};
+use super::{Habits, Likeness, NumbersRead};
 use crate::flow::Limits;
 
 /// `FluidNC`'s vocabulary.
@@ -32,6 +34,8 @@ pub(super) static FLUIDNC: GrblLike = GrblLike {
         window: Limits { lines: 64, bytes: 255 },
         // `Channel::maxLine` is 255 with its zero (`Channel.h`).
         line_max: 254,
+        // Its own `read_float` (`Parameters.cpp`).
+        numbers: NumbersRead::always(Numbers::Plain),
         needs_proof: true,
         // A drive is waited for until it is in step (`VFDSpindle.cpp`), a PWM spindle for its configured `spinup_ms`.
         spindle_waits_s: 60,

@@ -18,9 +18,12 @@
 //!
 //! Sources: gnea/grbl 1.1h `grbl/serial.c`, `protocol.c`, `report.c`, `doc/markdown/interface.md` and `doc/csv`.
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl_codes::{ALARMS, ERRORS, Sentences, sentence};
 use super::{
-    Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, Status, StopHabit, Word, printable,
+    Asking, Calm, Condition, Dialect, Habits, Likeness, MotionEnd, NumbersRead, Reply, Spelling, Status, StopHabit,
+    Word, printable,
 };
 use crate::flow::Limits;
 use crate::interlock::Cleared;
@@ -63,6 +66,9 @@ pub(super) const HABITS: Habits = Habits {
     // LINE_BUFFER_SIZE 80 holds 79 characters and a zero (`protocol.h`); one more is error 11.
     line_max: 79,
     // The question behind half a line makes nonsense of it.
+    // `read_float` (`nuts_bolts.c`) reads digits only. Its ports to other processors say the same version, and what they
+    // read with is not told: Grbl's first ports read with their C library (grbl issues 94 and 122).
+    numbers: NumbersRead::always(Numbers::Exponents),
     spoils: "",
     identify: "$I",
     ok_when_taken: false,

@@ -21,9 +21,11 @@
 //!
 //! Sources: grblHAL/core `report.c`, `alarms.h`, `errors.h`, `grbl.h` (real-time bytes), `protocol.h`, `stream.h`.
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl::{GrblLike, HABITS, is_kin};
 use super::grbl_codes::{self, Sentences};
-use super::{Habits, Likeness};
+use super::{Habits, Likeness, NumbersRead};
 use crate::flow::Limits;
 
 /// grblHAL's vocabulary.
@@ -35,6 +37,8 @@ pub(super) static GRBLHAL: GrblLike = GrblLike {
         // LINE_BUFFER_SIZE 257 with its zero (`protocol.h`).
         line_max: 256,
         identify: "$I+",
+        // Its own `read_float` (`nuts_bolts.c`).
+        numbers: NumbersRead::always(Numbers::Plain),
         needs_proof: true,
         // `$398` is 100 unless set otherwise; `[OPT:…]` says what it is.
         planner_blocks: 100,

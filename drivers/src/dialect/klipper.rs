@@ -32,14 +32,18 @@
 //!
 //! Sources: Klipper `klippy/gcode.py`, `klippy/extras/gcode_move.py`, `klippy/extras/heaters.py`, `klippy/toolhead.py`.
 
+use gcode_tools::wire::Numbers;
+
 use super::marlin::{Framing, HABITS, MarlinLike, read_identity, read_temperatures};
-use super::{Habits, Likeness, Reply, StopHabit, printable};
+use super::{Habits, Likeness, NumbersRead, Reply, StopHabit, printable};
 use crate::flow::Limits;
 
 /// Klipper's vocabulary.
 pub(super) static KLIPPER: MarlinLike = MarlinLike {
     habits: Habits {
         name: "klipper",
+        // A line is cut at its letters (`args_r` in `gcode.py`), and no number has one.
+        numbers: NumbersRead::always(Numbers::Plain),
         // A number with an asterisk in it is none.
         spoils: "*999\n",
         numbered: false,

@@ -15,8 +15,12 @@
 //! The bytes that skip the lines are control bytes, which no line can hold: ENQ asks, DC3 holds, DC1 resumes, ETX stops,
 //! CAN drops. The registers behind this are in `docs/modbus.md` and `modbus::mailbox`.
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl::{integer, read_status};
-use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word, printable};
+use super::{
+    Asking, Calm, Dialect, Habits, Likeness, MotionEnd, NumbersRead, Reply, Spelling, StopHabit, Word, printable,
+};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::snapshot::Identity;
@@ -34,6 +38,8 @@ static HABITS: Habits = Habits {
     // Two writes' worth for a machine with 32 slots: one in its slots, one on its way.
     window: Limits { lines: 64, bytes: 4096 },
     line_max: 200,
+    // `docs/modbus.md` says so.
+    numbers: NumbersRead::always(Numbers::Plain),
     spoils: "",
     identify: "$I",
     ok_when_taken: false,

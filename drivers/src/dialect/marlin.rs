@@ -21,8 +21,11 @@
 mod reading;
 
 pub(super) use self::reading::{number, read_identity, read_position, read_temperatures};
+use gcode_tools::wire::Numbers;
+
 use super::{
-    Asking, AutoReport, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word,
+    Asking, AutoReport, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, NumbersRead, Reply, Spelling, StopHabit,
+    Word,
 };
 use crate::flow::Limits;
 use crate::interlock::Cleared;
@@ -61,6 +64,17 @@ pub(super) struct MarlinLike {
     pub(super) choose: Option<&'static str>,
 }
 
+/// Those that know that E is a word: Marlin since 1.1 (`value_float` in `parser.h`; pull request 1585) and Prusa's firmware
+/// since MeatPack came to it (`strtod_noE` in `cmdqueue.h`, 3.13). Only since Marlin 2.1.2 does X end a number as well (issue
+/// 24625), and on Prusa's AVR it always did: a blank for that costs next to nothing. What names itself otherwise is not
+/// known: Marlin 1.0 says `Marlin V1; Sprinter/grbl mashup`, and vendors say what they like.
+static E_ENDS_NUMBERS: &[(&str, [u32; 2], Numbers)] = &[
+    ("Marlin ", [1, 1], Numbers::Prefixed),
+    ("Marlin bugfix-", [1, 1], Numbers::Prefixed),
+    ("Prusa-Firmware ", [3, 13], Numbers::Prefixed),
+    ("Prusa-Firmware-Buddy ", [4, 0], Numbers::Prefixed),
+];
+
 /// Marlin's vocabulary.
 pub(super) static MARLIN: MarlinLike = MarlinLike {
     // Without parameters M86 reports; a firmware without it answers `Unknown command`, Prusa's does nothing.
@@ -72,6 +86,7 @@ pub(super) static MARLIN: MarlinLike = MarlinLike {
         keepalive_word: Some("M113 S2"),
         auto_report: Some(AutoReport { capability: "AUTOREPORT_TEMP", word: "M155 S2", question: "M105" }),
         stop: StopHabit::Parser,
+        numbers: NumbersRead { any: Numbers::Exponents, since: E_ENDS_NUMBERS },
         ..HABITS
     },
     likeness: |line| {
@@ -108,6 +123,8 @@ pub(super) const HABITS: Habits = Habits {
     window: Limits { lines: 4, bytes: 118 },
     // MAX_CMD_SIZE is 96 with the terminating zero (`Configuration_adv.h`); number and checksum need up to 15.
     line_max: 80,
+    // Nearly all that converse like it read with C's `strtod` or `strtof`.
+    numbers: NumbersRead::always(Numbers::Exponents),
     // Half a numbered line has no checksum.
     spoils: "\n",
     identify: "M115",
@@ -233,5 +250,28 @@ mod test {
         let mut out = Vec::new();
         spell(b"M110 N0", Some(0), &mut out);
         assert_eq!(out, b"N0 M110 N0*125\n");
+    }
+
+    #[test]
+    fn only_a_version_that_is_known_to_read_e_as_a_word_is_believed_to() {
+        let by = |name: &str| MARLIN.habits.numbers.by(name);
+        for name in ["Marlin 2.1.2.4 (Jul  1 2024)", "Marlin 1.1.0-RC8", "Marlin bugfix-2.1.x", "Marlin 2.0.x-bugfix"] {
+            assert_eq!(by(name), Numbers::Prefixed, "{name}");
+        }
+        assert_eq!(by("Prusa-Firmware 3.13.3 based on Marlin"), Numbers::Prefixed);
+        assert_eq!(by("Prusa-Firmware-Buddy 5.1.2+13478 (Github)"), Numbers::Prefixed);
+        for name in [
+            "Marlin V1; Sprinter/grbl mashup for gen6",
+            "Marlin 1.0.2",
+            "Marlin Ver 1.0.1",
+            "Marlin",
+            "Marlin Creality 3D",
+            "Virtual Marlin 1.0",
+            "Prusa-Firmware 3.10.1 based on Marlin",
+            "Prusa-Firmware 3.9.3 based on Marlin",
+            "",
+        ] {
+            assert_eq!(by(name), Numbers::Exponents, "{name}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! firmwares in *conversation* (numbered lines, buffer sizes, how the end of motion is proven) is data in
 //! [`Habits`], so that the session contains no firmware's name.
 
+use gcode_tools::wire::Numbers;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Limits;
@@ -192,6 +193,8 @@ pub struct Habits {
     pub window: Limits,
     /// Longest command the machine takes, without line end.
     pub line_max: usize,
+    /// How it reads the number behind a letter.
+    pub numbers: NumbersRead,
     /// What is said before that: half a line, left in the machine by a pulled cable or another program, must end there
     /// and must not be run.
     pub spoils: &'static str,
@@ -244,6 +247,39 @@ pub struct AutoReport {
     pub word: &'static str,
     /// The question that it replaces.
     pub question: &'static str,
+}
+
+/// How a firmware reads numbers, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct NumbersRead {
+    /// What any version and port of it may do.
+    pub any: Numbers,
+    /// What is known of those that name themselves so, and then this version or a later one.
+    pub since: &'static [(&'static str, [u32; 2], Numbers)],
+}
+
+impl NumbersRead {
+    /// Every version reads them so.
+    pub const fn always(any: Numbers) -> Self {
+        Self { any, since: &[] }
+    }
+
+    /// How the firmware that names itself so reads them.
+    pub fn by(&self, firmware: &str) -> Numbers {
+        let known = self.since.iter().find(|(name, since, _)| {
+            firmware.strip_prefix(name).and_then(version).is_some_and(|version| version >= *since)
+        });
+        known.map_or(self.any, |(_, _, numbers)| *numbers)
+    }
+}
+
+/// The first two numbers of a version: of `2.1.2.4`, `2.0.x` and `3.13`.
+fn version(text: &str) -> Option<[u32; 2]> {
+    let mut numbers = text.split(|byte: char| !byte.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Some([major, minor]),
+        _ => None,
+    }
 }
 
 /// When a firmware acts on an emergency stop.

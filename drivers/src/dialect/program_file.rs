@@ -17,8 +17,12 @@
 //! The bytes that skip the lines are those of the mailbox. What is behind this is in `docs/modbus.md` and
 //! `modbus::program`.
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl::read_status;
-use super::{Asking, Calm, Dialect, Habits, Likeness, MotionEnd, Reply, Spelling, StopHabit, Word, printable};
+use super::{
+    Asking, Calm, Dialect, Habits, Likeness, MotionEnd, NumbersRead, Reply, Spelling, StopHabit, Word, printable,
+};
 use crate::flow::Limits;
 use crate::interlock::Cleared;
 use crate::snapshot::Identity;
@@ -36,6 +40,8 @@ static HABITS: Habits = Habits {
     // Several blocks' worth: the next one is ready when a block was taken.
     window: Limits { lines: 256, bytes: 8192 },
     line_max: 240,
+    // `docs/modbus.md` says so.
+    numbers: NumbersRead::always(Numbers::Plain),
     spoils: "",
     identify: "$I",
     ok_when_taken: false,

@@ -23,14 +23,18 @@
 //! Sources: Repetier-Firmware 1.0.4 `src/ArduinoAVR/Repetier/gcode.cpp`, `Communication.cpp`, `Commands.cpp`,
 //! `Configuration.h`, `gcode.h`.
 
+use gcode_tools::wire::Numbers;
+
 use super::marlin::{Framing, HABITS, MarlinLike, number};
-use super::{Asking, Habits, Likeness, Reply, printable};
+use super::{Asking, Habits, Likeness, NumbersRead, Reply, printable};
 
 /// Repetier-Firmware's vocabulary.
 pub(super) static REPETIER: MarlinLike = MarlinLike {
     habits: Habits {
         name: "repetier",
         ok_when_taken: true,
+        // `strtod` for moves (`parseFloatValue` in `gcode.h`); on a Due that reads `0X10` as well.
+        numbers: NumbersRead::always(Numbers::Exponents),
         needs_proof: true,
         // Positions are said when the question is reached, long after its `ok`: asked for at the end only.
         asking: Asking::Commands { every_ms: 2_000, commands: &["M105"] },

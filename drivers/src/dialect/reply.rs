@@ -132,7 +132,10 @@ pub enum Reply {
     /// It does not know the command, and says so beside its answer.
     Unknown(String),
     /// It unpacks MeatPack.
-    Unpacks,
+    Unpacks {
+        /// It has just been told to take `E` for the packed space, and says that it does.
+        without_spaces: bool,
+    },
     /// Something for people.
     Message(String),
     /// Means nothing we know.

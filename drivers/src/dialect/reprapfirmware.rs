@@ -20,8 +20,10 @@
 //! Sources: RepRapFirmware 3.5 `StringParser.cpp` (checksum), `GCodes.cpp` (replies; USB is `Compatibility::Marlin`),
 //! `GCodes2.cpp` (M115), `GCodeInput.cpp`, `RepRap.cpp`, `Configuration.h`.
 
+use gcode_tools::wire::Numbers;
+
 use super::marlin::{Framing, HABITS, MarlinLike};
-use super::{Habits, Likeness, Reply, printable};
+use super::{Habits, Likeness, NumbersRead, Reply, printable};
 use crate::flow::Limits;
 
 /// `RepRapFirmware`'s vocabulary.
@@ -36,6 +38,8 @@ pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
         window: Limits { lines: 1, bytes: 255 },
         // `MaxGCodeLength` is 256 with its zero (`Configuration.h`), less number and checksum.
         line_max: 240,
+        // An exponent, by its own reader (`NumericConverter.cpp`); and an E right behind a digit is no word (`Seen`).
+        numbers: NumbersRead::always(Numbers::Exponents),
         needs_proof: true,
         // Moves in the queue of the largest boards.
         planner_blocks: 60,

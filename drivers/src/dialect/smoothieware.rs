@@ -20,9 +20,11 @@
 //! Sources: Smoothieware `GcodeDispatch.cpp`, `SerialConsole.cpp`, `USBSerial.cpp`, `Kernel.cpp` (the report),
 //! `SimpleShell.cpp`, `Conveyor.cpp`.
 
+use gcode_tools::wire::Numbers;
+
 use super::grbl::read_status;
 use super::marlin::{Framing, HABITS, MarlinLike, read_position};
-use super::{Asking, Habits, Likeness, Reply, StopHabit, printable};
+use super::{Asking, Habits, Likeness, NumbersRead, Reply, StopHabit, printable};
 use crate::flow::Limits;
 
 /// Smoothieware's vocabulary.
@@ -34,6 +36,8 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
         spoils: "*999\n",
         // The receive buffer holds 256 (`SerialConsole.h`); one tells full from empty, and a question needs nine.
         window: Limits { lines: 16, bytes: 240 },
+        // `parse_float` knows E and X since February 2021 (`nist_float.cpp`), and no version is told to say so.
+        numbers: NumbersRead::always(Numbers::Exponents),
         needs_proof: true,
         asking: Asking::Realtime { every_ms: 500 },
         // `planner_queue_size` is 32, and the line that is answered before it is planned is one more.

@@ -378,6 +378,8 @@ impl Session {
         if identity.capabilities.iter().any(|capability| capability == super::packing::CAPABILITY) {
             self.packing.receiver_found(&self.profile);
         }
+        self.numbers = self.dialect.habits().numbers.by(&identity.firmware);
+        self.packing.reader_known(self.numbers);
         self.known.identity = Some(identity);
         self.limit_window();
         self.known_protection();

@@ -140,7 +140,7 @@ impl Session {
                 }
             }
             Reply::Unknown(text) => self.note_unknown(text),
-            Reply::Unpacks => self.packing.receiver_found(&self.profile),
+            Reply::Unpacks { without_spaces } => self.packing.receiver_says(&self.profile, *without_spaces),
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Setting(key, value) => self.note_setting(key, value),
             Reply::SpindleOn(on) => self.found_by_modal_state(*on),

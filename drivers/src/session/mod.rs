@@ -50,6 +50,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gcode_tools::wire::Numbers;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Condition, Dialect, Reply};
@@ -230,6 +231,9 @@ pub struct Session {
     /// Whether what is said is packed.
     #[serde(default)]
     packing: packing::Packing,
+    /// How the machine reads numbers, as far as it is known.
+    #[serde(default)]
+    numbers: Numbers,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -280,6 +284,7 @@ impl Session {
             halt: None,
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),
+            numbers: Numbers::default(),
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use gcode_tools::block::Block;
+use gcode_tools::wire;
+
 use super::barrier::waits_for_heat_or_person;
 use super::{Session, Stage};
 use crate::dialect::{Calm, MotionEnd, Spelling};
@@ -147,7 +150,9 @@ impl Session {
         let lines = self.safe_lines();
         if let Some(run) = &mut self.run {
             for (line, text) in (1..).zip(&lines) {
-                run.history.push(super::streaming::command(line, text.as_bytes()));
+                let mut spelled = Vec::new();
+                wire::write_as_it_stands(&Block::new(text.as_bytes()), self.numbers, &mut spelled);
+                run.history.push(super::streaming::command(line, &spelled));
             }
         }
         self.program_end();

@@ -31,7 +31,7 @@ impl Session {
         let block = Block::new(bytes);
         self.spelled.clear();
         let alphabet = if habits.printer { Alphabet::Printer } else { Alphabet::Grbl };
-        if wire::compact_for(&block, alphabet, &mut self.spelled) == Compacted::Nothing {
+        if wire::write(&block, alphabet, self.numbers, &mut self.spelled) == Compacted::Nothing {
             return;
         }
         // The line counter is the session's own; a program that sets it would break the numbering.
@@ -39,9 +39,11 @@ impl Session {
             return;
         }
         self.reporting.program_says(&self.spelled);
-        let raw = bytes.trim_ascii();
-        let text = if send_comments && block.line_number().is_none() { raw } else { &self.spelled };
-        run.history.push(command(number, text));
+        if send_comments && block.line_number().is_none() {
+            self.spelled.clear();
+            wire::write_as_it_stands(&block, self.numbers, &mut self.spelled);
+        }
+        run.history.push(command(number, &self.spelled));
         let waited = run.starved_since.take().map_or(0, |since| self.now.since(since).as_millis());
         self.known.link.starved_ms += u64::try_from(waited).unwrap_or(0);
     }

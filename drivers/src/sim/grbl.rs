@@ -103,7 +103,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         overlong: false,
         comment: 0,
         busy: Busy::No,
-        parser: Parser::new(setup.rapid_mm_min),
+        parser: Parser::new(setup.rapid_mm_min, flavour.reader),
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
@@ -119,7 +119,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         reports: 0,
         overrides: [100; 3],
         out: Vec::new(),
-        ledger: Ledger::new(setup.keep_lines),
+        ledger: Ledger::new(setup.keep_lines, flavour.reader),
         report: Report { dialect: flavour.dialect, ..Report::default() },
         setup: Setup { receive_buffer_bytes, ..setup.clone() },
     })
@@ -203,7 +203,7 @@ impl Simulated for Grbl {
         self.overlong = false;
         self.comment = 0;
         self.busy = Busy::No;
-        self.parser = Parser::new(self.setup.rapid_mm_min);
+        self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader);
         self.held_since = None;
         self.paused_by_program = None;
         self.overrides = [100; 3];
@@ -227,6 +227,7 @@ impl Simulated for Grbl {
     fn report(&self) -> Report {
         Report {
             executed: self.ledger.count,
+            misread: self.ledger.misread,
             hash: format!("{:016x}", self.ledger.hash),
             executed_lines: self.ledger.lines.clone(),
             underruns: self.motion.underruns(),

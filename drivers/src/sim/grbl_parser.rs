@@ -1,7 +1,7 @@
 //! The part of Grbl's G-code parser that a simulation needs: modal state, targets and the common error numbers.
 
 use super::motion::length_mm;
-use super::words::{axes, words};
+use super::numbers::Reader;
 
 /// What an accepted line does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,11 +31,13 @@ pub(super) struct Parser {
     /// M3, M4 or M5.
     pub(super) turning: u32,
     rapid_mm_min: f64,
+    reader: Reader,
 }
 
 impl Parser {
-    pub(super) fn new(rapid_mm_min: f64) -> Self {
-        Self { motion: 0, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, turning: 5, rapid_mm_min }
+    pub(super) fn new(rapid_mm_min: f64, reader: Reader) -> Self {
+        let (motion, turning) = (0, 5);
+        Self { motion, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, turning, rapid_mm_min, reader }
     }
 
     /// How fast the spindle turns, or the beam's power.
@@ -72,7 +74,7 @@ impl Parser {
         let mut non_modal = false;
         let (mut seen_motion, mut seen_feed) = (false, false);
         let mut dwell = 0.0;
-        for (letter, value) in words(line) {
+        for (letter, value) in self.reader.words(line) {
             let value = value.ok_or(2_u32)?;
             match letter {
                 b'G' => match (value * 10.0).round() as u32 {
@@ -120,7 +122,7 @@ impl Parser {
         if let Meaning::Dwell { seconds } = &mut meaning {
             *seconds = dwell;
         }
-        let given = axes(line);
+        let given = self.reader.axes(line);
         if meaning == Meaning::Modal && !non_modal && given.iter().any(Option::is_some) {
             meaning = next.target(line, given, from, scale)?;
         }
@@ -136,7 +138,7 @@ impl Parser {
         });
         let mut arc = None;
         if self.motion >= 2 {
-            let word = |letter| words(line).find(|(found, _)| *found == letter).and_then(|(_, value)| value);
+            let word = |letter| self.reader.value(line, letter);
             if word(b'R').is_none() {
                 if word(b'I').is_none() && word(b'J').is_none() && word(b'K').is_none() {
                     return Err(35);

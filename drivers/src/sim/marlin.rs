@@ -134,7 +134,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         why: "",
         emergency: Vec::new(),
         out: Vec::new(),
-        ledger: Ledger::new(setup.keep_lines),
+        ledger: Ledger::new(setup.keep_lines, flavour.aged(setup.vintage).0),
         tail: Vec::new(),
         random: Random::new(setup.seed),
         report: Report { dialect: flavour.dialect, ..Report::default() },
@@ -264,6 +264,7 @@ impl Simulated for Marlin {
     fn report(&self) -> Report {
         Report {
             executed: self.ledger.count,
+            misread: self.ledger.misread,
             hash: format!("{:016x}", self.ledger.hash),
             executed_lines: self.ledger.lines.clone(),
             underruns: self.motion.underruns(),

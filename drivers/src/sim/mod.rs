@@ -10,11 +10,11 @@ mod grbl_parser;
 mod marlin;
 pub mod modbus;
 mod motion;
+mod numbers;
 #[cfg(feature = "io")]
 pub mod port;
 mod printer;
 mod wire;
-mod words;
 
 use serde::Serialize;
 
@@ -22,6 +22,7 @@ use crate::moment::Moment;
 
 pub use dynamics::Dynamics;
 pub use fault::{Faults, Random};
+pub use numbers::Reader;
 pub use wire::{Line, LineSpeed};
 
 /// Every kind of simulated machine. A new one is a file and a line here.
@@ -65,6 +66,8 @@ pub struct Setup {
     pub host_keepalive: bool,
     /// Marlin's `MEATPACK`.
     pub meatpack: bool,
+    /// Which Marlin it is.
+    pub vintage: Vintage,
     /// Whether `Resend:` is followed by `ok` (Marlin 1.1 and late 2.x) or not (2.0).
     pub ok_after_resend: bool,
     /// Whether a line that was already taken is passed over in silence (late Marlin 2.1) or asked for again (2.0).
@@ -111,6 +114,7 @@ impl Default for Setup {
             emergency_parser: true,
             host_keepalive: true,
             meatpack: false,
+            vintage: Vintage::default(),
             ok_after_resend: true,
             passes_over_repeats: true,
             flushes_on_resend: true,
@@ -128,6 +132,22 @@ impl Default for Setup {
             seed: 1,
         }
     }
+}
+
+/// Which Marlin a simulated one is: they read numbers differently.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Vintage {
+    /// 2.1.2.
+    #[default]
+    Current,
+    /// 2.0 on a 32-bit board.
+    Marlin20,
+    /// 1.0.
+    Marlin10,
+    /// Prusa's 8-bit firmware 3.10, before MeatPack came.
+    Prusa310,
+    /// Prusa's 8-bit firmware 3.13.
+    Prusa313,
 }
 
 /// What a simulated machine did.
@@ -158,6 +178,8 @@ pub struct Report {
     pub resends: u64,
     /// Lines it refused.
     pub refused: u64,
+    /// Executed commands in which it read another number than is written there, as firmwares read them.
+    pub misread: u64,
     /// Times the planner ran empty and was filled again within half a second.
     pub underruns: u64,
     /// Where it stands, X Y Z in millimetres.
@@ -222,17 +244,21 @@ pub fn dialects() -> impl Iterator<Item = &'static str> {
 /// What it executed, counted, hashed and, when asked, listed.
 #[derive(Debug)]
 struct Ledger {
+    reader: Reader,
+    misread: u64,
     count: u64,
     hash: u64,
     lines: Option<Vec<String>>,
 }
 
 impl Ledger {
-    fn new(keep_lines: bool) -> Self {
-        Self { count: 0, hash: 0xcbf2_9ce4_8422_2325, lines: keep_lines.then(Vec::new) }
+    fn new(keep_lines: bool, reader: Reader) -> Self {
+        Self { reader, misread: 0, count: 0, hash: 0xcbf2_9ce4_8422_2325, lines: keep_lines.then(Vec::new) }
     }
 
     fn executed(&mut self, line: &[u8]) {
+        self.misread += u64::from(self.reader.misreads(line));
+        let line = &*numbers::without_needed_blanks(line);
         self.count += 1;
         for byte in line.iter().chain(b"\n") {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);

@@ -3,6 +3,8 @@
 //! After Smoothieware `GcodeDispatch.cpp` and `Kernel.cpp`, RepRapFirmware `StringParser.cpp`, Repetier-Firmware
 //! `gcode.cpp` and Klipper `gcode.py`.
 
+use super::{Reader, Vintage};
+
 /// What it does about the numbers and checksums of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counting {
@@ -30,6 +32,8 @@ pub(super) struct Flavour {
     pub(super) queue_commands: usize,
     /// Longest command.
     pub(super) command_max: usize,
+    /// How it reads numbers.
+    pub(super) reader: Reader,
     /// Signs of life: while working, and while waiting for a person.
     pub(super) keepalive: Option<[&'static [u8]; 2]>,
     /// Said when it is halted.
@@ -49,6 +53,7 @@ echo: Free Memory: 4096  PlannerBufferBytes: 1168\n",
     // `BUFSIZE`, and `MAX_CMD_SIZE` less the terminating zero.
     queue_commands: 4,
     command_max: 95,
+    reader: Reader::Marlin,
     keepalive: Some([b"echo:busy: processing\n", b"echo:busy: paused for user\n"]),
     halted: b"Error:Printer halted. kill() called!\n",
     buffer_min: 0,
@@ -63,6 +68,7 @@ pub(super) static SMOOTHIEWARE: Flavour = Flavour {
     counting: Counting::Ask,
     queue_commands: 1,
     command_max: 250,
+    reader: Reader::Smoothie,
     keepalive: None,
     halted: b"HALTED, M999 or $X to exit HALT state\r\n",
     buffer_min: 257,
@@ -76,6 +82,7 @@ pub(super) static REPRAPFIRMWARE: Flavour = Flavour {
     counting: Counting::Drop,
     queue_commands: 1,
     command_max: 255,
+    reader: Reader::RepRap,
     keepalive: None,
     halted: b"Emergency Stop! Reset the controller to continue.\n",
     buffer_min: 257,
@@ -90,6 +97,7 @@ pub(super) static REPETIER: Flavour = Flavour {
     counting: Counting::Skip,
     queue_commands: 1,
     command_max: 95,
+    reader: Reader::Repetier,
     keepalive: Some([b"busy:processing\r\n", b"busy:paused for user interaction\r\n"]),
     // Said once as it halts; what it answers to lines from then on is not modelled.
     halted:
@@ -105,8 +113,42 @@ pub(super) static KLIPPER: Flavour = Flavour {
     counting: Counting::Ignore,
     queue_commands: 1,
     command_max: 4096,
+    reader: Reader::Klipper,
     keepalive: None,
     // Why is in the answer to the next line.
     halted: b"// Klipper state: Shutdown\n",
     buffer_min: 4096,
 };
+
+impl Flavour {
+    /// How it reads numbers, and what it says of itself instead, where it is an older Marlin.
+    pub(super) fn aged(&self, vintage: Vintage) -> (Reader, &'static str) {
+        if self.dialect != MARLIN.dialect {
+            return (self.reader, self.identity);
+        }
+        match vintage {
+            Vintage::Current => (self.reader, self.identity),
+            Vintage::Marlin20 => (
+                Reader::MarlinBefore212,
+                "FIRMWARE_NAME:Marlin 2.0.9.3 (Dec 25 2021 12:00:00) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin \
+                 PROTOCOL_VERSION:1.0 MACHINE_TYPE:Simulated EXTRUDER_COUNT:1\n",
+            ),
+            Vintage::Marlin10 => (
+                Reader::Marlin10,
+                "FIRMWARE_NAME:Marlin V1; Sprinter/grbl mashup for gen6 \
+                 FIRMWARE_URL:https://github.com/MarlinFirmware/Marlin/ PROTOCOL_VERSION:1.0 MACHINE_TYPE:RepRap \
+                 EXTRUDER_COUNT:1\n",
+            ),
+            Vintage::Prusa310 => (
+                Reader::Marlin10,
+                "FIRMWARE_NAME:Prusa-Firmware 3.10.1 based on Marlin FIRMWARE_URL:https://github.com/prusa3d/Prusa-Firmware \
+                 PROTOCOL_VERSION:1.0 MACHINE_TYPE:Prusa i3 MK3S EXTRUDER_COUNT:1\n",
+            ),
+            Vintage::Prusa313 => (
+                Reader::Marlin,
+                "FIRMWARE_NAME:Prusa-Firmware 3.13.3 based on Marlin FIRMWARE_URL:https://github.com/prusa3d/Prusa-Firmware \
+                 PROTOCOL_VERSION:1.0 MACHINE_TYPE:Prusa i3 MK3S EXTRUDER_COUNT:1\n",
+            ),
+        }
+    }
+}

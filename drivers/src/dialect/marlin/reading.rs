@@ -46,7 +46,7 @@ pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
     }
     if line.starts_with(b"[MP] PV") {
         // The report of a MeatPack receiver (`feature/meatpack.cpp`).
-        return heard.push(Reply::Unpacks);
+        return heard.push(Reply::Unpacks { without_spaces: line.ends_with(b" NSP") });
     }
     if let Some(identity) = read_identity(line) {
         return heard.push(Reply::Identity(Box::new(identity)));

@@ -1,6 +1,6 @@
 //! How the firmwares of Grbl's family differ, for the simulated one.
 
-use crate::sim::Setup;
+use crate::sim::{Reader, Setup};
 
 /// How a firmware of the family differs from Grbl.
 pub(super) struct Flavour {
@@ -12,6 +12,8 @@ pub(super) struct Flavour {
     pub(super) line_max: usize,
     /// What it answers to `$I` and `$I+`, without the `ok`. Nothing: it does not know the question.
     pub(super) info: fn(&Setup, long: bool) -> Option<String>,
+    /// How it reads numbers.
+    pub(super) reader: Reader,
     /// Whether it reports a third number behind the spindle's: the speed measured.
     pub(super) measures_spindle: bool,
     /// What it does at M6.
@@ -42,6 +44,7 @@ pub(super) static GRBL: Flavour = Flavour {
         let options = format!("[OPT:V,{},{bytes}]\r\n", setup.planner_blocks.saturating_sub(1));
         (!long).then(|| format!("[VER:1.1h.20190825:]\r\n{options}"))
     },
+    reader: Reader::Grbl,
     measures_spindle: false,
     tool_change: ToolChange::Refused,
     silent_homing: true,
@@ -59,6 +62,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
              [NEWOPT:ENUMS,RT+,HOME,TC,SED]\r\n[FIRMWARE:grblHAL]\r\n[DRIVER:Simulator]\r\n"
         ))
     },
+    reader: Reader::GrblHal,
     measures_spindle: true,
     tool_change: ToolChange::Waits,
     silent_homing: false,
@@ -73,6 +77,7 @@ pub(super) static FLUIDNC: Flavour = Flavour {
         let lines = "[VER:3.9 FluidNC v3.9.9 (esp32-wifi) :]\r\n[OPT:PHSEW]\r\n[MSG:Machine: Simulated]\r\n";
         (!long).then(|| lines.to_owned())
     },
+    reader: Reader::Grbl,
     measures_spindle: false,
     tool_change: ToolChange::Nothing,
     silent_homing: false,

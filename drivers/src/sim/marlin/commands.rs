@@ -3,20 +3,27 @@
 use std::time::Duration;
 
 use super::{HEAT_C_S, Marlin, ROOM_C, Waiting};
+use crate::sim::Reader;
 use crate::sim::dynamics::Course;
 use crate::sim::motion::length_mm;
 use crate::sim::printer::Counting;
-use crate::sim::words::{axes, value};
 
 impl Marlin {
+    fn reader(&self) -> Reader {
+        self.flavour.aged(self.setup.vintage).0
+    }
+
     /// Starts a command; says what it waits for.
     pub(super) fn begin(&mut self, command: &[u8]) -> Waiting {
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
-        let code = value(command, letter).unwrap_or(-1.0);
+        let code = self.reader().value(command, letter).unwrap_or(-1.0);
         match (letter, code.trunc() as i64) {
             (b'G', 0..=3) => self.plan(command, code),
             (b'G', 4) => {
-                let seconds = value(command, b'S').unwrap_or_else(|| value(command, b'P').unwrap_or(0.0) / 1000.0);
+                let seconds = self
+                    .reader()
+                    .value(command, b'S')
+                    .unwrap_or_else(|| self.reader().value(command, b'P').unwrap_or(0.0) / 1000.0);
                 let pause = Duration::try_from_secs_f64(seconds / self.setup.speed).unwrap_or_default();
                 Waiting::Until(self.now + pause)
             }
@@ -44,18 +51,23 @@ impl Marlin {
         if !self.motion.has_room() {
             return Waiting::Room;
         }
-        if let Some(feed) = value(command, b'F') {
+        if let Some(feed) = self.reader().value(command, b'F') {
             self.feed = feed;
         }
         let from = self.motion.planned();
-        let given = axes(command);
+        let given = self.reader().axes(command);
         let to = std::array::from_fn(|axis| match given[axis] {
             Some(value) if self.absolute => value,
             Some(value) => from[axis] + value,
             None => from[axis],
         });
-        let arc = (code >= 2.0)
-            .then(|| (value(command, b'I').unwrap_or(0.0), value(command, b'J').unwrap_or(0.0), code < 3.0));
+        let arc = (code >= 2.0).then(|| {
+            (
+                self.reader().value(command, b'I').unwrap_or(0.0),
+                self.reader().value(command, b'J').unwrap_or(0.0),
+                code < 3.0,
+            )
+        });
         let pushed = self.push(command);
         let course = Course::of(from, to, arc, pushed, self.feed);
         if course.length_mm > 0.0 {
@@ -66,14 +78,16 @@ impl Marlin {
 
     /// How far a move pushes filament. Without inertia that takes no time.
     fn push(&mut self, command: &[u8]) -> f64 {
-        let Some(value) = value(command, b'E').filter(|_| self.setup.dynamics.is_some()) else { return 0.0 };
+        let Some(value) = self.reader().value(command, b'E').filter(|_| self.setup.dynamics.is_some()) else {
+            return 0.0;
+        };
         let before = self.extruder;
         self.extruder = if self.extruder_relative { before + value } else { value };
         self.extruder - before
     }
 
     fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
-        let target = value(command, b'S').or_else(|| value(command, b'R')).unwrap_or(0.0);
+        let target = self.reader().value(command, b'S').or_else(|| self.reader().value(command, b'R')).unwrap_or(0.0);
         self.heaters[heater].target_c = target;
         if wait && target > 0.0 { Waiting::Heat { heater } } else { Waiting::Nothing }
     }
@@ -91,7 +105,7 @@ impl Marlin {
     /// Ends a command: its own answer, then `ok`.
     pub(super) fn finish(&mut self, command: &[u8], number: Option<i64>) {
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
-        let code = value(command, letter).unwrap_or(-1.0).trunc() as i64;
+        let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
         match (letter, code) {
             // `M105.cpp` says its `ok` itself, and names no line with it.
             (b'M', 105) if self.flavour.counting == Counting::Flush => {
@@ -116,14 +130,14 @@ impl Marlin {
                 return self.out.extend_from_slice(b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:v0.12.0-simulated\n");
             }
             (b'M', 115) => {
-                self.out.extend_from_slice(self.flavour.identity.as_bytes());
+                self.out.extend_from_slice(self.flavour.aged(self.setup.vintage).1.as_bytes());
                 let parser = u8::from(self.setup.emergency_parser);
                 let packs = u8::from(self.setup.meatpack);
                 let capabilities = format!("Cap:EMERGENCY_PARSER:{parser}\nCap:MEATPACK:{packs}\n");
                 self.out.extend_from_slice(capabilities.as_bytes());
             }
             (b'M', 155) => {
-                let seconds = value(command, b'S').unwrap_or(0.0);
+                let seconds = self.reader().value(command, b'S').unwrap_or(0.0);
                 self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
                 self.report_at = self.now;
             }
@@ -131,9 +145,9 @@ impl Marlin {
             (b'G', 90 | 91) => (self.absolute, self.extruder_relative) = (code == 90, code == 91),
             (b'M', 82 | 83) => self.extruder_relative = code == 83,
             (b'G', 92) => {
-                let given = axes(command);
+                let given = self.reader().axes(command);
                 let planned = self.motion.planned();
-                self.extruder = value(command, b'E').unwrap_or(self.extruder);
+                self.extruder = self.reader().value(command, b'E').unwrap_or(self.extruder);
                 self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
             }
             (b'M', 113) if !self.setup.host_keepalive => self.say_unknown(command),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::grbl_parser::{Meaning, Parser};
 use super::super::motion::Motion;
-use super::super::{Ledger, Report, Setup};
+use super::super::{Ledger, Reader, Report, Setup};
 use super::Device;
 use super::frame::crc;
 use crate::Moment;
@@ -106,10 +106,10 @@ impl Controller {
             waits: false,
             pause_until: None,
             pause: None,
-            parser: Parser::new(setup.rapid_mm_min),
+            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl),
             motion: Motion::new(setup.planner_blocks, setup.speed),
             moving: VecDeque::new(),
-            ledger: Ledger::new(setup.keep_lines),
+            ledger: Ledger::new(setup.keep_lines, Reader::Grbl),
             report: Report { dialect: "program-file", ..Report::default() },
             refuse_line: setup.refuse_line,
             speed: setup.speed,
@@ -145,6 +145,7 @@ impl Controller {
     pub fn report(&self) -> Report {
         let mut report = Report {
             executed: self.ledger.count,
+            misread: self.ledger.misread,
             hash: format!("{:016x}", self.ledger.hash),
             executed_lines: self.ledger.lines.clone(),
             position_mm: self.motion.position(self.now),

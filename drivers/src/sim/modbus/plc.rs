@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::grbl_parser::{Meaning, Parser};
 use super::super::motion::{Motion, length_mm};
-use super::super::{Ledger, Report, Setup};
+use super::super::{Ledger, Reader, Report, Setup};
 use super::Device;
 use crate::Moment;
 use crate::modbus::mailbox::{
@@ -64,7 +64,7 @@ impl Plc {
     pub fn new(setup: &Setup) -> Self {
         let mut plc = Self {
             words: vec![0; usize::from(SLOTS + SLOT_COUNT * (SLOT_TEXT + SLOT_FRAME))],
-            parser: Parser::new(setup.rapid_mm_min),
+            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl),
             motion: Motion::new(setup.planner_blocks, setup.speed),
             busy: None,
             held: false,
@@ -72,7 +72,7 @@ impl Plc {
             next_slot: 0,
             beat_at: Moment::ZERO,
             moving: VecDeque::new(),
-            ledger: Ledger::new(setup.keep_lines),
+            ledger: Ledger::new(setup.keep_lines, Reader::Grbl),
             report: Report { dialect: "mailbox", ..Report::default() },
             rapid_mm_min: setup.rapid_mm_min,
             speed: setup.speed,
@@ -132,6 +132,7 @@ impl Plc {
     pub fn report(&self) -> Report {
         let mut report = Report {
             executed: self.ledger.count,
+            misread: self.ledger.misread,
             hash: format!("{:016x}", self.ledger.hash),
             executed_lines: self.ledger.lines.clone(),
             underruns: self.motion.underruns(),

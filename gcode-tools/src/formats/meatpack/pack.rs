@@ -1,6 +1,7 @@
 //! Packing: lines in, MeatPack out, for a file's blocks and for a wire.
 
 use super::{CHARACTERS, Command};
+use crate::wire::Numbers;
 
 /// The nibble that says that a whole byte follows.
 const WHOLE: u8 = 15;
@@ -11,6 +12,8 @@ pub enum Spaces {
     /// They are packed, in half a byte each: the receiver gets every line as it was.
     Kept,
     /// They are left out, and `E` takes their place among the packed characters. The letters of G lines become capitals.
+    /// One stays between a lone `0` and an X or B word, which many read as a hexadecimal or binary number without it. A
+    /// receiver that takes `E` behind a number for its exponent must not be sent this.
     Removed,
 }
 
@@ -184,7 +187,17 @@ fn squeeze(line: &[u8], out: &mut Vec<u8>) -> bool {
         before = byte;
     }
     let packed = |text: &[u8], out: &mut Vec<u8>| {
-        out.extend(text.iter().filter(|byte| !matches!(byte, b' ' | b'\t')).map(u8::to_ascii_uppercase));
+        let mut blank = false;
+        for byte in text.iter().map(u8::to_ascii_uppercase) {
+            if matches!(byte, b' ' | b'\t') {
+                blank = true;
+                continue;
+            }
+            if std::mem::take(&mut blank) && Numbers::Prefixed.blank_before(byte, out) {
+                out.push(b' ');
+            }
+            out.push(byte);
+        }
     };
     let Some(star) = memchr::memchr(b'*', code) else {
         packed(code, out);
@@ -282,6 +295,7 @@ mod test {
     fn spaces_leave_g_lines_and_nothing_else() {
         assert_eq!(sent("g1 x10.5 Y-2\te.5 f600\r\n"), "G1X10.5Y-2E.5F600\n");
         assert_eq!(sent("G1 X1 ; to x 1"), "G1X1; to x 1\n");
+        assert_eq!(sent("G0 X1 Y0  X2 Z0 B1 E0"), "G0 X1Y0 X2Z0 B1E0\n");
         for line in [
             "M117 G1 is next",
             "M104 S200",
