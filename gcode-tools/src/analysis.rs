@@ -1,19 +1,20 @@
 //! What a program will do, in one pass: bounds, time, filament, layers, features.
 
 use crate::follow;
-use crate::interpret::{Event, Family, Move, State, Watch};
+use crate::interpret::{Event, Family, Fault, Heating, Move, State, Unfollowed, Until, Watch};
 use crate::metadata::Slicer;
 use crate::modal::Spindle;
 use crate::profile::{self, Profile};
 use crate::sniff::ReadError;
 use crate::statement::{Form, Statement};
 use crate::time::{Firmware, Limits, Planner};
+use crate::words::{self, Heater};
 use std::io::Read;
 
 mod info;
 mod motion;
 
-pub use info::{Bounds, Feature, Info, Temperatures};
+pub use info::{Bounds, Feature, Info, NotFollowed, Temperatures};
 
 /// Tools whose filament is counted one by one. No printer has more.
 pub const TOOLS_MAX: usize = 64;
@@ -70,13 +71,7 @@ impl Setup<'_> {
 
 /// The family a profile's machine belongs to.
 pub fn family_of(profile: &Profile) -> Family {
-    Firmware::of_dialect(&profile.dialect).map_or(
-        match profile.kind {
-            profile::Kind::Printer => Family::Printer,
-            _ => Family::Cnc,
-        },
-        Firmware::family,
-    )
+    Firmware::of_profile(profile).family()
 }
 
 /// Says what a program will do.
@@ -95,12 +90,8 @@ pub fn analyse(input: impl Read, profile: Option<&Profile>) -> Result<Info, Read
 pub fn analyse_with(input: impl Read, setup: &Setup) -> Result<Info, ReadError> {
     let (mut lines, guessed) = follow::open(input)?;
     let firmware = firmware_of(lines.peek().map_err(|error| ReadError::from_io(&error))?);
-    let family = setup.family().unwrap_or(guessed);
-    let mut state = State::new(family);
-    if let Some(profile) = setup.profile {
-        state.modal.extruder_mode = profile.extruder_mode();
-    }
-    let mut analysis = Analysis::new(setup, family, firmware);
+    let mut state = setup.profile.map_or_else(|| State::new(guessed), State::of_profile);
+    let mut analysis = Analysis::new(setup, state.family, firmware);
     let extent = follow::follow(&mut lines, &mut state, &mut analysis)?;
     let info = analysis.finish(&extent, &state);
     if info.is_empty() { Err(ReadError::empty()) } else { Ok(info) }
@@ -151,6 +142,9 @@ pub struct Analysis {
     dwell_s: f64,
     spindle_since: Option<f64>,
     densities: Vec<(u32, Option<f64>, Option<f64>)>,
+    /// The last command in words.
+    command: String,
+    not_followed: Option<NotFollowed>,
 }
 
 /// Sums and extremes over all moves.
@@ -204,6 +198,8 @@ impl Analysis {
             dwell_s: 0.0,
             spindle_since: None,
             densities: tools.iter().map(|tool| (tool.number, tool.filament_mm, tool.density_g_cm3)).collect(),
+            command: String::new(),
+            not_followed: None,
         }
     }
 
@@ -237,17 +233,14 @@ impl Analysis {
         self.features.len()
     }
 
-    /// Codes that do not move: heaters, limits, the extruder's letter.
+    /// Codes that do not move: limits, units.
     #[cold]
-    fn codes(&mut self, statement: &Statement, state: &State, line: u64) {
+    fn codes(&mut self, statement: &Statement) {
         if let Some(planner) = &mut self.planner {
             planner.limits_mut().apply(statement);
         }
         for &(letter, tenths) in statement.codes() {
             match (letter, tenths) {
-                (b'M', 1040 | 1090 | 1400 | 1900 | 1410 | 1910) if state.family == Family::Printer => {
-                    self.heat(tenths, statement, line);
-                }
                 (b'G', 200) => self.counts.inch_lines += 1,
                 (b'G', 210) => self.counts.metric_lines += 1,
                 _ => {}
@@ -255,22 +248,21 @@ impl Analysis {
         }
     }
 
-    fn heat(&mut self, tenths: u32, statement: &Statement, line: u64) {
-        let Some(target) = statement.value(b'S').or(statement.value(b'R')).filter(|value| value.is_finite()) else {
-            return;
-        };
-        let (slot, rate) = match tenths {
-            1040 | 1090 => {
-                let tool = statement.value(b'T').map_or(self.tool, |tool| tool.max(0.0) as usize).min(TOOLS_MAX - 1);
+    fn heat(&mut self, heating: Heating, line: u64) {
+        let target = heating.target_c;
+        let (slot, rate) = match heating.heater {
+            Heater::Tool => {
+                let tool = heating.tool.map_or(self.tool, |tool| tool as usize).min(TOOLS_MAX - 1);
                 if self.temperatures.tool_c.len() <= tool {
                     self.temperatures.tool_c.resize(tool + 1, 0.0);
                 }
                 (&mut self.temperatures.tool_c[tool], TOOL_HEATING_C_S)
             }
-            1400 | 1900 => (self.temperatures.bed_c.get_or_insert(0.0), BED_HEATING_C_S),
-            _ => (self.temperatures.chamber_c.get_or_insert(0.0), BED_HEATING_C_S),
+            Heater::Bed => (self.temperatures.bed_c.get_or_insert(0.0), BED_HEATING_C_S),
+            Heater::Chamber => (self.temperatures.chamber_c.get_or_insert(0.0), BED_HEATING_C_S),
+            Heater::Named => return,
         };
-        let waits = matches!(tenths, 1090 | 1900 | 1910);
+        let waits = heating.until != Until::Now;
         if waits && target > *slot {
             self.heating_s += (target - slot.max(ROOM_C)).max(0.0) / rate;
             if let Some(planner) = &mut self.planner {
@@ -282,6 +274,22 @@ impl Analysis {
         *slot = slot.max(target);
     }
 
+    /// From this line on some of what is told is not known.
+    #[cold]
+    fn lose_track(&mut self, what: Unfollowed, line: u64) {
+        let word = match what {
+            Unfollowed::Code(letter, tenths) => words::code_name(letter, tenths),
+            Unfollowed::Axis(letter) => char::from(letter).to_string(),
+            Unfollowed::Command => self.command.clone(),
+            Unfollowed::Subprogram => "M98".to_owned(),
+        };
+        let place_is_known = matches!(what, Unfollowed::Axis(_));
+        match &mut self.not_followed {
+            Some(known) => known.place_is_known &= place_is_known,
+            None => self.not_followed = Some(NotFollowed { line, word, place_is_known }),
+        }
+    }
+
     /// Grbl comes to rest when the power of the beam changes and laser mode is off, or nothing moves meanwhile.
     fn power_change(&mut self, statement: &Statement, state: &State) {
         let Some(speed) = statement.value(b'S') else { return };
@@ -291,7 +299,7 @@ impl Analysis {
         let moves = statement.has_any(b"XYZ");
         self.counts.beam_words += u64::from(moves);
         if state.modal.spindle != Spindle::Off && speed != state.modal.speed && !(self.laser_mode && moves) {
-            if let Some(planner) = self.planner.as_mut().filter(|planner| planner.limits().firmware == Firmware::Grbl) {
+            if let Some(planner) = self.planner.as_mut().filter(|planner| planner.limits().firmware.is_grbl()) {
                 planner.stop();
             }
         }
@@ -308,6 +316,7 @@ impl Watch for Analysis {
         match statement.form {
             Form::Blank => return,
             Form::Extended => {
+                self.command = String::from_utf8_lossy(words::command_name(line.bytes)).chars().take(64).collect();
                 if let Some(planner) = &mut self.planner {
                     planner.limits_mut().apply_extended(line.bytes.trim_ascii());
                 }
@@ -316,7 +325,7 @@ impl Watch for Analysis {
         }
         self.counts.commands += 1;
         if !matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]) {
-            self.codes(statement, state, line.number);
+            self.codes(statement);
         }
         if statement.has(b'S') {
             self.power_change(statement, state);
@@ -342,7 +351,10 @@ impl Watch for Analysis {
                     planner.stop();
                 }
             }
-            Event::Fault(_) => {}
+            Event::Heat(heating) => self.heat(heating, line),
+            Event::NotFollowed(what) => self.lose_track(what, line),
+            Event::Fault(Fault::NoSubroutine) => self.lose_track(Unfollowed::Subprogram, line),
+            Event::Fault(_) | Event::NoTool | Event::Cooled { .. } => {}
         }
         self.spindle_time(state);
     }

@@ -19,6 +19,7 @@
 //! # Ok::<(), gcode_tools::sniff::ReadError>(())
 //! ```
 
+use crate::block::{Block, Item};
 use crate::expression::Parameters;
 use crate::interpret::{Family, State, Watch};
 use crate::read::{LineEnd, Lines};
@@ -48,6 +49,19 @@ pub fn open<R: Read>(input: R) -> Result<(Lines<R>, Family), ReadError> {
     }
     let family = sniff::family(head);
     Ok((lines, family))
+}
+
+/// Executes one line, whatever it is.
+#[inline]
+pub(crate) fn run<W: Watch>(line: u64, block: &Block, statement: &Statement, state: &mut State, watch: &mut W) {
+    if statement.form == Form::Extended {
+        let text = block.items().find_map(|item| match item {
+            Item::Extended { text, .. } => Some(text),
+            _ => None,
+        });
+        return state.command(line, text.unwrap_or_default(), watch);
+    }
+    state.execute(line, statement, watch);
 }
 
 /// Follows a program from its first line to its last, in constant memory.
@@ -83,7 +97,7 @@ pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch:
             }
         }
         watch.line(&line, &block, &statement, state);
-        state.execute(line.number, &statement, watch);
+        run(line.number, &block, &statement, state, watch);
         watch.done(&line, &block);
     }
     extent.bytes = lines.offset();

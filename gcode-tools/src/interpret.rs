@@ -22,20 +22,32 @@
 
 use crate::arc::{self, Arc, ArcFault, Tolerance};
 use crate::modal::{FeedMode, Modal, Spindle};
+use crate::profile::Profile;
 use crate::statement::{Form, Statement};
+use crate::time::Firmware;
+use crate::words::{self, Effect, Firmwares};
 
+mod command;
 mod cycle;
+mod heat;
 mod offset;
+mod saved;
+mod spline;
+mod thread;
+mod transform;
 mod watch;
 
+pub use heat::{Heating, Until};
 pub use offset::Offsets;
-pub use watch::{Event, Family, Fault, Move, Path, Watch};
+pub use watch::{Event, Family, Fault, Move, Path, Unfollowed, Watch};
 
 /// Where the program stands.
 #[derive(Debug, Clone)]
 pub struct State {
     /// Which family's meaning is used.
     pub family: Family,
+    /// Whose words they are, where that is known.
+    pub firmware: Option<Firmware>,
     /// Modal state after the last line.
     pub modal: Modal,
     /// Machine position in millimetres, X, Y, Z. Before homing and first moves: 0.
@@ -55,6 +67,15 @@ pub struct State {
     cycle: cycle::Cycle,
     /// Moves made by canned cycles so far.
     cycle_steps: u32,
+    /// Rotation and scaling, while there is any.
+    transform: Option<Box<transform::Transform>>,
+    /// The second control point of the last G5, counted from its end: the next may go on from it.
+    spline_end: Option<[f64; 2]>,
+    saved: saved::Saved,
+    /// Whether E has pushed filament: then A is an axis.
+    has_extruder_word: bool,
+    /// Whether an axis that is not followed has been told of.
+    told_of_axis: bool,
 }
 
 impl State {
@@ -62,7 +83,8 @@ impl State {
     pub fn new(family: Family) -> Self {
         Self {
             family,
-            modal: Modal::default(),
+            firmware: None,
+            modal: Modal { ends: family == Family::Cnc, ..Modal::default() },
             position: [0.0; 3],
             extruder: 0.0,
             offsets: Offsets::default(),
@@ -72,11 +94,41 @@ impl State {
             arc_tolerance: Tolerance::LINUXCNC,
             cycle: cycle::Cycle::default(),
             cycle_steps: 0,
+            transform: None,
+            spline_end: None,
+            saved: saved::Saved::default(),
+            has_extruder_word: false,
+            told_of_axis: false,
+        }
+    }
+
+    /// The start of a program on a profile's machine.
+    pub fn of_profile(profile: &Profile) -> Self {
+        let firmware = Firmware::of_profile(profile);
+        let mut state = Self::new(firmware.family());
+        state.firmware = Some(firmware);
+        state.modal.extruder_mode = profile.extruder_mode();
+        state.has_flow = firmware == Firmware::LinuxCnc;
+        if firmware.is_grbl() {
+            state.arc_tolerance = Tolerance::GRBL;
+        }
+        state
+    }
+
+    /// The firmwares whose meaning a word has here: one, or all of the family where it is not known.
+    fn firmwares(&self) -> Firmwares {
+        match (self.firmware, self.family) {
+            (Some(firmware), _) => Firmwares::of(firmware),
+            (None, Family::Printer) => Firmwares::PRINTERS,
+            (None, Family::Cnc) => Firmwares::CNC,
         }
     }
 
     /// The position as the program counts it, in millimetres.
     pub fn program_position(&self) -> [f64; 3] {
+        if self.transform.is_some() {
+            return self.program_position_bent();
+        }
         let offset = self.offsets.total();
         [self.position[0] - offset[0], self.position[1] - offset[1], self.position[2] - offset[2]]
     }
@@ -99,6 +151,7 @@ impl State {
             [(b'G', 0 | 10 | 20 | 30)] => {
                 self.modal.apply_statement(statement);
                 self.cycle.end();
+                self.spline_end = None;
             }
             _ => {
                 if self.execute_codes(line, statement, watch) {
@@ -136,17 +189,25 @@ impl State {
                     used |= takes_axes;
                     moves |= is_motion;
                 }
-                (b'M', 2000) if self.family == Family::Printer => self.set_volumetric(statement),
-                (b'M', _) => self.execute_m(line, tenths, watch),
+                (b'M', _) => self.execute_m(line, tenths, statement, watch),
                 _ => {
                     if self.family == Family::Printer && statement.selects_tool() {
-                        watch.event(Event::Tool(tenths / 10), line, self);
+                        self.shift_for_tool(line, tenths / 10, watch);
                     }
                 }
             }
         }
+        if self.family == Family::Printer && statement.unknown_any(b"T") && statement.selects_tool() {
+            // T-1 of RepRapFirmware puts the tool away; Tx, Tc and T? ask Prusa's changer for one.
+            self.modal.tool = None;
+            watch.event(Event::NoTool, line, self);
+        }
         // A printer's code owns the letters behind it: M201 X1000 is no move.
         used || (self.family == Family::Printer && !moves)
+    }
+
+    fn shift_for_tool<W: Watch>(&mut self, line: u64, tool: u32, watch: &mut W) {
+        watch.event(Event::Tool(tool), line, self);
     }
 
     /// One G code that is no plain motion: whether it used the axis words, and whether it is a motion.
@@ -160,6 +221,10 @@ impl State {
                 self.go_home(line, statement, watch);
                 (true, true)
             }
+            100 if self.family == Family::Printer => {
+                self.heat_by_code(line, b'G', tenths, statement, watch);
+                (true, false)
+            }
             100 | 281 | 301 | 430..=432 | 490 | 520 | 540..=593 | 920..=923 => {
                 let rests = match self.family {
                     Family::Cnc => tenths == 100,
@@ -170,9 +235,34 @@ impl State {
                 }
                 (self.set_offsets(tenths, statement), false)
             }
-            730 | 810..=890 if self.family == Family::Cnc => (false, true),
+            530 => (false, self.family == Family::Printer),
+            50 | 51 | 330 | 331 | 730 | 740 | 760 | 810..=890 if self.family == Family::Cnc => {
+                self.cycle.end_unless_drilling(tenths);
+                (false, true)
+            }
+            50 if self.effect(b'G', tenths) == Effect::Moves => (false, true),
             382..=385 => (false, true),
-            _ => (false, false),
+            500 | 510 | 680 | 690 => (self.bend(line, tenths, statement, watch), false),
+            600 | 610 if self.family == Family::Printer => {
+                self.save_or_restore_place(line, tenths, statement, watch);
+                (true, false)
+            }
+            _ => {
+                self.tell_unfollowed(line, b'G', tenths, watch);
+                (false, false)
+            }
+        }
+    }
+
+    /// What a code does on this machine.
+    fn effect(&self, letter: u8, tenths: u32) -> Effect {
+        words::effect_of_any(self.firmwares(), letter, tenths)
+    }
+
+    /// Tells of a code whose motion, or whose change of what coordinates mean, is not followed.
+    fn tell_unfollowed<W: Watch>(&mut self, line: u64, letter: u8, tenths: u32, watch: &mut W) {
+        if self.effect(letter, tenths) == Effect::NotFollowed {
+            watch.event(Event::NotFollowed(Unfollowed::Code(letter, tenths)), line, self);
         }
     }
 
@@ -182,16 +272,26 @@ impl State {
         match (diameter, statement.value(b'S')) {
             (_, Some(0.0)) | (Some(0.0), _) => self.filament_area_mm2 = None,
             (Some(diameter), _) => self.filament_area_mm2 = Some(std::f64::consts::FRAC_PI_4 * diameter * diameter),
-            (None, _) => {}
+            // Volumes again, of filament as thick as before.
+            (None, Some(_)) => {
+                let usual = std::f64::consts::FRAC_PI_4 * FILAMENT_MM * FILAMENT_MM;
+                self.filament_area_mm2 = self.filament_area_mm2.or(Some(usual));
+            }
+            (None, None) => {}
         }
     }
 
-    fn execute_m<W: Watch>(&mut self, line: u64, tenths: u32, watch: &mut W) {
+    fn execute_m<W: Watch>(&mut self, line: u64, tenths: u32, statement: &Statement, watch: &mut W) {
         match tenths {
             60 => watch.event(Event::Tool(self.modal.tool.unwrap_or(0)), line, self),
-            20 | 300 => watch.event(Event::End, line, self),
+            20 | 300 if self.modal.ended => watch.event(Event::End, line, self),
             0 | 10 | 4000 => watch.event(Event::Stop, line, self),
-            _ => {}
+            2000 if self.family == Family::Printer => self.set_volumetric(statement),
+            700 | 720 | 730 if self.family == Family::Cnc => self.save_or_restore_modes(tenths),
+            1200 | 1210 if self.effect(b'M', tenths) != Effect::Nothing => self.save_or_restore_modes(tenths),
+            1000.. if self.family == Family::Printer => self.heat_by_code(line, b'M', tenths, statement, watch),
+            30..=90 | 820 | 830 => {}
+            _ => self.tell_unfollowed(line, b'M', tenths, watch),
         }
     }
 
@@ -249,6 +349,14 @@ impl State {
     /// Where the line's axis words lead, in machine coordinates.
     #[inline]
     fn target(&self, statement: &Statement) -> [f64; 3] {
+        if self.transform.is_some() || self.modal.diameter {
+            return self.target_bent(statement);
+        }
+        if statement.has(b'R') {
+            if let Some(to) = self.target_from_place(statement) {
+                return to;
+            }
+        }
         let mut to = self.position;
         let unit = self.modal.unit_mm();
         let offset = self.offsets.total();
@@ -283,21 +391,30 @@ impl State {
     }
 
     fn motion(&self, line: u64, path: Path, to: [f64; 3], extruded_mm: f64, reference: bool) -> Move {
-        Move {
-            line,
-            path,
-            from: self.position,
-            to,
-            extruded_mm,
-            feed_mm_min: self.modal.feed.unwrap_or(0.0) * self.modal.unit_mm(),
-            reference,
-        }
+        Move { line, path, from: self.position, to, extruded_mm, feed_mm_min: self.feed_mm_min(), reference }
+    }
+
+    /// The feed in force in mm/min; 0 where none is set.
+    #[inline]
+    fn feed_mm_min(&self) -> f64 {
+        let feed = self.modal.feed.unwrap_or(0.0) * self.modal.unit_mm();
+        if self.modal.feed_mode == FeedMode::PerRevolution { feed * self.revolutions_per_minute() } else { feed }
+    }
+
+    /// How fast the spindle is told to turn. With G96 the speed is the surface's, and follows from X.
+    #[cold]
+    fn revolutions_per_minute(&self) -> f64 {
+        let Some(limit) = self.modal.surface_speed else { return self.modal.speed };
+        let surface_mm_min = self.modal.speed * if self.modal.inches { 304.8 } else { 1000.0 };
+        let around = std::f64::consts::TAU * self.program_position()[0].abs();
+        if around > 0.0 { (surface_mm_min / around).min(limit) } else { limit }
     }
 
     /// How far the extruder goes, and its new position.
     #[inline]
-    fn extrusion(&self, statement: &Statement) -> (f64, f64) {
+    fn extrusion(&mut self, statement: &Statement) -> (f64, f64) {
         let Some(value) = statement.value(self.extruder_letter) else { return (0.0, self.extruder) };
+        self.has_extruder_word = true;
         if self.family == Family::Cnc {
             return (0.0, self.extruder);
         }
@@ -321,7 +438,11 @@ impl State {
         if self.modal.motion.is_none() {
             watch.event(Event::Fault(Fault::NoMotionMode), line, self);
         }
-        let machine = statement.codes().len() > 1 && statement.has_code(b'G', 530);
+        if statement.has_any(b"ABCUVW") {
+            self.other_axes(line, statement, watch);
+        }
+        let plain = matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]);
+        let machine = !plain && statement.has_code(b'G', 530);
         let to = if machine { self.machine_target(line, statement, mode, watch) } else { self.target(statement) };
         let (extruded_mm, extruder) = self.extrusion(statement);
         let path = match mode {
@@ -332,7 +453,12 @@ impl State {
                 None => return,
             },
             0 | 10 | 382..=385 => Path::Line,
-            730 | 810..=890 if self.family == Family::Cnc => return self.drill(line, statement, mode, watch),
+            50 | 51 => return self.spline(line, statement, mode, to, (extruded_mm, extruder), watch),
+            330 | 331 if self.family == Family::Cnc => return self.synchronised(line, statement, mode, to, watch),
+            760 if self.family == Family::Cnc => return self.thread(line, statement, to, watch),
+            730 | 740 | 810..=890 if self.family == Family::Cnc => {
+                return self.drill(line, statement, mode, watch);
+            }
             _ => return,
         };
         let mut motion = self.motion(line, path, to, extruded_mm, machine);
@@ -343,6 +469,22 @@ impl State {
         watch.moved(&motion, self);
         self.position = to;
         self.extruder = extruder;
+    }
+
+    /// Words for axes beyond X, Y and Z: the extruder of some slicers' files is A; all others are not followed.
+    #[cold]
+    fn other_axes<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        if self.family == Family::Printer {
+            // MakerBot's files, and PrusaSlicer's for Mach 3 and Machinekit. A machine that is known has its E.
+            if self.firmware.is_none() && statement.has(b'A') && !self.has_extruder_word {
+                self.extruder_letter = b'A';
+            }
+            return;
+        }
+        if let Some(letter) = b"ABCUVW".iter().find(|letter| statement.has(**letter)).filter(|_| !self.told_of_axis) {
+            self.told_of_axis = true;
+            watch.event(Event::NotFollowed(Unfollowed::Axis(*letter)), line, self);
+        }
     }
 
     /// The target of a G53 line: machine coordinates, whatever offsets are set.
@@ -388,9 +530,18 @@ impl State {
             Tolerance::LINUXCNC if self.modal.inches => Tolerance::LINUXCNC_INCH,
             tolerance => tolerance,
         };
-        let turns = statement.value(b'P').filter(|_| self.family == Family::Cnc || statement.has(b'P')).unwrap_or(1.0);
+        // LinuxCNC and grblHAL count turns; Marlin counts whole circles before the arc.
+        let turns = match (self.family, statement.value(b'P')) {
+            (_, None) => 1.0,
+            (Family::Cnc, Some(turns)) => turns,
+            (Family::Printer, Some(circles)) if self.firmwares().meets(MARLIN) => circles.trunc() + 1.0,
+            (Family::Printer, Some(_)) => 1.0,
+        };
         let offsets = [statement.value(b'I'), statement.value(b'J'), statement.value(b'K')];
         let has_center = offsets[a].is_some() || offsets[b].is_some();
+        if let Some(transform) = &self.transform {
+            return self.arc_bent(statement, to, transform, (clockwise, turns, &tolerance));
+        }
         if let Some(radius) = statement.value(b'R') {
             let center = Arc::center_of_radius(plane, self.position, to, radius * unit, clockwise)?;
             let (arc, fault) = Arc::about(plane, self.position, to, center, clockwise, turns, &tolerance);
@@ -410,8 +561,14 @@ impl State {
     }
 }
 
+/// Whose G2 and G3 take P as whole circles (`ARC_P_CIRCLES`).
+const MARLIN: Firmwares = Firmwares::of(Firmware::Marlin);
+
+/// Filament that a firmware assumes where nobody says another, in millimetres.
+const FILAMENT_MM: f64 = 1.75;
+
 /// Letters that make a line a motion. A is here for MakerBot's extruder; rotary axes are not followed.
-const MOTION_LETTERS: &[u8] = b"XYZEA@^";
+const MOTION_LETTERS: &[u8] = b"XYZEABCUVW@^";
 
 #[cfg(test)]
 mod test;

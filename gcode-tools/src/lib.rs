@@ -48,6 +48,7 @@
 //! | lines | [`read`] | lines with their number, offset and end; of any length |
 //! | blocks | [`block`] | words, comments, checksums, text, O-words of a line, lossless, each with its place |
 //! | statements | [`statement`], [`number`], [`expression`] | what a line says, by letter; LinuxCNC's expressions |
+//! | words | [`words`] | what each word does, by firmware |
 //! | motion | [`modal`], [`interpret`], [`arc`], [`follow`] | moves in machine coordinates and millimetres |
 //! | answers | [`analysis`], [`time`], [`metadata`], [`preflight`], [`inspect`], [`preview`], [`resume`] | what is asked of a program |
 //! | other forms | [`convert`] | the same program, packed otherwise |
@@ -96,3 +97,4 @@ pub mod sniff;
 pub mod statement;
 pub mod time;
 pub mod wire;
+pub mod words;

@@ -66,7 +66,7 @@ pub enum Spindle {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // Each is one modal group of two members.
 pub struct Modal {
-    /// Group 1 in tenths: G0, G1, G2, G3, G33, G38.x, G76, G80 to G89. `None` until the program names one.
+    /// Group 1 in tenths: G0, G1, G2, G3, G5, G5.1, G33, G38.x, G76, G80 to G89. `None` until the program names one.
     pub motion: Option<u32>,
     /// Plane of arcs.
     pub plane: Plane,
@@ -84,6 +84,12 @@ pub struct Modal {
     pub arc_absolute: bool,
     /// How F is meant.
     pub feed_mode: FeedMode,
+    /// G96: S is a speed of the surface, in metres or feet per minute, and the spindle turns no faster than this.
+    pub surface_speed: Option<f64>,
+    /// G7: X words are diameters.
+    pub diameter: bool,
+    /// Whether M2 and M30 end a program: a property of the machine. Printers pass over the one and delete a file at the other.
+    pub ends: bool,
     /// Work offset: 0 for G54 to 8 for G59.3.
     pub work_offset: u8,
     /// G43 in tenths: 430, 431 or 432; 490 when cancelled.
@@ -122,6 +128,9 @@ impl Default for Modal {
             extruder_mode: ExtruderMode::Either,
             arc_absolute: false,
             feed_mode: FeedMode::PerMinute,
+            surface_speed: None,
+            diameter: false,
+            ends: true,
             work_offset: 0,
             tool_length: 490,
             cutter_compensation: 400,
@@ -158,6 +167,13 @@ impl Modal {
         if let Some(feed) = statement.value(b'F') {
             self.feed = Some(feed);
         }
+        if let (true, Some(_), Some(limit)) =
+            (statement.has(b'D'), self.surface_speed, statement.value(b'D').filter(|limit| *limit > 0.0))
+        {
+            if statement.has_code(b'G', 960) {
+                self.surface_speed = Some(limit);
+            }
+        }
         if let Some(speed) = statement.value(b'S') {
             if takes_speed(statement) {
                 self.speed = speed;
@@ -168,7 +184,9 @@ impl Modal {
     #[inline]
     fn apply_g(&mut self, tenths: u32) {
         match tenths {
-            0 | 10 | 20 | 30 | 330 | 331 | 382..=385 | 730 | 760 | 800..=890 => self.motion = Some(tenths),
+            0 | 10 | 20 | 30 | 50 | 51 | 330 | 331 | 382..=385 | 730 | 740 | 760 | 800..=890 => {
+                self.motion = Some(tenths);
+            }
             _ => self.apply_rare_g(tenths),
         }
     }
@@ -176,6 +194,7 @@ impl Modal {
     #[cold]
     fn apply_rare_g(&mut self, tenths: u32) {
         match tenths {
+            70 | 80 => self.diameter = tenths == 70,
             170 => self.plane = Plane::Xy,
             180 => self.plane = Plane::Zx,
             190 => self.plane = Plane::Yz,
@@ -201,6 +220,8 @@ impl Modal {
                 }
                 self.feed_mode = mode;
             }
+            960 => self.surface_speed = Some(f64::INFINITY),
+            970 => self.surface_speed = None,
             980 => self.retract_to_r = false,
             990 => self.retract_to_r = true,
             _ => {}
@@ -209,7 +230,7 @@ impl Modal {
 
     fn apply_m(&mut self, tenths: u32) {
         match tenths {
-            20 | 300 => {
+            20 | 300 if self.ends => {
                 self.ended = true;
                 self.spindle = Spindle::Off;
                 (self.mist, self.flood) = (false, false);

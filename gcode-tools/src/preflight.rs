@@ -4,12 +4,11 @@
 //! make something else than what was meant: the verdict is then *fail*.
 
 use crate::analysis::family_of;
-use crate::arc::Tolerance;
 use crate::follow::{self, Extent};
 use crate::interpret::{Event, Family, Move, State, Watch};
 use crate::metadata::Slicer;
 use crate::modal::Spindle;
-use crate::profile::{Kind, Profile};
+use crate::profile::Profile;
 use crate::read::LineEnd;
 use crate::sniff::ReadError;
 use crate::statement::Statement;
@@ -162,10 +161,7 @@ pub struct Preflight<'p> {
 impl<'p> Preflight<'p> {
     /// The start of a check.
     pub fn new(profile: &'p Profile, conditions: &Conditions) -> Self {
-        let firmware = Firmware::of_dialect(&profile.dialect).unwrap_or(match profile.kind {
-            Kind::Printer => Firmware::Marlin,
-            _ => Firmware::Grbl,
-        });
+        let firmware = Firmware::of_profile(profile);
         Self {
             profile,
             conditions: conditions.clone(),
@@ -189,7 +185,7 @@ impl<'p> Preflight<'p> {
             tiny_moves: 0,
             tiny_line: 0,
             extent: motion::Span::of(profile, conditions),
-            line_bytes_max: lines::line_bytes_max(firmware, &profile.dialect),
+            line_bytes_max: lines::line_bytes_max(firmware, Firmware::of_dialect(&profile.dialect).is_some()),
             line_ends_rewritten: false,
             scratch: Vec::new(),
             ended: false,
@@ -198,12 +194,7 @@ impl<'p> Preflight<'p> {
 
     /// The state a program starts from on this machine.
     pub fn state(&self) -> State {
-        let mut state = State::new(self.family);
-        state.modal.extruder_mode = self.profile.extruder_mode();
-        state.has_flow = self.firmware == Firmware::LinuxCnc;
-        if self.firmware == Firmware::Grbl {
-            state.arc_tolerance = Tolerance::GRBL;
-        }
+        let mut state = State::of_profile(self.profile);
         if let Some(offset) = self.conditions.work_offset_mm {
             state.offsets.set_work(0, offset);
         }

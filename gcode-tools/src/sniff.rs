@@ -10,6 +10,7 @@
 use crate::block::Block;
 use crate::interpret::Family;
 use crate::statement::{Form, Statement};
+use crate::words;
 
 /// Lines looked at to tell printers from CNC machines.
 const LINES_MAX: usize = 2000;
@@ -153,11 +154,10 @@ fn evidence(statement: &Statement) -> (u32, u32) {
     let mut printer = u32::from(statement.has(b'E') && !statement.codes().iter().any(|code| code.0 == b'M'));
     let mut cnc = 0;
     for &(letter, tenths) in statement.codes() {
-        match (letter, tenths) {
-            (b'M', 820 | 830 | 1040 | 1060 | 1070 | 1090 | 1400 | 1900 | 2010..=2059) => printer += 5,
-            (b'M', 30 | 40 | 50 | 60 | 70 | 80 | 90 | 300)
-            | (b'G', 170..=190 | 400 | 430 | 490 | 540..=593 | 730 | 810..=830 | 940 | 980) => cnc += 5,
-            _ => {}
+        match words::tells_family(letter, tenths) {
+            Some(Family::Printer) => printer += 5,
+            Some(Family::Cnc) => cnc += 5,
+            None => {}
         }
     }
     (printer, cnc)

@@ -92,6 +92,17 @@ pub struct Temperatures {
     pub chamber_c: Option<f64>,
 }
 
+/// Where a program stops being followed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NotFollowed {
+    /// The first line that is not followed.
+    pub line: u64,
+    /// The word that is not followed there.
+    pub word: String,
+    /// Whether the boxes hold nevertheless, and only time and filament are unknown.
+    pub place_is_known: bool,
+}
+
 /// What a program will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Info {
@@ -125,6 +136,9 @@ pub struct Info {
     pub layers: u64,
     /// Tools in order of first use.
     pub tools: Vec<u32>,
+    /// From which line on bounds, time and filament are unknown. Absent: the whole program was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_followed: Option<NotFollowed>,
     /// Highest feed commanded, in mm/min.
     pub feed_max_mm_min: f64,
     /// Highest S while spindle or beam is on.
@@ -202,6 +216,7 @@ impl Analysis {
             filament_g: self.grams(),
             layers: self.layer_heights.len() as u64,
             tools: self.tools,
+            not_followed: self.not_followed,
             feed_max_mm_min: counts.feed_max,
             spindle_max: counts.spindle_max,
             temperatures: self.temperatures,

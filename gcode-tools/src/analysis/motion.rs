@@ -110,7 +110,7 @@ impl Analysis {
         };
         let limits = planner.limits();
         let count = match limits.firmware {
-            Firmware::Grbl | Firmware::LinuxCnc => {
+            Firmware::Grbl | Firmware::GrblHal | Firmware::FluidNc | Firmware::LinuxCnc => {
                 let tolerance = limits.arc_tolerance_mm.clamp(1e-6, arc.radius.max(1e-6));
                 (0.5 * arc.plane_length() / (tolerance * (2.0 * arc.radius - tolerance)).sqrt()).floor()
             }

@@ -1,4 +1,4 @@
-//! Canned drilling cycles, G73 and G81 to G89, taken apart into moves as the LinuxCNC manual describes them.
+//! Canned drilling cycles, G73, G74 and G81 to G89, taken apart into moves as the LinuxCNC manual describes them.
 
 use super::{Event, Family, Fault, Path, State, Watch};
 use crate::arc;
@@ -31,6 +31,13 @@ pub(super) struct Cycle {
 }
 
 impl Cycle {
+    /// The same, for a code that may be the cycle itself.
+    pub(super) fn end_unless_drilling(&mut self, tenths: u32) {
+        if !matches!(tenths, 730 | 740 | 810..=890) {
+            self.end();
+        }
+    }
+
     /// Any other motion ends a row of holes: the next cycle starts from its own level, with its own words.
     #[inline]
     pub(super) fn end(&mut self) {
@@ -109,7 +116,7 @@ impl State {
         if matches!(self.cycle.mode, 820 | 860 | 880 | 890) {
             watch.event(Event::Dwell(self.cycle.pause.max(0.0)), line, self);
         }
-        let out = if matches!(self.cycle.mode, 850 | 890 | 840) { Path::Line } else { Path::Rapid };
+        let out = if matches!(self.cycle.mode, 740 | 840 | 850 | 890) { Path::Line } else { Path::Rapid };
         if out == Path::Line {
             self.step(line, out, along(self, retract), watch);
         }

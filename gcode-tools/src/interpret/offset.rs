@@ -2,6 +2,7 @@
 
 use super::{Family, State};
 use crate::statement::Statement;
+use crate::time::Firmware;
 
 /// Offsets in millimetres. What the program does not set is assumed to be zero, and [`Offsets::assumed`] says so.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub struct Offsets {
     tool: [f64; 3],
     tool_from_table: bool,
     total: [f64; 3],
+    /// G10 L2 R of each work offset, in degrees.
+    turns: [f64; 9],
 }
 
 impl Offsets {
@@ -39,6 +42,29 @@ impl Offsets {
             *slot = Some(offset);
             self.add_up();
         }
+    }
+
+    /// What is added before a turn of the work coordinates, and what behind it.
+    pub(super) fn inner_and_outer(&self) -> ([f64; 3], [f64; 3]) {
+        let work = self.work[self.selected].unwrap_or([0.0; 3]);
+        let inner = std::array::from_fn(|axis| self.shift[axis] + self.local[axis]);
+        (inner, std::array::from_fn(|axis| work[axis] + self.tool[axis]))
+    }
+
+    /// G52 and Klipper's offset of one axis, in millimetres.
+    pub(super) fn local(&self, axis: usize) -> f64 {
+        self.local[axis]
+    }
+
+    pub(super) fn set_local(&mut self, axis: usize, offset: f64) {
+        self.local[axis] = offset;
+        self.add_up();
+    }
+
+    /// Selects a work offset: 0 for G54.
+    pub(super) fn select(&mut self, index: u8) {
+        self.selected = usize::from(index.min(8));
+        self.add_up();
     }
 
     /// Homing an axis of a printer ends its G92 shift.
@@ -92,6 +118,7 @@ impl State {
             }
         };
         self.offsets.add_up();
+        self.turn_work(self.offsets.turns[self.offsets.selected]);
         used
     }
 
@@ -107,6 +134,13 @@ impl State {
                 }
                 if self.family == Family::Printer {
                     let no_word = !statement.has_any(b"XYZEA");
+                    if no_word && self.firmware == Some(Firmware::Klipper) {
+                        // Everything counts from here.
+                        for axis in 0..3 {
+                            let without = self.offsets.total[axis] - self.offsets.shift[axis];
+                            self.offsets.shift[axis] = self.position[axis] - without;
+                        }
+                    }
                     if let Some(extruder) = statement.value(self.extruder_letter) {
                         self.extruder = extruder * self.modal.unit_mm();
                     } else if no_word {
@@ -135,6 +169,9 @@ impl State {
         let level = statement.value(b'L');
         if level != Some(2.0) && level != Some(20.0) {
             return;
+        }
+        if let Some(degrees) = statement.value(b'R').filter(|degrees| level == Some(2.0) && degrees.is_finite()) {
+            self.offsets.turns[index] = degrees;
         }
         let mut work = self.offsets.work[index].unwrap_or([0.0; 3]);
         for (axis, word) in words.into_iter().enumerate() {

@@ -99,6 +99,19 @@ pub enum Fault {
     CycleSteps,
 }
 
+/// What is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfollowed {
+    /// A code, in tenths.
+    Code(u8, u32),
+    /// A word for an axis beyond X, Y and Z: where the tool is holds, how long it takes does not.
+    Axis(u8),
+    /// A command in words of a language.
+    Command,
+    /// A subprogram that is not in the program, or that is called where it cannot be followed.
+    Subprogram,
+}
+
 /// What the machine is told to do besides moving.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
@@ -108,6 +121,19 @@ pub enum Event {
     Home([bool; 3]),
     /// A tool is put in place: T on a printer, M6 on a mill.
     Tool(u32),
+    /// A tool is put away, or one is asked for that only the machine knows.
+    NoTool,
+    /// A heater gets a target.
+    Heat(super::Heating),
+    /// A nozzle has cooled down to this, in °C, before the machine goes on.
+    Cooled {
+        /// Which tool's; `None`: the one selected.
+        tool: Option<u32>,
+        /// The highest temperature it may have then.
+        most_c: f64,
+    },
+    /// Something moves, or changes what coordinates mean, and is not followed.
+    NotFollowed(Unfollowed),
     /// The machine comes to rest before it goes on: spindle, coolant, pause, a position set anew.
     Stop,
     /// M2 or M30.

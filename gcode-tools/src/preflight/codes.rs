@@ -1,14 +1,15 @@
 //! Checks of what a line's words mean to the firmware, and of values out of range.
 
 use super::finding::Place;
-use super::lines::{SUBS_MAX, code_name};
-use super::words::{self, Known};
+use super::lines::SUBS_MAX;
+use super::words;
 use super::{Preflight, Severity};
 use crate::block::Block;
 use crate::interpret::{Family, State};
 use crate::profile::{Kind, ToolChange};
 use crate::statement::Statement;
 use crate::time::Firmware;
+use crate::words::{Effect, code_name};
 
 /// M302 may move the limit of cold extrusion this far down, in °C: PLA is soft above it.
 const COLD_LIMIT_MIN_C: f64 = 150.0;
@@ -26,7 +27,7 @@ impl Preflight<'_> {
         if statement.has(b'S') || statement.repeated {
             self.check_speed(line, statement);
         }
-        if self.firmware == Firmware::Grbl && statement.has_any(b"ABCDEHQUVWIJKLPR") {
+        if self.firmware.is_grbl() && statement.has_any(b"ABCDEHQUVWIJKLPR") {
             self.check_letters(line, statement, state);
         }
         if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
@@ -65,30 +66,38 @@ impl Preflight<'_> {
                 continue;
             }
             let cnc = self.family == Family::Cnc;
-            let (severity, code, message) = match words::known(self.firmware, &self.profile.dialect, letter, tenths) {
-                Known::Yes => {
-                    self.check_code(line, letter, tenths, block, statement, state);
-                    continue;
+            let (severity, code, message) = match crate::words::effect(self.firmware, letter, tenths) {
+                Effect::Unknown | Effect::Refused => {
+                    if self.slicer_knows(letter, tenths) {
+                        continue;
+                    }
+                    (
+                        if cnc { Severity::Error } else { Severity::Warning },
+                        "word.unsupported",
+                        format!("{name} is not known to this firmware."),
+                    )
                 }
-                Known::No => (
-                    if cnc { Severity::Error } else { Severity::Warning },
-                    "word.unsupported",
-                    format!("{name} is not known to this firmware."),
-                ),
-                Known::Settings => {
+                Effect::Settings { .. } => {
                     (Severity::Error, "settings.write", format!("{name} changes settings that outlive the job."))
                 }
                 // M302 S160 only moves the limit.
-                Known::Unprotects if statement.value(b'S').is_some_and(|limit| limit >= COLD_LIMIT_MIN_C) => continue,
-                Known::Unprotects => (
-                    Severity::Error,
-                    "safety.off",
-                    format!("{name} allows cold extrusion: the firmware's protection is off."),
-                ),
-                Known::Halts => {
+                Effect::Unprotects if statement.value(b'S').is_some_and(|limit| limit >= COLD_LIMIT_MIN_C) => continue,
+                Effect::Unprotects => {
+                    self.heat.cold_allowed = true;
+                    (
+                        Severity::Error,
+                        "safety.off",
+                        format!("{name} allows cold extrusion: the firmware's protection is off."),
+                    )
+                }
+                Effect::Halts => {
                     (Severity::Error, "program.halts", format!("{name} is an emergency stop: the machine halts there."))
                 }
-                Known::Card => (Severity::Error, "program.card", card(tenths).to_owned()),
+                Effect::Card => (Severity::Error, "program.card", card(tenths).to_owned()),
+                _ => {
+                    self.check_code(line, letter, tenths, block, statement, state);
+                    continue;
+                }
             };
             self.findings.add_at(
                 line,
@@ -108,6 +117,13 @@ impl Preflight<'_> {
             self.check_axes(line, statement);
         }
         self.check_calls(line, statement);
+    }
+
+    /// Whether the program's slicer writes for a firmware that knows the word: Bambu Studio's own words are for its
+    /// makers' printers, and others pass over them.
+    fn slicer_knows(&self, letter: u8, tenths: u32) -> bool {
+        let bambu = matches!(self.slicer.name.as_deref(), Some("BambuStudio" | "Bambu Studio"));
+        bambu && self.family == Family::Printer && crate::words::effect(Firmware::Bambu, letter, tenths).is_known()
     }
 
     /// Letters that Grbl refuses (error 20), and those that nothing on the line uses (error 36).
@@ -285,7 +301,7 @@ fn looks_like_exponent(block: &Block) -> bool {
 }
 
 /// What a word about the machine's card does to a job that comes over the wire.
-fn card(tenths: u32) -> &'static str {
+pub(super) fn card(tenths: u32) -> &'static str {
     if tenths == 280 {
         "M28 has the printer write what follows to its card instead of running it."
     } else {

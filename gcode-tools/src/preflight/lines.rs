@@ -1,6 +1,6 @@
 //! Checks of one line by itself: its text, its words, what the firmware makes of them.
 
-use super::words::{self, Known};
+use super::words;
 use super::{Preflight, Severity};
 use crate::block::{Block, CommentStyle, Item, Shape, Word};
 use crate::interpret::{Family, State};
@@ -8,6 +8,7 @@ use crate::read::{Line, LineEnd};
 use crate::statement::{Form, Statement};
 use crate::time::Firmware;
 use crate::wire::{self, Alphabet, Numbers};
+use crate::words::{Effect, command_name, effect_of_command, effect_of_system};
 
 /// Grbl's line buffer holds 80 bytes with its end (`LINE_BUFFER_SIZE`): one more is error 11.
 const GRBL_LINE_BYTES: usize = 79;
@@ -31,12 +32,12 @@ const LONG_LINE_BYTES: u64 = 4096;
 pub(super) const SUBS_MAX: usize = 4096;
 
 /// Longest line the firmware takes, in bytes as sent.
-pub(super) fn line_bytes_max(firmware: Firmware, dialect: &str) -> usize {
+pub(super) fn line_bytes_max(firmware: Firmware, is_named: bool) -> usize {
     match firmware {
-        Firmware::Grbl if dialect.eq_ignore_ascii_case("grbl") => GRBL_LINE_BYTES,
-        Firmware::Grbl => GRBLHAL_LINE_BYTES,
+        Firmware::Grbl if is_named => GRBL_LINE_BYTES,
+        Firmware::Grbl | Firmware::GrblHal | Firmware::FluidNc => GRBLHAL_LINE_BYTES,
         Firmware::LinuxCnc => LINUXCNC_LINE_BYTES,
-        Firmware::Marlin => MARLIN_LINE_BYTES,
+        Firmware::Marlin | Firmware::Bambu | Firmware::Repetier | Firmware::Smoothieware => MARLIN_LINE_BYTES,
         Firmware::RepRapFirmware => REPRAPFIRMWARE_LINE_BYTES,
         Firmware::Klipper => usize::MAX,
     }
@@ -268,13 +269,12 @@ impl Preflight<'_> {
     }
 
     fn check_system(&mut self, line: u64, text: &[u8], at: usize) {
-        let known = if self.firmware == Firmware::Grbl { words::known_system(text) } else { Known::No };
-        let (severity, code, what) = match known {
-            // No `$` command is one of the last two.
-            Known::Yes | Known::Halts | Known::Card => return,
-            Known::No => (Severity::Error, "word.unsupported", "is no command of this firmware"),
-            Known::Settings => (Severity::Error, "settings.write", "changes the machine's settings for good"),
-            Known::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),
+        let effect = if self.firmware.is_grbl() { effect_of_system(text) } else { Effect::Unknown };
+        let (severity, code, what) = match effect {
+            Effect::Unknown => (Severity::Error, "word.unsupported", "is no command of this firmware"),
+            Effect::Settings { .. } => (Severity::Error, "settings.write", "changes the machine's settings for good"),
+            Effect::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),
+            _ => return,
         };
         if self.is_extra(text) {
             return;
@@ -297,12 +297,12 @@ impl Preflight<'_> {
     }
 
     fn check_extended(&mut self, line: u64, text: &[u8], at: usize) {
-        let name_len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        let takes = matches!(self.firmware, Firmware::Klipper | Firmware::RepRapFirmware) || self.is_extra(text);
-        if takes && text.get(name_len) != Some(&b':') {
-            // Klipper's own commands are known; a macro may heat, home and move.
-            self.macros_called |= !text.starts_with(b"SET_") && !text.starts_with(b"EXCLUDE_OBJECT");
-            return;
+        let effect = effect_of_command(self.firmware, text);
+        let is_label = text.get(command_name(text).len()) == Some(&b':');
+        if self.is_extra(text) || (effect.is_known() && !is_label) {
+            // The firmware's own commands are known; a macro may heat, home and move.
+            self.macros_called |= matches!(effect, Effect::Macro | Effect::Unknown | Effect::Homes);
+            return self.check_command(line, text, at, effect);
         }
         self.findings.add_offset(
             line,
@@ -312,6 +312,34 @@ impl Preflight<'_> {
             format!("`{}` is no command of this firmware.", shown(text)),
             "If it is a comment, put `;` before it; if it is a macro of the machine, name it in the profile's extra_words.",
         );
+    }
+
+    /// A command in words that the machine takes.
+    fn check_command(&mut self, line: u64, text: &[u8], at: usize, effect: Effect) {
+        let name = shown(command_name(text));
+        let (severity, code, message, help) = match effect {
+            Effect::Macro | Effect::Unknown => (
+                Severity::Note,
+                "word.macro",
+                format!("`{name}` is a macro of the machine: what it does is not known here."),
+                "See for yourself that it leaves the machine as the lines behind it expect.",
+            ),
+            Effect::Settings { .. } => (
+                Severity::Error,
+                "settings.write",
+                format!("`{name}` changes the machine's settings for good."),
+                "Take it out of the program; settings are changed by a person at the machine.",
+            ),
+            Effect::Halts => (
+                Severity::Error,
+                "program.halts",
+                format!("`{name}` ends the job on the spot: the machine halts or restarts there."),
+                "Take it out.",
+            ),
+            Effect::Card => (Severity::Error, "program.card", super::codes::card(320).to_owned(), "Take it out."),
+            _ => return,
+        };
+        self.findings.add_offset(line, at, severity, code, message, help);
     }
 
     fn check_flow(&mut self, line: u64, name: &[u8], rest: &[u8], at: usize) {
@@ -374,7 +402,7 @@ impl Preflight<'_> {
                 "Correct the number.",
             );
         }
-        if self.family == Family::Cnc && word.shape == Shape::Expression && self.firmware == Firmware::Grbl {
+        if self.family == Family::Cnc && word.shape == Shape::Expression && self.firmware.is_grbl() {
             self.findings.add_offset(
                 line,
                 at,
@@ -384,7 +412,7 @@ impl Preflight<'_> {
                 "Let the CAM program write the numbers out.",
             );
         }
-        if self.firmware == Firmware::Grbl && words::grbl_refuses_letter(word.letter) {
+        if self.firmware.is_grbl() && words::grbl_refuses_letter(word.letter) {
             self.findings.add_offset(
                 line,
                 at,
@@ -408,13 +436,6 @@ impl Preflight<'_> {
             _ => false,
         }
     }
-}
-
-/// A code as people write it: `G38.2`, `M104`.
-pub(super) fn code_name(letter: u8, tenths: u32) -> String {
-    let (whole, tenth) = (tenths / 10, tenths % 10);
-    let letter = char::from(letter);
-    if tenth == 0 { format!("{letter}{whole}") } else { format!("{letter}{whole}.{tenth}") }
 }
 
 /// Bytes of a program made fit for a message: short, and nothing that a terminal or a web page would act on.

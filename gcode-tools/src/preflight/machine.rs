@@ -3,45 +3,114 @@
 use super::finding::Place;
 use super::{Preflight, Severity};
 use crate::block::Block;
-use crate::interpret::State;
+use crate::interpret::{Heating, State, Until};
 use crate::modal::Spindle;
 use crate::profile::Kind;
 use crate::statement::Statement;
 use crate::time::Firmware;
+use crate::words::Heater;
 
 /// Tools whose heaters are kept apart.
 const TOOLS_MAX: usize = 64;
 
-/// Heater targets as the program has set them.
+/// Where a nozzle is assumed to start, in °C: a room's temperature.
+const ROOM_C: f64 = 25.0;
+
+/// How slowly a heater that is off may cool, in seconds until the difference to the room is 1/e: a heavy block in its
+/// sock. Real nozzles take half as long.
+const COOLING_S: f64 = 300.0;
+
+/// One nozzle, as the program has set it.
+#[derive(Debug, Clone, Copy)]
+struct Nozzle {
+    /// Its target in °C, once one is set.
+    target: Option<f64>,
+    /// The hottest it can be. A firmware looks at the temperature and not at the target when it refuses to extrude, and a
+    /// nozzle whose heater is off stays hot for a while.
+    hottest: f64,
+}
+
+/// Heaters as the program has set them.
 #[derive(Debug, Default)]
 pub(super) struct Heat {
-    tools: Vec<Option<f64>>,
+    tools: Vec<Nozzle>,
     bed: Option<f64>,
     chamber: Option<f64>,
     pub(super) current: usize,
-    cold_allowed: bool,
+    /// Whether a tool is selected; `None`: the program has not said.
+    pub(super) selected: Option<bool>,
+    pub(super) cold_allowed: bool,
 }
 
 impl Heat {
     /// Whether any heater has a target above zero.
     pub(super) fn is_on(&self) -> bool {
-        self.tools.iter().chain([&self.bed, &self.chamber]).flatten().any(|target| *target > 0.0)
+        let tools = self.tools.iter().map(|tool| tool.target);
+        tools.chain([self.bed, self.chamber]).flatten().any(|target| target > 0.0)
     }
 
     /// Whether the program has set a nozzle's target at all.
     pub(super) fn ever_set(&self) -> bool {
-        self.tools.iter().any(Option::is_some)
+        self.tools.iter().any(|tool| tool.target.is_some())
     }
 
-    /// The present nozzle's target; 0 where other nozzles were set and this one was not.
-    pub(super) fn target(&self) -> Option<f64> {
-        // A printer with one heater for several filaments heats tool 0 only.
-        self.tools.get(self.current).copied().flatten().or_else(|| self.tools.first().copied().flatten())
+    /// The present nozzle. A printer with one heater for several filaments heats tool 0 only.
+    fn nozzle(&self) -> Option<&Nozzle> {
+        let own = self.tools.get(self.current).filter(|tool| tool.target.is_some());
+        own.or_else(|| self.tools.first().filter(|tool| tool.target.is_some()))
     }
 
-    /// Whether M302 has switched the protection off.
-    pub(super) fn cold_allowed(&self) -> bool {
-        self.cold_allowed
+    /// The present nozzle's target, and the hottest it can be.
+    pub(super) fn target_and_hottest(&self) -> (f64, f64) {
+        self.nozzle().map_or((0.0, ROOM_C), |tool| (tool.target.unwrap_or(0.0), tool.hottest))
+    }
+
+    /// Whether the present nozzle is still hot and cooling down.
+    #[inline]
+    pub(super) fn is_cooling(&self) -> bool {
+        self.tools.get(self.current).is_some_and(|tool| tool.hottest > tool.target.unwrap_or(0.0).max(ROOM_C))
+    }
+
+    fn tool(&mut self, number: Option<u32>) -> &mut Nozzle {
+        let tool = number.map_or(self.current, |tool| tool as usize).min(TOOLS_MAX - 1);
+        if self.tools.len() <= tool {
+            self.tools.resize(tool + 1, Nozzle { target: None, hottest: ROOM_C });
+        }
+        &mut self.tools[tool]
+    }
+
+    fn set_tool(&mut self, heating: &Heating) {
+        let tool = self.tool(heating.tool);
+        tool.target = Some(heating.target_c);
+        tool.hottest = match heating.until {
+            Until::Reached => heating.target_c.max(ROOM_C),
+            Until::Now | Until::Hot => tool.hottest.max(heating.target_c),
+        };
+    }
+
+    /// A nozzle has cooled down to this.
+    pub(super) fn cooled(&mut self, number: Option<u32>, most_c: f64) {
+        let tool = self.tool(number);
+        tool.hottest = tool.hottest.min(most_c.max(ROOM_C));
+    }
+
+    /// So many seconds go by.
+    pub(super) fn wait(&mut self, seconds: f64) {
+        let left = (-seconds.max(0.0) / COOLING_S).exp();
+        for tool in &mut self.tools {
+            let end = tool.target.unwrap_or(0.0).max(ROOM_C);
+            if tool.hottest > end {
+                tool.hottest = end.max(ROOM_C + (tool.hottest - ROOM_C) * left);
+            }
+        }
+    }
+
+    fn turn_off(&mut self) {
+        for tool in self.tools.iter_mut().filter(|tool| tool.target.is_some()) {
+            tool.target = Some(0.0);
+        }
+        self.bed = self.bed.map(|_| 0.0);
+        self.chamber = self.chamber.map(|_| 0.0);
     }
 }
 
@@ -91,8 +160,6 @@ impl Preflight<'_> {
                     "Use G85, G86 or G89, or write the moves out.",
                 );
             }
-            (b'M', 1040 | 1090 | 1400 | 1900 | 1410 | 1910) => self.check_heater(line, tenths, statement),
-            (b'M', 3020) => self.heat.cold_allowed = true,
             (b'M', 30 | 40) if self.profile.kind != Kind::Printer => self.check_start(line, tenths, statement, state),
             (b'T', _) if statement.selects_tool() => self.check_tool(line, tenths / 10, block),
             _ => {}
@@ -137,27 +204,24 @@ impl Preflight<'_> {
         }
     }
 
-    fn check_heater(&mut self, line: u64, tenths: u32, statement: &Statement) {
-        let Some(target) = statement.value(b'S').or(statement.value(b'R')) else { return };
+    /// A heater gets a target.
+    pub(super) fn check_heater(&mut self, line: u64, heating: &Heating) {
+        let target = heating.target_c;
         let heat = self.profile.heat.as_ref();
-        let (most, what) = match tenths {
-            1040 | 1090 => {
-                let tool = statement.value(b'T').map_or(self.heat.current, |tool| tool.max(0.0) as usize);
-                let tool = tool.min(TOOLS_MAX - 1);
-                if self.heat.tools.len() <= tool {
-                    self.heat.tools.resize(tool + 1, None);
-                }
-                self.heat.tools[tool] = Some(target);
+        let (most, what) = match heating.heater {
+            Heater::Tool => {
+                self.heat.set_tool(heating);
                 (heat.map(|heat| heat.tool_max_c), "nozzle")
             }
-            1400 | 1900 => {
+            Heater::Bed => {
                 self.heat.bed = Some(target);
                 (heat.map(|heat| heat.bed_max_c.unwrap_or(0.0)), "bed")
             }
-            _ => {
+            Heater::Chamber => {
                 self.heat.chamber = Some(target);
                 (heat.map(|heat| heat.chamber_max_c.unwrap_or(0.0)), "chamber")
             }
+            Heater::Named => return self.heat.turn_off(),
         };
         let most = most.unwrap_or(0.0);
         if target > most {
@@ -225,6 +289,7 @@ impl Preflight<'_> {
             self.tools.push(tool);
         }
         self.heat.current = (tool as usize).min(TOOLS_MAX - 1);
+        self.heat.selected = Some(true);
         let known = tools.is_empty() || tools.iter().any(|known| known.number == tool);
         if !known {
             let at = block.words().find(|word| word.letter == b'T').map_or(0, |word| word.span.start);

@@ -4,9 +4,11 @@ use super::finding::Place;
 use super::{Conditions, Preflight, Severity};
 use crate::analysis::Bounds;
 use crate::arc::ArcFault;
-use crate::interpret::{Event, Family, Fault, Move, Path, State};
+use crate::interpret::{Event, Family, Fault, Move, Path, State, Unfollowed};
 use crate::number;
 use crate::profile::{Envelope, Kind, Profile};
+use crate::time::Firmware;
+use crate::words;
 
 /// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
 const OUTSIDE_MM: f64 = 0.005;
@@ -85,6 +87,9 @@ impl Preflight<'_> {
         }
         if motion.extruded_mm > 0.0 {
             self.check_cold(motion.line);
+        }
+        if self.heat.is_cooling() && motion.feed_mm_min > 0.0 {
+            self.heat.wait(motion.length() / motion.feed_mm_min * 60.0);
         }
         match self.family {
             Family::Cnc => self.check_cut(motion, state),
@@ -185,24 +190,45 @@ impl Preflight<'_> {
         }
     }
 
+    /// Filament may be pushed only while the nozzle can be hot, and where a tool is selected.
     #[inline]
     fn check_cold(&mut self, line: u64) {
         let Some(heat) = &self.profile.heat else { return };
-        let target = self.heat.target();
-        if target.is_some_and(|target| target >= heat.extrude_min_c) || self.macros_called || self.heat.cold_allowed() {
+        if self.heat.selected != Some(true) && self.firmware == Firmware::RepRapFirmware {
+            self.no_tool(line);
+        }
+        let (target, hottest) = self.heat.target_and_hottest();
+        if hottest >= heat.extrude_min_c || self.macros_called || self.heat.cold_allowed {
             return;
         }
-        let target = target.unwrap_or(0.0);
+        let least = heat.extrude_min_c;
         self.findings.add_at(
             line,
             Place::Letters(b"EA"),
             Severity::Error,
             "heat.cold_extrusion",
             format!(
-                "Filament is pushed while the nozzle's target is {target} °C; below {} °C the firmware refuses.",
-                heat.extrude_min_c
+                "Filament is pushed while the nozzle's target is {target} °C and it cannot be hotter than \
+                 {hottest:.0} °C; below {least} °C the firmware refuses."
             ),
             "Heat the nozzle first (M109).",
+        );
+    }
+
+    /// RepRapFirmware pushes no filament while no tool is selected. A machine with one tool may select it as it starts.
+    #[cold]
+    fn no_tool(&mut self, line: u64) {
+        if self.macros_called {
+            return;
+        }
+        let one = self.profile.tools.len() <= 1 && self.heat.selected.is_none();
+        self.findings.add_at(
+            line,
+            Place::Letters(b"EA"),
+            if one { Severity::Warning } else { Severity::Error },
+            "tool.none",
+            "Filament is pushed while no tool is selected: the firmware leaves it out.".to_owned(),
+            "Select a tool first (T0).",
         );
     }
 
@@ -281,8 +307,39 @@ impl Preflight<'_> {
                 }
             }
             Event::Fault(fault) => self.check_fault(fault, line),
-            _ => {}
+            Event::Heat(heating) => self.check_heater(line, &heating),
+            Event::Cooled { tool, most_c } => self.heat.cooled(tool, most_c),
+            Event::Dwell(seconds) => self.heat.wait(seconds),
+            Event::NoTool => self.heat.selected = Some(false),
+            Event::NotFollowed(what) => self.not_followed(what, line),
+            Event::Tool(_) | Event::Stop | Event::End => {}
         }
+    }
+
+    /// From here on a check does not hold: said once for each word.
+    #[cold]
+    fn not_followed(&mut self, what: Unfollowed, line: u64) {
+        let (place, name) = match what {
+            // Said of by `offset.cutter`, with what to do.
+            Unfollowed::Code(b'G', 410..=429) if self.family == Family::Cnc => return,
+            Unfollowed::Code(letter, tenths) => (Place::Code(letter, tenths), words::code_name(letter, tenths)),
+            Unfollowed::Axis(letter) => (Place::Letters(b"ABCUVW"), format!("The {} axis", char::from(letter))),
+            Unfollowed::Command => (Place::Letters(b""), "This command".to_owned()),
+            Unfollowed::Subprogram => (Place::Code(b'M', 980), "This subprogram".to_owned()),
+        };
+        let message = if matches!(what, Unfollowed::Axis(_)) {
+            format!("{name} is not followed: how long the program takes is unknown from here on.")
+        } else {
+            format!("{name} is not followed: where the tool goes and what it does is unknown from here on.")
+        };
+        self.findings.add_at(
+            line,
+            place,
+            Severity::Warning,
+            "motion.not_followed",
+            message,
+            "Write the moves out, or look at the rest yourself: what is behind this line is checked as if it were not there.",
+        );
     }
 
     fn check_fault(&mut self, fault: Fault, line: u64) {

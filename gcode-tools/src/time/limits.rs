@@ -9,12 +9,22 @@ use crate::statement::Statement;
 pub enum Firmware {
     /// Marlin and Prusa's forks.
     Marlin,
+    /// Bambu Lab's own.
+    Bambu,
+    /// Repetier-Firmware.
+    Repetier,
+    /// Smoothieware.
+    Smoothieware,
     /// Klipper: takes M204 and its own commands, ignores M201, M203 and M205.
     Klipper,
     /// RepRapFirmware: M203 and M566 in mm/min.
     RepRapFirmware,
-    /// Grbl and its kin: limits are settings, never commands of a program.
+    /// Grbl 1.1: limits are settings, never commands of a program.
     Grbl,
+    /// grblHAL.
+    GrblHal,
+    /// FluidNC.
+    FluidNc,
     /// LinuxCNC.
     LinuxCnc,
 }
@@ -27,14 +37,16 @@ impl Firmware {
             ("marlin", Self::Marlin),
             ("prusa", Self::Marlin),
             ("buddy", Self::Marlin),
-            ("repetier", Self::Marlin),
-            ("smoothie", Self::Marlin),
+            ("bambu", Self::Bambu),
+            ("repetier", Self::Repetier),
+            ("smoothie", Self::Smoothieware),
             ("klipper", Self::Klipper),
             ("reprapfirmware", Self::RepRapFirmware),
             ("rrf", Self::RepRapFirmware),
             ("duet", Self::RepRapFirmware),
+            ("grblhal", Self::GrblHal),
             ("grbl", Self::Grbl),
-            ("fluidnc", Self::Grbl),
+            ("fluidnc", Self::FluidNc),
             ("linuxcnc", Self::LinuxCnc),
         ]
         .into_iter()
@@ -44,9 +56,24 @@ impl Firmware {
     /// The family the firmware belongs to.
     pub fn family(self) -> Family {
         match self {
-            Self::Marlin | Self::Klipper | Self::RepRapFirmware => Family::Printer,
-            Self::Grbl | Self::LinuxCnc => Family::Cnc,
+            Self::Marlin | Self::Bambu | Self::Repetier | Self::Smoothieware | Self::Klipper | Self::RepRapFirmware => {
+                Family::Printer
+            }
+            Self::Grbl | Self::GrblHal | Self::FluidNc | Self::LinuxCnc => Family::Cnc,
         }
+    }
+
+    /// The firmware of a profile's machine; of a dialect that names none, what its kind of machine mostly has.
+    pub fn of_profile(profile: &Profile) -> Self {
+        Self::of_dialect(&profile.dialect).unwrap_or(match profile.kind {
+            crate::profile::Kind::Printer => Self::Marlin,
+            _ => Self::Grbl,
+        })
+    }
+
+    /// Whether it is Grbl or one of its kin.
+    pub fn is_grbl(self) -> bool {
+        matches!(self, Self::Grbl | Self::GrblHal | Self::FluidNc)
     }
 }
 
@@ -129,11 +156,7 @@ impl Limits {
 
     /// What a profile says.
     pub fn of_profile(profile: &Profile) -> Self {
-        let firmware = Firmware::of_dialect(&profile.dialect).unwrap_or(match profile.kind {
-            crate::profile::Kind::Printer => Firmware::Marlin,
-            _ => Firmware::Grbl,
-        });
-        Self::of_motion(firmware, &profile.motion)
+        Self::of_motion(Firmware::of_profile(profile), &profile.motion)
     }
 
     /// What a profile's motion section says of a firmware.

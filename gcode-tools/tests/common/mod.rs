@@ -9,9 +9,10 @@ pub(crate) fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// The folder of real programs and references beside the repository, if it is there.
+/// The folder of real programs and references beside the repository, or where `SHARED_GCODE` says, if it is there.
 pub(crate) fn shared() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/gcode");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/gcode");
+    let path = std::env::var_os("SHARED_GCODE").map_or(beside, PathBuf::from);
     path.join("README.md").exists().then_some(path)
 }
 
