@@ -52,6 +52,8 @@ pub enum Aside {
     KeepAlive,
     /// Makes the firmware report by itself.
     AutoReport,
+    /// Unlocks it, because a person looked at it.
+    Unlock,
     /// A line of a job that is over.
     Past,
 }

@@ -18,6 +18,9 @@ pub enum Request {
     /// The agent ends: the job has failed, and nobody will be there to switch off what is on. The machine is made safe.
     /// One that runs a program of its own is held instead: it can go on without the agent.
     Leave,
+    /// Nobody waits any longer for the end of a job that is being ended: what makes the machine safe is said at once, and
+    /// what is not known then is told.
+    Hasten,
     /// Emergency stop: whatever it costs, now.
     Stop,
     /// A person looked at the machine: the alarm may be cleared, the bed is clear.
@@ -131,6 +134,11 @@ pub enum Denied {
     /// The jog was let go, or was not asked for again in time.
     #[error("The button of this jog was let go, or was not heard of in time. Nothing moves. Press it again.")]
     Released,
+    /// One press of a button has moved a machine as far as it may that was not homed.
+    #[error(
+        "The machine was not homed: one press moves it no further. Nothing more was sent. Press again, or home it first."
+    )]
+    NotHomed,
     /// The move would leave the machine's envelope.
     #[error("The move would end outside of the machine's envelope. Nothing was sent. Ask for a shorter one.")]
     OutsideEnvelope,
@@ -170,6 +178,7 @@ impl Denied {
             Self::Busy => "machine.busy",
             Self::Moving => "machine.moving",
             Self::Released => "jog.released",
+            Self::NotHomed => "jog.not_homed",
             Self::OutsideEnvelope => "request.outside_envelope",
             Self::SpindleOn => "machine.spindle_on",
             Self::NothingAsked => "machine.nothing_asked",

@@ -53,6 +53,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("resume", Request::Resume),
         ("cancel", Request::Cancel),
         ("leave", Request::Leave),
+        ("hasten", Request::Hasten),
         ("stop", Request::Stop),
         ("clear", Request::Clear),
         ("home", Request::Home),

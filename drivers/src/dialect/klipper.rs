@@ -114,13 +114,28 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         });
         return true;
     }
-    // Said unasked while something heats, also from within a macro.
+    // Said unasked while something heats or cools, also from within a macro.
     if read_temperatures(line, heard) {
-        heard.push(Reply::Busy);
+        if let Some(Reply::Temperatures(told)) = heard.last() {
+            if told.iter().any(|(_, actual_c, target_c)| is_on_its_way(*actual_c, target_c.unwrap_or(0.0))) {
+                heard.push(Reply::Busy);
+            }
+        }
         return true;
     }
     false
 }
+
+/// Whether a heater may be waited for: it is not where it is to be. Told by one that has nothing to wait for,
+/// temperatures are no work.
+fn is_on_its_way(actual_c: f64, target_c: f64) -> bool {
+    if target_c > 0.0 { (actual_c - target_c).abs() > NEAR_C } else { actual_c > COOL_C }
+}
+
+/// How near to its target a heater counts as being there, and what counts as cold, in °C. Klipper itself waits to within
+/// 1 °C (`check_busy` of `ControlPID`, `extras/heaters.py`), which it reaches soon behind.
+const NEAR_C: f64 = 2.0;
+const COOL_C: f64 = 40.0;
 
 #[cfg(test)]
 mod test {
@@ -141,6 +156,13 @@ mod test {
         assert!(matches!(heard("!! MCU 'mcu' shutdown: Timer too close")[0], Reply::Halted { explained: true, .. }));
         assert!(matches!(heard("// Unknown command:\"M40\"")[0], Reply::Unknown(_)));
         assert!(matches!(heard("// Klipper state: Ready")[0], Reply::Message(_)));
+    }
+
+    #[test]
+    fn temperatures_are_work_only_while_something_is_on_its_way() {
+        let works = |line: &str| heard(line).contains(&Reply::Busy);
+        assert!(works("B:23.4 /60.0 T0:21.0 /0.0") && works("T0:180.0 /0.0"));
+        assert!(!works("B:60.4 /60.0 T0:21.0 /0.0") && !works("T0:21.0 /0.0"));
     }
 
     #[test]

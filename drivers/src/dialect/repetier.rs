@@ -17,8 +17,8 @@
 //! < wait
 //! ```
 //!
-//! `ok` names its line; what follows a resend or a line passed over does not. `wait` says that nothing is left to do: it
-//! is no sign of a line being worked on. M112 resets the board.
+//! `ok` names its line; what follows a resend or a line passed over does not. `wait` says that no line is left to be taken,
+//! each second (`gcode.cpp`); what was taken may still move. M112 resets the board.
 //!
 //! Sources: Repetier-Firmware 1.0.4 `src/ArduinoAVR/Repetier/gcode.cpp`, `Communication.cpp`, `Commands.cpp`,
 //! `Configuration.h`, `gcode.h`.
@@ -67,8 +67,6 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         Reply::Busy
     } else if let Some(text) = line.strip_prefix(b"fatal:") {
         Reply::Halted { text: printable(text), explained: true }
-    } else if line == b"wait" {
-        Reply::Chatter
     } else if [
         &b"skip "[..],
         b"Error:expected line",
@@ -102,7 +100,7 @@ mod test {
         assert_eq!(heard("ok 12"), [Reply::Ok { number: Some(12), planner_free: None, queue_free: None }]);
         assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
         assert_eq!(heard("Resend:12"), [Reply::Resend { number: 12 }]);
-        assert_eq!(heard("wait"), [Reply::Chatter]);
+        assert_eq!(heard("wait"), [Reply::WantsLines]);
         assert_eq!(heard("skip 13"), [Reply::ChecksumError]);
         assert_eq!(heard("busy:heating"), [Reply::Busy]);
         assert!(matches!(heard("fatal:Heater decoupled")[0], Reply::Halted { .. }));

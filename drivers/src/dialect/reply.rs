@@ -97,6 +97,8 @@ pub enum Reply {
     Setting(String, String),
     /// Alive, working on a long command.
     Busy,
+    /// It has nothing left to do and waits for lines (`wait`): whatever it was told before, it has taken and answered.
+    WantsLines,
     /// Waiting for a person.
     NeedsPerson,
     /// Somebody at the machine did something about the job.
@@ -109,6 +111,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// A position report, X Y Z in millimetres.
     Position([f64; 3]),
+    /// It tells where it is, in words that are no position: this is what it said.
+    NoPosition(String),
     /// Measured and asked-for temperatures, as (heater, actual, target).
     Temperatures(Vec<(String, f64, Option<f64>)>),
     /// A piece of identity.

@@ -27,6 +27,10 @@ use crate::snapshot::{Probed, Quality, Reading};
 /// Longest jog in one request, in millimetres: a person watches, and a lost "stop" costs at most this.
 const JOG_MAX_MM: f64 = 100.0;
 
+/// Furthest that one press of a button moves a machine that was not homed, in millimetres: where it stands is not known, so
+/// that its envelope bounds nothing.
+const JOG_NOT_HOMED_MM: f64 = 20.0;
+
 /// How long a jog lasts without being asked for again. A page asks ten times a second.
 pub(super) const HELD_FOR: Duration = Duration::from_millis(300);
 
@@ -62,6 +66,9 @@ struct Jogging {
     ending: bool,
     /// A move was said and is not known to be over.
     under_way: bool,
+    /// How far this press was told to move so far, in millimetres.
+    #[serde(default)]
+    told_mm: f64,
 }
 
 impl Session {
@@ -85,19 +92,22 @@ impl Session {
             Some(_) => {}
         }
         let under_way = self.by_hand.jog.is_some_and(|jogging| jogging.under_way);
+        let mut told_mm = self.by_hand.jog.map_or(0.0, |jogging| jogging.told_mm);
         if !under_way {
-            let step = self.step_of(jog)?;
+            let step = self.step_of(jog, told_mm)?;
             self.say_motion(&Word::Jog(step), Aside::Jog)?;
+            told_mm += length(step.by_mm);
         }
-        self.by_hand.jog = Some(Jogging { press: jog.press, ending: false, under_way: true });
+        self.by_hand.jog = Some(Jogging { press: jog.press, ending: false, under_way: true, told_mm });
         self.deadlines.jog = jog.press.map(|_| self.now + HELD_FOR);
         self.deadlines.ask = self.deadlines.ask.map(|at| at.min(self.now + JOGGING_EVERY));
         Ok(())
     }
 
     /// What of a jog may be said: all of it, or as much as a machine that cannot be stopped may be given at once.
-    fn step_of(&self, jog: Jog) -> Result<Jog, Denied> {
-        let length_mm = jog.by_mm.iter().map(|by| by * by).sum::<f64>().sqrt();
+    /// `told_mm`: how far the same press was told to move before.
+    fn step_of(&mut self, jog: Jog, told_mm: f64) -> Result<Jog, Denied> {
+        let length_mm = length(jog.by_mm);
         let fastest = self.profile.motion.feed_max_mm_min.iter().take(3).copied().fold(0.0, f64::max);
         let bounded = jog.by_mm.iter().all(|by| by.is_finite() && by.abs() <= JOG_MAX_MM)
             && jog.feed_mm_min.is_finite()
@@ -113,10 +123,27 @@ impl Session {
                 let part = (jog.feed_mm_min / 60.0 * STEP.as_secs_f64() / length_mm).min(1.0);
                 step.by_mm = step.by_mm.map(|by| by * part);
             }
+            if !self.by_hand.homed {
+                step.by_mm = self.within_a_press(step.by_mm, told_mm)?;
+            }
         } else if self.within_envelope(jog.by_mm).is_none_or(|within| within != jog.by_mm) {
             return Err(Denied::OutsideEnvelope);
         }
         Ok(step)
+    }
+
+    /// A move of a machine that was not homed, cut off at what is left of one press.
+    fn within_a_press(&mut self, by_mm: [f64; 3], told_mm: f64) -> Result<[f64; 3], Denied> {
+        if told_mm == 0.0 {
+            let text = format!("The machine was not homed: one press moves it {JOG_NOT_HOMED_MM} mm at most.");
+            self.tell(EventKind::Message { text });
+        }
+        let left_mm = JOG_NOT_HOMED_MM - told_mm;
+        if left_mm < 0.001 {
+            return Err(Denied::NotHomed);
+        }
+        let part = (left_mm / length(by_mm)).min(1.0);
+        Ok(by_mm.map(|by| by * part))
     }
 
     /// A move, cut off at the envelope where the machine's position is known; nothing if none of it is left.
@@ -242,7 +269,9 @@ impl Session {
         let listed = |identity: &crate::snapshot::Identity| {
             identity.capabilities.iter().any(|capability| capability == "EMERGENCY_PARSER")
         };
-        self.profile.safety.emergency_parser.unwrap_or_else(|| self.known.identity.as_ref().is_some_and(listed))
+        // One that has not said yet who it is is taken for the one that was here before.
+        let identity = self.known.identity.as_ref().or(self.first_identity.as_ref());
+        self.profile.safety.emergency_parser.unwrap_or_else(|| identity.is_some_and(listed))
     }
 
     /// The machine reports its condition while it is jogged.
@@ -343,6 +372,10 @@ impl Session {
     pub(super) fn works_by_hand(&self) -> bool {
         matches!(self.window.oldest(), Some(Frame::Aside(Aside::Home | Aside::Probe)))
     }
+}
+
+fn length(by_mm: [f64; 3]) -> f64 {
+    by_mm.iter().map(|by| by * by).sum::<f64>().sqrt()
 }
 
 /// A lift below this is none.

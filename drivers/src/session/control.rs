@@ -31,6 +31,7 @@ impl Session {
             Request::Resume => self.resume(),
             Request::Cancel => self.cancel(),
             Request::Leave => self.leave(),
+            Request::Hasten => self.hasten(),
             Request::Stop => self.stop(),
             Request::Clear => self.clear(),
             Request::Home => self.home(),
@@ -176,9 +177,11 @@ impl Session {
 
     /// Says "go on": only a person's request leads here.
     pub(super) fn go_on(&mut self) {
+        let asks = self.person.offered();
         self.prompt_over();
         if std::mem::take(&mut self.needs_person) {
             self.calm(Calm::StopWaiting);
+            self.answer_what_is_asked(asks);
         }
         if !self.spindle_on_again() {
             self.say_go_on();
@@ -263,49 +266,21 @@ impl Session {
                 Ok(())
             }
             Phase::Wrong => Err(Denied::WrongMachine),
+            // Everything is off, and it hears nothing until it is woken.
+            Phase::Ready if self.condition == Some(Condition::Sleep) => {
+                self.begin_clearing();
+                Ok(())
+            }
             Phase::Ready => {
                 self.left_on.looked_at();
                 self.known.notice = None;
                 Ok(())
             }
             Phase::Alarm | Phase::Halted => {
-                let unseen = self.obeying.stop_over();
-                let reports = matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. });
-                if reports && self.phase == Phase::Alarm {
-                    self.clear_alarm();
-                } else {
-                    // Only a machine that answers again is free.
-                    self.link_up(false);
-                }
-                if unseen {
-                    self.stop_cleared_unseen();
-                }
+                self.begin_clearing();
                 Ok(())
             }
         }
-    }
-
-    fn clear_alarm(&mut self) {
-        if self.alarm_reset == AlarmReset::Needed {
-            if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Drop) {
-                self.say_urgently(&bytes, true);
-                self.alarm_reset = AlarmReset::Awaited;
-                return;
-            }
-        }
-        self.unlock();
-    }
-
-    /// Unlocking an unlocked machine does nothing; what it reports next decides.
-    pub(super) fn unlock(&mut self) {
-        self.alarm_reset = AlarmReset::NotNeeded;
-        self.phase = Phase::Ready;
-        self.condition = None;
-        self.known.notice = None;
-        self.position_lost();
-        // Nothing else waits: the alarm has emptied the queue.
-        let _ = self.say_word(&Word::Unlock);
-        self.after_unlock();
     }
 
     fn change_override(&mut self, change: Override) -> Answer {

@@ -143,11 +143,13 @@ impl Session {
         self.position_lost();
         self.prompt_over();
         self.alarm_reset = super::AlarmReset::NotNeeded;
+        (self.clearing, self.alarm_cause) = (None, None);
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
         self.left_on = super::standing::LeftOn::default();
         self.obeying = super::obeying::Obeying::default();
         self.silence = super::silence::Silence::default();
+        self.waits = super::waits::Waits::default();
         self.deadlines = super::Deadlines::default();
     }
 
@@ -281,7 +283,7 @@ impl Session {
             }
             Reply::Ok { .. } => {
                 greeting.answered = true;
-                greeting.hold_told = false;
+                let told = std::mem::take(&mut greeting.hold_told);
                 // An answer before any name is to a line that a lost job left in the machine.
                 let named = greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty());
                 if named || self.dialect.habits().ok_when_taken {
@@ -290,6 +292,7 @@ impl Session {
                 if greeting.due == 0 {
                     greeting.waiting_bytes = 0;
                 }
+                self.goes_on_again(told);
                 self.name_heard();
             }
             Reply::Refused { answers, .. } if greeting.settles => {
@@ -308,6 +311,9 @@ impl Session {
                 if reply == Reply::NeedsPerson {
                     self.needs_person = true;
                     self.found_standing("It waits for a person");
+                } else {
+                    let told = std::mem::take(&mut greeting.hold_told);
+                    self.goes_on_again(told);
                 }
             }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
@@ -316,6 +322,7 @@ impl Session {
                 self.greeted_by_report(status.condition);
                 self.stop_reported(&status);
             }
+            Reply::Prompt(prompt) => self.hear_prompt(prompt),
             other => self.note_report(&other),
         }
     }
@@ -381,6 +388,7 @@ impl Session {
         self.numbers = self.dialect.habits().numbers.by(&identity.firmware);
         self.packing.reader_known(self.numbers);
         self.known.identity = Some(identity);
+        self.cleared();
         self.limit_window();
         self.known_protection();
         self.deadlines.ask = Some(self.now);

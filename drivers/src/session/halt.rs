@@ -35,6 +35,9 @@ fn notice(text: &str, way_out: &str) -> Notice {
 impl Session {
     /// `explained`: whether the text says why.
     pub(super) fn halted(&mut self, text: &str, explained: bool) {
+        if self.halted_still(text, explained) {
+            return;
+        }
         if self.phase == Phase::Halted {
             if let Some(halt) = self.halt.as_mut().filter(|_| explained) {
                 text.clone_into(&mut halt.text);

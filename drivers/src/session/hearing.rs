@@ -50,6 +50,7 @@ impl Session {
         if line.is_empty() || matches!(self.phase, Phase::Offline | Phase::Wrong) {
             return;
         }
+        self.heard_something();
         // The answer to almost every line of a job; everything else takes the long way.
         if line != b"ok" && !self.may_have_said(line) {
             return;
@@ -95,9 +96,11 @@ impl Session {
             }
             Reply::Busy => {
                 self.needs_person = false;
+                self.works_on();
                 self.settles_later();
                 self.sign_of_life();
             }
+            Reply::WantsLines => self.wants_lines(),
             Reply::NeedsPerson => self.hear_needs_person(),
             Reply::Action(action) => self.hear_action(action),
             Reply::Prompt(prompt) => self.hear_prompt(prompt),
@@ -106,8 +109,9 @@ impl Session {
             Reply::Started => self.hear_restart(),
             Reply::Alarm { code, sentence, needs_reset } => {
                 if needs_reset {
-                    self.alarm_reset = AlarmReset::Needed;
+                    self.needs_reset();
                 }
+                self.clearing_refused(&sentence);
                 self.hear_alarm(code, sentence);
             }
             Reply::Halted { text, explained } => self.halted(&text, explained),
@@ -194,6 +198,7 @@ impl Session {
             return;
         }
         self.answers_named |= number.is_some();
+        self.works_or_answers();
         self.take_answer();
         if let Some(free) = planner_free {
             self.planner_evidence(free);
@@ -253,6 +258,9 @@ impl Session {
         }
         self.hand_answered(aside, false);
         self.reporting.stood |= aside == Aside::HoldProof;
+        if aside == Aside::Query {
+            self.proof_question_answered();
+        }
         if aside == Aside::AutoReport {
             self.reporting.temperatures = true;
         }
@@ -309,6 +317,7 @@ impl Session {
         let before = std::mem::replace(&mut self.condition, status.condition);
         self.condition_changed(before, status.condition);
         self.jog_reported(status.condition);
+        self.idle_by_hand(status.condition);
         if let Some(free) = status.planner_free {
             self.planner_evidence(free);
         }
@@ -317,6 +326,7 @@ impl Session {
         if matches!(status.condition, Some(Condition::Run | Condition::Holding | Condition::Held | Condition::Door)) {
             self.sign_of_life();
         }
+        self.clearing_reported(status.condition);
         match status.condition {
             Some(Condition::Alarm) if self.phase == Phase::Ready => self.hear_alarm(
                 "machine.alarm".to_owned(),
@@ -411,9 +421,9 @@ impl Session {
                 self.end_run(JobPhase::Failed, Some(notice));
             }
         }
-        if self.phase == Phase::Alarm && self.alarm_reset == AlarmReset::Awaited {
-            // A person asked for it, and for this restart.
-            return self.unlock();
+        if self.restarted_for_clearing() {
+            // A person asked for that, and for this restart.
+            return;
         }
         if self.phase == Phase::Alarm {
             // The latch stays: a restart is no person, and no report of a machine at rest is one.
@@ -438,6 +448,7 @@ impl Session {
         let to_do = format!("Look at the machine. {}", self.dialect.habits().way_out);
         let notice = Notice::new(code, sentence, done, to_do);
         self.phase = Phase::Alarm;
+        self.alarm_cause = None;
         self.position_lost();
         self.known.notice = Some(notice.clone());
         self.window.clear();

@@ -23,6 +23,7 @@
 
 mod barrier;
 mod by_hand;
+mod clearing;
 mod control;
 mod evidence;
 mod frozen;
@@ -45,6 +46,7 @@ mod standing;
 mod state;
 mod streaming;
 mod undone;
+mod waits;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ use crate::notice::Notice;
 use crate::profile::Profile;
 use crate::snapshot::{Identity, Snapshot, State};
 
+pub use clearing::NOTHING_CHANGED;
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
 use run::{Run, Stage};
@@ -133,7 +136,7 @@ enum AlarmReset {
     NotNeeded,
     /// The machine hears nothing until it is reset.
     Needed,
-    /// A person cleared the alarm, and the machine was reset for that: it is unlocked when it is back.
+    /// A person cleared the alarm: it is over when the machine shows that it is.
     Awaited,
     /// It was stopped from here: only a person here ends that, whatever the machine reports.
     Stopped,
@@ -158,6 +161,15 @@ struct Deadlines {
     /// Why a machine halted is told by then, whether it said so or not.
     #[serde(default)]
     why: Option<Moment>,
+    /// A clear that has shown nothing by then is said again, or given up.
+    #[serde(default)]
+    clear: Option<Moment>,
+    /// A job that is being ended is made safe by then, or over, whatever was heard.
+    #[serde(default)]
+    end: Option<Moment>,
+    /// Nothing was heard for so long then that what is known is old.
+    #[serde(default)]
+    quiet: Option<Moment>,
     /// A spindle that was switched on again has its speed by then, and the machine may go on.
     #[serde(default)]
     spin_up: Option<Moment>,
@@ -222,6 +234,17 @@ pub struct Session {
     /// What it was told past its queue, and whether that shows.
     #[serde(default)]
     obeying: obeying::Obeying,
+    /// A clear that is under way, and what the alarm was before it.
+    #[serde(default)]
+    clearing: Option<clearing::Clearing>,
+    #[serde(default)]
+    alarm_cause: Option<Notice>,
+    /// A reset that comes earlier may be forgotten.
+    #[serde(default)]
+    reset_heard_from: Moment,
+    /// What is waited for, and its bounds.
+    #[serde(default)]
+    waits: waits::Waits,
     /// It halted and has not said why.
     #[serde(default)]
     halt: Option<halt::Halt>,
@@ -281,6 +304,10 @@ impl Session {
             left_on: standing::LeftOn::default(),
             silence: silence::Silence::default(),
             obeying: obeying::Obeying::default(),
+            clearing: None,
+            alarm_cause: None,
+            reset_heard_from: Moment::ZERO,
+            waits: waits::Waits::default(),
             halt: None,
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),
@@ -352,8 +379,8 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up } = self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why, spin_up].into_iter().flatten().min()
+        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet } = self.deadlines;
+        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet].into_iter().flatten().min()
     }
 
     /// What the machine is doing.
@@ -423,6 +450,15 @@ impl Session {
         }
         if due(&mut self.deadlines.spin_up, self.now) {
             self.spun_up();
+        }
+        if due(&mut self.deadlines.clear, self.now) {
+            self.clear_due();
+        }
+        if due(&mut self.deadlines.end, self.now) {
+            self.end_overdue();
+        }
+        if due(&mut self.deadlines.quiet, self.now) {
+            self.fell_quiet();
         }
     }
 

@@ -90,6 +90,7 @@ impl Session {
 
     /// The machine says that it waits for a person.
     pub(super) fn hear_needs_person(&mut self) {
+        self.answer_to_end();
         // A job that is being ended does not wait for a person who may never come.
         if self.run.as_ref().is_none_or(|run| run.stage != Stage::Cancelling && !run.is_safe_end()) {
             self.sign_of_life();
@@ -117,6 +118,7 @@ impl Session {
                 if !std::mem::replace(&mut self.person.shown, true) {
                     let notice = Notice::new("machine.asks", happened, "", "Answer at the machine or here.");
                     self.tell(EventKind::Trouble { notice });
+                    self.answer_to_end();
                 }
             }
             Prompt::End => self.prompt_over(),
@@ -129,22 +131,41 @@ impl Session {
         self.person.shown = false;
     }
 
+    /// A person lets the machine go on that waits for one: where it asks with a menu, only its own answer ends that. The
+    /// last choice goes on, and is the second one of Marlin's where it was not heard (`handle_response`,
+    /// `host_actions.cpp`).
+    pub(super) fn answer_what_is_asked(&mut self, offered: Option<u8>) {
+        if !self.hears_out_of_turn() {
+            return;
+        }
+        if let Spelling::Lines(lines) = self.dialect.word(&Word::Choose(offered.unwrap_or(GOES_ON))) {
+            self.asides.extend(lines.into_iter().map(|line| (Aside::Word, line)));
+        }
+    }
+
     /// A person answers the machine's question.
     pub(super) fn choose(&mut self, place: u8) -> Answer {
-        self.must_be_connected()?;
+        let found_standing = matches!(self.phase, Phase::Greeting(_)) && self.person.offered().is_some();
+        if !found_standing {
+            self.must_be_connected()?;
+        }
         let offered = self.person.prompt.as_ref().filter(|_| self.person.shown).map_or(0, |asked| asked.choices.len());
         if usize::from(place) >= offered {
             return Err(Denied::NothingAsked);
         }
         // Behind the command that waits for the answer it would never be read.
-        if !self.window.is_empty() && !self.hears_out_of_turn() {
+        if (found_standing || !self.window.is_empty()) && !self.hears_out_of_turn() {
             return Err(Denied::Unsupported);
         }
         let Spelling::Lines(lines) = self.dialect.word(&Word::Choose(place)) else { return Err(Denied::Unsupported) };
         for line in lines.into_iter().rev() {
             self.asides.push_front((Aside::Word, line));
         }
-        self.prompt_over();
+        if found_standing {
+            self.write_asides_past_window();
+        } else {
+            self.prompt_over();
+        }
         Ok(())
     }
 
@@ -304,6 +325,9 @@ impl Session {
     }
 }
 
+/// The place of the answer "Continue" in a menu of two.
+const GOES_ON: u8 = 1;
+
 /// How long a spindle is given to come to its speed: as long as Grbl itself waits after its door was closed
 /// (`SAFETY_DOOR_SPINDLE_DELAY`, `config.h`).
 const SPIN_UP: Duration = Duration::from_secs(4);
@@ -312,6 +336,12 @@ const SPIN_UP: Duration = Duration::from_secs(4);
 const SPINDLE_OFF: &str = "M5";
 
 impl Person {
+    /// The question is open, and this is the place of its last answer.
+    pub(super) fn offered(&self) -> Option<u8> {
+        let asked = self.prompt.as_ref().filter(|_| self.shown)?;
+        u8::try_from(asked.choices.len()).ok()?.checked_sub(1)
+    }
+
     /// Notes which tool a line names that is being said.
     pub(super) fn note_tool(&mut self, text: &[u8]) {
         let named = Block::new(text).value('T').filter(|number| (0.0..1e6).contains(number));
@@ -326,7 +356,7 @@ pub(super) fn person_changes_tool(text: &[u8], profile: &Profile, habits: &Habit
 }
 
 /// Whether a line changes the tool and does nothing else.
-fn is_tool_change(text: &[u8]) -> bool {
+pub(super) fn is_tool_change(text: &[u8]) -> bool {
     let block = Block::new(text);
     let mut codes = block.codes().filter(|(letter, _)| matches!(letter, 'G' | 'M'));
     codes.next() == Some(('M', 60)) && codes.next().is_none()

@@ -61,8 +61,9 @@ impl Session {
 
     /// Ends the run if the end of motion is proven.
     pub(super) fn check_proof(&mut self) {
-        let Some(run) = &self.run else { return };
+        let Some(run) = &mut self.run else { return };
         if run.stage != Stage::Proving || !run.is_answered() || run.resync.is_some() {
+            (run.proof_since, run.proof_answers) = (None, 0);
             return;
         }
         let habits = self.dialect.habits();
@@ -76,9 +77,17 @@ impl Session {
                 run.idle_reports >= 2 && self.condition == Some(Condition::Idle)
             }
         };
-        if !proven || (takes_anything(habits) && !self.rounds_agree()) {
+        if !proven {
+            return self.proof_overdue();
+        }
+        if takes_anything(habits) && !self.rounds_agree() {
             return;
         }
+        self.end_proven();
+    }
+
+    /// Motion has ended: so has the run.
+    pub(super) fn end_proven(&mut self) {
         match self.run.as_ref().and_then(|run| run.ending.clone()) {
             None => self.end_run(JobPhase::Finished, None),
             Some(ending) => self.end_run(ending.phase, ending.notice),

@@ -259,11 +259,13 @@ impl Session {
         if numbered || !lost {
             return;
         }
-        // It may say that it is idle while its spindle comes to speed: that is waited for.
-        if self.spindle_patience().is_some_and(|patience| self.now.since(self.silence.waits_since) < patience) {
+        // It may say that it is idle while its spindle comes to speed, or while its own macro changes the tool: that is
+        // waited for.
+        let patience = self.spindle_patience().into_iter().chain(self.tool_change_patience()).max();
+        if patience.is_some_and(|patience| self.now.since(self.silence.waits_since) < patience) {
             return;
         }
-        // What ends a job safely is not held for it, and the same loss is seen in every report: it counts once.
+        // The same loss is seen in every report: it counts once.
         if self.run.as_mut().is_none_or(|run| std::mem::replace(&mut run.loss_counted, true)) {
             return;
         }
@@ -271,6 +273,9 @@ impl Session {
         let said = self.buffer_said();
         self.known.link.answers_lost += unanswered as u64;
         self.wire_trouble("an answer was lost");
+        if self.run.as_ref().is_some_and(Run::is_safe_end) {
+            return self.safe_end_lost();
+        }
         let notice = if self.may_have_overflowed(unanswered) {
             Notice::new(
                 "link.buffer_overflow",

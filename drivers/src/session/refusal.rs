@@ -35,6 +35,9 @@ impl Session {
             // It has no such word: then nothing is known, and nothing armed.
             return;
         }
+        if let Some(Frame::Aside(Aside::Unlock)) = frame {
+            return self.clearing_refused(&sentence);
+        }
         if let Some(Frame::Aside(aside)) = frame {
             self.hand_answered(aside, true);
         }

@@ -99,6 +99,17 @@ pub(super) struct Run {
     pub(super) rounds: Rounds,
     /// Questions about an overdue answer, without any since.
     pub(super) probes: u32,
+    /// Since when the end of motion is asked for with every line answered, and questions answered since.
+    #[serde(default)]
+    pub(super) proof_since: Option<Moment>,
+    #[serde(default)]
+    pub(super) proof_answers: u32,
+    /// It was to be ended, and the machine did not come to the end of what it had.
+    #[serde(default)]
+    pub(super) overdue: bool,
+    /// Questions of the machine that were answered so that it can be ended.
+    #[serde(default)]
+    pub(super) prompts_answered: u32,
     /// Lines are said without waiting for answers: the machine is silent, and this is all that can be done.
     #[serde(default)]
     pub(super) unheard: bool,
@@ -154,6 +165,10 @@ impl Run {
             position_seen: false,
             rounds: Rounds::default(),
             probes: 0,
+            proof_since: None,
+            proof_answers: 0,
+            overdue: false,
+            prompts_answered: 0,
             unheard: false,
             loss_counted: false,
             probed: false,
@@ -175,6 +190,7 @@ impl Run {
         run.ending = Some(ending);
         run.link_before = of.link_before;
         run.safe_ends = of.safe_ends;
+        run.prompts_answered = of.prompts_answered;
         run
     }
 

@@ -35,11 +35,14 @@ impl Session {
         run.stage = Stage::Cancelling;
         run.resync = None;
         self.pending_ending = Some(Ending { phase, notice });
+        self.end_begins();
         self.deadlines.settle = None;
         self.deadlines.drop = Some(self.now + HOLD_PATIENCE);
         let heats = !self.known.temperatures.is_empty();
         if self.dialect.calm(Calm::Hold) == Spelling::None {
-            if heats || self.needs_person {
+            if self.needs_person {
+                self.answer_to_end();
+            } else if heats {
                 self.stop_waiting();
             }
             self.deadlines.drop = None;
@@ -64,7 +67,7 @@ impl Session {
     /// Ends a wait for a temperature or a person. A machine that waits reads nothing more, and the window is full of
     /// what stands behind: where it acts on the word as the word arrives, it is said all the same. Nobody cancels a job
     /// to see its nozzle get hot first.
-    fn stop_waiting(&mut self) {
+    pub(super) fn stop_waiting(&mut self) {
         match self.dialect.calm(Calm::StopWaiting) {
             Spelling::Lines(lines) if self.hears_out_of_turn() => {
                 for line in &lines {
@@ -128,12 +131,23 @@ impl Session {
         self.tell_trouble(notice);
     }
 
+    /// A line that makes the machine safe, or its answer, was lost: all of them are said again.
+    pub(super) fn safe_end_lost(&mut self) {
+        let Some(run) = self.run.as_mut().filter(|run| run.safe_ends < SAFE_ENDS_MAX) else { return };
+        run.safe_ends += 1;
+        run.stage = Stage::Cancelling;
+        self.pending_ending.clone_from(&run.ending);
+        self.begin_safe_end();
+    }
+
     /// Says the lines that make the machine safe; the job is over when they are through. To one that answers nothing and
     /// drops nothing they are said all the same, behind what it has, and it is not waited for long.
     pub(super) fn begin_safe_end(&mut self) {
-        let numbered = self.dialect.habits().numbered;
         let silent = self.is_silent();
-        let behind = silent && !numbered && self.dialect.calm(Calm::Drop) == Spelling::None;
+        let overdue = self.run.as_ref().is_some_and(|run| run.overdue);
+        let behind = (silent || overdue) && self.dialect.calm(Calm::Drop) == Spelling::None;
+        // Behind lines without an answer a line counter cannot be set: these are taken without a number.
+        let numbered = self.dialect.habits().numbered && !behind;
         let Some(ending) = self.pending_ending.take() else { return };
         let Some(run) = &self.run else { return };
         if behind {
@@ -146,7 +160,10 @@ impl Session {
         run.unheard = behind;
         run.probes = if silent { PROBES_MAX } else { 0 };
         self.run = Some(run);
-        self.reset_counter();
+        self.safe_end_begins();
+        if !behind {
+            self.reset_counter();
+        }
         let lines = self.safe_lines();
         if let Some(run) = &mut self.run {
             for (line, text) in (1..).zip(&lines) {

@@ -206,6 +206,8 @@ impl Session {
 
     /// A lost answer to a question or a jog: the next question finds out, and several show that nobody is there.
     fn question_overdue(&mut self) {
+        let seconds = self.now.since(self.silence.waits_since).as_secs();
+        self.lost_by_hand(&format!("The machine has not answered for {seconds} s"));
         self.window.clear();
         self.silence.unanswered += 1;
         if self.silence.unanswered > PROBES_MAX && self.phase == Phase::Ready {
@@ -277,20 +279,25 @@ impl Session {
         self.run.as_ref().is_some_and(|run| run.probes > PROBES_MAX)
     }
 
-    /// The lines that made the machine safe were not answered. The job is over; what the machine does is not known, and
-    /// found out from the beginning.
-    fn end_in_silence(&mut self, waited: Duration) {
+    /// The lines that made the machine safe were not answered.
+    pub(super) fn end_in_silence(&mut self, waited: Duration) {
+        self.end_not_known(silent(waited, "", ""));
+    }
+
+    /// The job is over; what the machine does is not known, and found out from the beginning.
+    pub(super) fn end_not_known(&mut self, mut notice: Notice) {
         let what = if self.dialect.habits().printer {
             "Whether the machine stands still and is safe (heaters off) is not known."
         } else {
             "Whether the machine stands still and is safe (spindle or laser off) is not known."
         };
-        let to_do = "Go to the machine and switch it off if anything moves, turns or heats. Then check the cable.";
+        notice.done = format!("{what}{}", self.still_on());
+        "Go to the machine and switch it off if anything moves, turns or heats. Then check the cable."
+            .clone_into(&mut notice.to_do);
         if let Some(reason) = self.run.as_mut().and_then(|run| run.ending.as_mut()?.notice.as_mut()) {
-            what.clone_into(&mut reason.done);
-            to_do.clone_into(&mut reason.to_do);
+            reason.done.clone_from(&notice.done);
+            reason.to_do.clone_from(&notice.to_do);
         }
-        let notice = silent(waited, what, to_do);
         self.end_run(JobPhase::Failed, Some(notice.clone()));
         self.find_out_anew(notice);
     }
@@ -308,10 +315,16 @@ impl Session {
     /// Begins the conversation anew with a machine that fell silent, and tells why.
     fn find_out_anew(&mut self, notice: Notice) {
         let opened = self.known.link.opened;
+        // The machine still asks what it asked, whoever begins anew with it.
+        let (asks, waits) = (self.person.clone(), self.needs_person);
         self.link_up(false);
         self.known.link.opened = opened;
         self.phase = Phase::Greeting(Greeting::of_silent());
         self.tell_trouble(notice);
+        if waits || asks.offered().is_some() {
+            (self.person, self.needs_person) = (asks, waits);
+            self.found_standing("It waits for a person");
+        }
     }
 }
 

@@ -106,9 +106,11 @@ impl Session {
         let now = self.now;
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         if !matches!(condition, Some(Condition::Held | Condition::Door)) {
-            if greeting.tries == 0 || std::mem::take(&mut greeting.hold_told) {
+            let told = std::mem::take(&mut greeting.hold_told);
+            if greeting.tries == 0 || told {
                 self.deadlines.greet = Some(now);
             }
+            self.goes_on_again(told);
             return;
         }
         greeting.holds = true;
@@ -123,9 +125,10 @@ impl Session {
         if std::mem::replace(&mut greeting.hold_told, true) {
             return;
         }
+        let on = self.still_on();
         let notice = Notice::new(
             "machine.held_before",
-            format!("{what} since before this connection, and the machine answers no question until it goes on."),
+            format!("{what} since before this connection, and the machine answers no question until it goes on.{on}"),
             "No job was sent. What an earlier job left in the machine is still there.",
             "Look at the work. STOP drops what is left; resume lets it run.",
         );
@@ -134,15 +137,28 @@ impl Session {
 
     /// A person lets a machine go on that was found standing.
     pub(super) fn let_it_go_on(&mut self) {
+        // What it asks stays asked until it shows that it goes on.
+        let asked = self.person.clone();
+        self.needs_person = true;
         self.go_on();
-        // Nothing else is said yet.
+        (self.person, self.needs_person) = (asked, true);
+        self.write_asides_past_window();
+    }
+
+    /// Nothing else is said yet.
+    pub(super) fn write_asides_past_window(&mut self) {
         for (_, line) in std::mem::take(&mut self.asides) {
             self.write_past_window(&line);
         }
-        if let Phase::Greeting(greeting) = &mut self.phase {
-            greeting.hold_told = false;
+    }
+
+    /// The machine that was found standing shows that it goes on.
+    pub(super) fn goes_on_again(&mut self, told: bool) {
+        if told {
+            self.needs_person = false;
+            self.prompt_over();
+            self.known.notice = None;
         }
-        self.known.notice = None;
     }
 
     /// Whether the machine that is greeted was found standing.

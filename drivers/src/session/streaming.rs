@@ -79,6 +79,8 @@ impl Session {
         if matches!(self.phase, Phase::Ready) {
             self.pump_asides();
             self.pump_job();
+        } else if self.clearing.is_some() && self.phase == Phase::Alarm {
+            self.pump_asides();
         }
         self.check_proof();
         self.check_cancel();
@@ -166,7 +168,8 @@ impl Session {
                 }
             };
             self.spelled.clear();
-            self.dialect.spell(cleared, habits.numbered.then_some(ordinal), &mut self.spelled);
+            let number = (habits.numbered && !run.unheard).then_some(ordinal);
+            self.dialect.spell(cleared, number, &mut self.spelled);
             let patience = if alone { dwell(&next.text, habits) + answer_timeout } else { Duration::ZERO };
             self.packing.pack(&mut self.spelled);
             let length = self.spelled.len();
@@ -267,6 +270,7 @@ impl Session {
         self.packing.end(&mut self.wire);
         self.deadlines.settle = None;
         self.deadlines.drop = None;
+        self.deadlines.end = None;
         self.reread = None;
         if notice.is_some() {
             self.known.notice.clone_from(&notice);

@@ -56,8 +56,10 @@ struct Grbl {
     parser: Parser,
     motion: Motion,
     lock: Lock,
-    /// A limit was hit: nothing but a reset and questions is heard.
+    /// A limit was hit: nothing but a reset is heard.
     limit: bool,
+    /// It says until then what the alarm is, and forgets a reset that comes meanwhile.
+    forgets_until: Option<Moment>,
     homing: bool,
     /// Asked how it is while it homed.
     asked: bool,
@@ -107,6 +109,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
+        forgets_until: None,
         homing: false,
         asked: false,
         jogging: false,
@@ -158,6 +161,9 @@ impl Simulated for Grbl {
             self.jog_ends_at = None;
         }
         self.motion.advance(self.now);
+        if self.forgets_until.take_if(|at| *at <= self.now).is_some() {
+            self.out.extend_from_slice(b"[MSG:Reset to continue]\r\n");
+        }
         if self.motion.is_idle() {
             self.jogging = false;
             self.jog_ends_at = None;
@@ -179,7 +185,7 @@ impl Simulated for Grbl {
             Busy::Sync { then: Some(until), .. } => Some(until),
             _ => None,
         };
-        let at = [self.motion.wakes_at(), dwell, stops, jog].into_iter().flatten().min()?;
+        let at = [self.motion.wakes_at(), dwell, stops, jog, self.forgets_until].into_iter().flatten().min()?;
         Some(at.max(self.now + Duration::from_micros(1)))
     }
 
@@ -192,6 +198,7 @@ impl Simulated for Grbl {
         let moving = !self.motion.is_idle() && !self.motion.is_held();
         let homing = std::mem::take(&mut self.homing);
         self.limit = false;
+        self.forgets_until = None;
         self.jogging = false;
         self.jog_ends_at = None;
         self.door = self.door.filter(|open| *open);
@@ -251,11 +258,16 @@ impl Grbl {
         match byte {
             0x18 => {
                 self.advance(now);
-                self.reset(now);
+                // `protocol_exec_rt_system` waits behind the alarm's line, and clears what was asked for meanwhile.
+                if self.forgets_until.is_none() {
+                    self.reset(now);
+                }
             }
             b'?' => {
                 self.advance(now);
-                if self.homing && self.flavour.silent_homing {
+                if self.limit {
+                    // It loops until it is reset, and reports nothing.
+                } else if self.homing && self.flavour.silent_homing {
                     self.asked = true;
                 } else {
                     self.say_status();
@@ -315,7 +327,7 @@ impl Grbl {
     /// One turn of the main loop. True if there may be more to do.
     fn go_on(&mut self) -> bool {
         // In a hold the main loop is suspended: lines wait in the receive buffer.
-        if self.limit || self.motion.is_held() {
+        if self.limit || self.lock == Lock::Sleep || self.motion.is_held() {
             return false;
         }
         match std::mem::replace(&mut self.busy, Busy::No) {
@@ -429,7 +441,11 @@ impl Grbl {
             }
             Ok(Meaning::Dwell { seconds }) => return self.dwell(line, seconds / self.setup.speed),
             Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Refused => return self.error(20),
-            Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Nothing => {}
+            Ok(Meaning::ToolChange) if self.flavour.tool_change == ToolChange::Nothing => {
+                if self.setup.tool_macro_s > 0.0 {
+                    return self.dwell(line, self.setup.tool_macro_s / self.setup.speed);
+                }
+            }
             Ok(Meaning::Pause | Meaning::ToolChange) => {
                 self.count(line);
                 self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });

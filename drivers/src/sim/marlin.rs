@@ -7,6 +7,7 @@ mod commands;
 mod kin;
 mod ledger;
 mod meatpack;
+mod person;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::moment::Moment;
 
 /// Between two signs of life while a command takes long (`DEFAULT_KEEPALIVE_INTERVAL`).
 const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// How long nothing may come to do before it says `wait` (`NO_TIMEOUTS` in `Configuration_adv.h`, Repetier's `gcode.cpp`).
+const WAIT_EVERY: Duration = Duration::from_secs(1);
 
 /// How fast heaters rise, in °C per second at speed 1.
 const HEAT_C_S: f64 = 2.0;
@@ -55,8 +59,10 @@ struct Marlin {
     in_comment: bool,
     queue: VecDeque<(Vec<u8>, Option<i64>)>,
     waiting: Waiting,
-    /// A question to a person is open.
-    prompts: bool,
+    /// The question to a person that is open, if one is.
+    prompt: Option<person::Question>,
+    /// Since when it has had nothing to do and was told nothing.
+    quiet_since: Moment,
     busy_at: Moment,
     last_number: i64,
     /// Lines still passed over in silence behind a line that was asked for again (Repetier).
@@ -104,6 +110,11 @@ pub(super) fn build_klipper(setup: &Setup) -> Box<dyn Simulated> {
     build_flavour(&printer::KLIPPER, setup)
 }
 
+/// How often it tells its temperatures unasked.
+fn chatter(setup: &Setup) -> Option<Duration> {
+    (setup.temperatures_every_ms > 0).then(|| Duration::from_millis(setup.temperatures_every_ms))
+}
+
 fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated> {
     let heater = Heater { actual_c: ROOM_C, target_c: 0.0 };
     let receive_buffer_bytes = setup.receive_buffer_bytes.max(flavour.buffer_min);
@@ -117,14 +128,15 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         in_comment: false,
         queue: VecDeque::new(),
         waiting: Waiting::Nothing,
-        prompts: false,
+        prompt: None,
+        quiet_since: Moment::ZERO,
         busy_at: Moment::ZERO,
         last_number: 0,
         skips: 0,
         motion: Motion::new(setup.planner_blocks, setup.speed).with(setup.dynamics.clone()),
         heaters: [heater; 2],
         heated_at: Moment::ZERO,
-        report_every: None,
+        report_every: chatter(setup),
         report_at: Moment::ZERO,
         absolute: true,
         extruder: 0.0,
@@ -145,6 +157,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
 impl Simulated for Marlin {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         self.report.bytes += bytes.len() as u64;
+        self.quiet_since = now;
         let frees = self.flavour.counting == Counting::Ask && memchr::memmem::find(bytes, b"M999").is_some();
         if frees && std::mem::take(&mut self.halted) {
             return self.out.extend_from_slice(b"ok\n");
@@ -194,6 +207,10 @@ impl Simulated for Marlin {
                 self.out.extend_from_slice(if self.waiting == Waiting::Person { person } else { working });
             }
         }
+        if self.wants_lines() && self.now >= self.quiet_since + WAIT_EVERY {
+            self.quiet_since = self.now;
+            self.out.extend_from_slice(b"wait\n");
+        }
     }
 
     fn say(&mut self, out: &mut Vec<u8>) {
@@ -215,6 +232,7 @@ impl Simulated for Marlin {
             heating.then(|| self.now + Duration::from_millis(100)),
             self.report_every.map(|_| self.report_at),
             waits.then_some(self.busy_at),
+            self.wants_lines().then(|| self.quiet_since + WAIT_EVERY),
         ]
         .into_iter()
         .flatten()
@@ -230,13 +248,13 @@ impl Simulated for Marlin {
         self.line.clear();
         self.queue.clear();
         self.waiting = Waiting::Nothing;
-        self.prompts = false;
+        self.prompt = None;
         self.last_number = 0;
         self.motion.drop_all(now);
         for heater in &mut self.heaters {
             heater.target_c = 0.0;
         }
-        self.report_every = None;
+        self.report_every = chatter(&self.setup);
         self.halted = false;
         self.skips = 0;
         self.out.extend_from_slice(self.flavour.banner);
@@ -287,8 +305,8 @@ impl Marlin {
                 b"M112" => self.emergency_stop(),
                 b"M108" => self.stop_waiting(),
                 b"M410" => self.motion.drop_all(self.now),
-                b"M876 S0" if self.prompts => self.prompt(),
-                b"M876 S1" if self.prompts => self.stop_waiting(),
+                b"M876 S0" => self.choose(0),
+                b"M876 S1" => self.choose(1),
                 _ => {}
             }
         } else if self.emergency.len() < 8 {
@@ -296,22 +314,10 @@ impl Marlin {
         }
     }
 
-    fn stop_waiting(&mut self) {
-        if matches!(self.waiting, Waiting::Person | Waiting::Heat { .. }) {
-            self.waiting = Waiting::Until(self.now);
-        }
-        if std::mem::take(&mut self.prompts) {
-            self.out.extend_from_slice(b"//action:prompt_end\n");
-        }
-    }
-
-    /// Asks what comes next in a change of filament.
-    pub(super) fn prompt(&mut self) {
-        self.prompts = true;
-        self.out.extend_from_slice(
-            b"//action:prompt_end\n//action:prompt_begin Paused\n//action:prompt_button PurgeMore\n\
-              //action:prompt_button Continue\n//action:prompt_show\n",
-        );
+    /// Whether it says `wait` when nothing comes: its queue is empty, and it is told nothing.
+    fn wants_lines(&self) -> bool {
+        let says = self.setup.says_wait || self.flavour.counting == Counting::Skip;
+        says && !self.halted && self.queue.is_empty() && self.received.is_empty()
     }
 
     fn kill(&mut self) {
@@ -451,7 +457,11 @@ impl Marlin {
             }
         }
         self.waiting = Waiting::Nothing;
+        if self.goes_on_asking(&command) {
+            return true;
+        }
         self.queue.pop_front();
+        self.quiet_since = self.now;
         self.count(&command, number);
         self.motion.count(self.ledger.count + self.tail.len() as u64);
         self.finish(&command, number);

@@ -92,6 +92,17 @@ pub struct Setup {
     pub refuse_line: Option<u64>,
     /// Height at which a probe touches, in millimetres.
     pub probe_z_mm: f64,
+    /// Whether a printer says `wait` each second that it has nothing to do (Marlin's `NO_TIMEOUTS`, `OctoPrint`'s virtual
+    /// printer). Repetier always does.
+    pub says_wait: bool,
+    /// Milliseconds between temperatures that a printer tells without having been asked; zero: none.
+    pub temperatures_every_ms: u64,
+    /// Whether a printer's answer to M114 holds no number.
+    pub nonsense_position: bool,
+    /// Whether a printer tells its position behind the `ok` to the question, and not in a line of its own.
+    pub position_behind_ok: bool,
+    /// How long a `FluidNC` is busy with its own macro at M6, in seconds, saying that it is idle.
+    pub tool_macro_s: f64,
     /// Lines (Marlin) in a thousand that it asks for again for no reason.
     pub resend_permille: u32,
     /// What becomes of a Modbus machine's answers.
@@ -126,6 +137,11 @@ impl Default for Setup {
             silent_after: None,
             refuse_line: None,
             probe_z_mm: -5.0,
+            says_wait: false,
+            temperatures_every_ms: 0,
+            nonsense_position: false,
+            position_behind_ok: false,
+            tool_macro_s: 0.0,
             resend_permille: 0,
             answers: modbus::AnswerFaults::default(),
             transactions: 4,

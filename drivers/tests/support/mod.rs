@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::struct_excessive_bools,
     reason = "shared by several test programs, none of which uses all"
 )]
 
@@ -44,6 +45,8 @@ pub struct Pair {
     pub exhausted: u32,
     /// Nothing that the machine says is heard: its wire back is broken, or it is off and its adapter is not.
     pub mute: bool,
+    /// Nothing that is said reaches the machine.
+    pub deaf: bool,
     buffer: Vec<u8>,
 }
 
@@ -83,6 +86,7 @@ impl Pair {
             damaged: !faults.keep_all(),
             exhausted: 0,
             mute: false,
+            deaf: false,
             buffer: Vec::new(),
         }
     }
@@ -238,6 +242,9 @@ impl Pair {
             self.buffer.extend_from_slice(&urgent.bytes);
         }
         self.buffer.append(&mut wire);
+        if self.deaf {
+            self.buffer.clear();
+        }
         self.to_machine.send(self.now, &self.buffer);
         self.buffer.clear();
     }

@@ -41,8 +41,8 @@ pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
         return heard.push(Reply::Started);
     }
     if line == b"wait" {
-        // Repetier-style "nothing to do" of firmwares with NO_TIMEOUTS: a sign of life.
-        return heard.push(Reply::Busy);
+        // Firmwares with `NO_TIMEOUTS` say so each second that their queue is empty (`get_serial_commands`, `queue.cpp`).
+        return heard.push(Reply::WantsLines);
     }
     if line.starts_with(b"[MP] PV") {
         // The report of a MeatPack receiver (`feature/meatpack.cpp`).
@@ -71,8 +71,14 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
         }
     }
     heard.push(Reply::Ok { number: line_number, planner_free, queue_free });
-    let rest = rest.trim_ascii();
-    let _ = read_temperatures(rest, heard) || read_position(rest, heard);
+    // What an answer tells besides may stand behind its numbers: `ok N9 P15 B4 X:13.0 Y:0.0 …`.
+    let start = |key: &[u8]| {
+        let begins = |at: &usize| *at == 0 || rest[*at - 1] == b' ';
+        memchr::memmem::find_iter(rest, key).find(begins).map(|at| &rest[at..])
+    };
+    let temperatures = [&b"T:"[..], b"T0:", b"B:"].into_iter().filter_map(start).max_by_key(|told| told.len());
+    let _ = temperatures.is_some_and(|told| read_temperatures(told, heard))
+        || start(b"X:").is_some_and(|told| read_position(told, heard));
 }
 
 fn read_error(text: &[u8]) -> Reply {
@@ -187,7 +193,8 @@ pub(in crate::dialect) fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>)
     true
 }
 
-/// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres.
+/// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres. Where that is no
+/// number (`Y:inf`), it tells no position.
 pub(in crate::dialect) fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if !line.starts_with(b"X:") {
         return false;
@@ -200,11 +207,11 @@ pub(in crate::dialect) fn read_position(line: &[u8], heard: &mut Vec<Reply>) -> 
             }
         }
     }
-    if let [Some(x), Some(y), Some(z)] = position {
-        heard.push(Reply::Position([x, y, z]));
-        return true;
-    }
-    false
+    heard.push(match position {
+        [Some(x), Some(y), Some(z)] => Reply::Position([x, y, z]),
+        _ => Reply::NoPosition(printable(line)),
+    });
+    true
 }
 
 /// The decimal digits at the start, as a number.
@@ -244,6 +251,21 @@ mod test {
             replies[1],
             Reply::Temperatures(vec![("tool0".into(), 201.3, Some(210.0)), ("bed".into(), 59.8, Some(60.0)),])
         );
+    }
+
+    #[test]
+    fn what_stands_behind_the_numbers_of_an_ok_is_read() {
+        let ok = Reply::Ok { number: Some(9), planner_free: Some(15), queue_free: Some(4) };
+        assert_eq!(heard("ok N9 P15 B4 X:13.0 Y:0 Z:0.2 E:1.0"), [ok.clone(), Reply::Position([13.0, 0.0, 0.2])]);
+        assert_eq!(heard("ok N9 P15 B4 T:20.0 /0.0 B:21.0 /0.0")[1..].len(), 1);
+        let bare = Reply::Ok { number: None, planner_free: None, queue_free: None };
+        assert_eq!(heard("ok X:1.0 Y:2.0 Z:3.0"), [bare, Reply::Position([1.0, 2.0, 3.0])]);
+    }
+
+    #[test]
+    fn a_position_that_is_no_number_is_told_from_noise() {
+        assert_eq!(heard("X:84.43 Y:inf Z:4.80"), [Reply::NoPosition("X:84.43 Y:inf Z:4.80".into())]);
+        assert_eq!(heard("wait"), [Reply::WantsLines]);
     }
 
     #[test]

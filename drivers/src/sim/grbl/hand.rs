@@ -6,6 +6,9 @@ use super::{Busy, Grbl, Lock};
 use crate::moment::Moment;
 use crate::sim::{Incident, Simulated as _};
 
+/// How long Grbl waits behind the line of an alarm (`report_alarm_message`, `report.c`).
+const ALARM_TAKES: Duration = Duration::from_millis(500);
+
 impl Grbl {
     /// Something happens at the machine itself.
     pub(super) fn incident(&mut self, now: Moment, incident: Incident) {
@@ -15,7 +18,8 @@ impl Grbl {
                 self.motion.drop_all(now);
                 self.lock = Lock::Alarm;
                 self.limit = true;
-                self.out.extend_from_slice(b"ALARM:1\r\n[MSG:Reset to continue]\r\n");
+                self.forgets_until = Some(now + ALARM_TAKES);
+                self.out.extend_from_slice(b"ALARM:1\r\n");
             }
             Incident::DoorOpened if self.homing => {
                 self.motion.drop_all(now);

@@ -37,10 +37,7 @@ impl Marlin {
             }
             (b'M', 400) => Waiting::MotionEnd,
             (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
-            (b'M', 600) if self.flavour.counting == Counting::Flush => {
-                self.prompt();
-                Waiting::Person
-            }
+            (b'M', 600) if self.flavour.counting == Counting::Flush => self.change_filament(),
             (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
             (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
             _ => Waiting::Nothing,
@@ -120,8 +117,13 @@ impl Marlin {
                 let [x, y, z] = self.motion.position(self.now);
                 let one_line = self.flavour.counting == Counting::Ask;
                 let before = if one_line { "ok C: " } else { "" };
-                let line = format!("{before}X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
-                self.out.extend_from_slice(line.as_bytes());
+                let y = if self.setup.nonsense_position { f64::INFINITY } else { y };
+                let told = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
+                if self.setup.position_behind_ok && !one_line {
+                    self.ok(number, true);
+                    return self.out.extend_from_slice(format!(" {told}").as_bytes());
+                }
+                self.out.extend_from_slice(format!("{before}{told}").as_bytes());
                 if one_line {
                     return;
                 }
@@ -138,7 +140,8 @@ impl Marlin {
             }
             (b'M', 155) => {
                 let seconds = self.reader().value(command, b'S').unwrap_or(0.0);
-                self.report_every = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
+                let told = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(60.0)));
+                self.report_every = told.or(super::chatter(&self.setup));
                 self.report_at = self.now;
             }
             (b'M', 112) => return self.emergency_stop(),

@@ -1,0 +1,227 @@
+//! Leaving an alarm, a stop, a halt or a sleep: a loop that ends on what the machine shows, never on what was said to it.
+//!
+//! ```text
+//!  a person clears it
+//!        │   hears nothing but a reset        its banner           it is in no alarm
+//!        ├──────────► Resetting ──────────────► Unlocking ──────────────► ready
+//!        ├─────────────────────────────────────►   ▲ │
+//!        │   does not report its state             └─┘ said again         nothing changed: told, and why
+//!        └──────────► Asking ── it says who it is ──► ready               (from each of them)
+//! ```
+//!
+//! Grbl waits half a second behind the line of a hard or soft limit, and then forgets a reset that came meanwhile
+//! (`protocol_exec_rt_system`, `protocol.c`; `report_alarm_message`, `report.c`).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AlarmReset, Phase, Session};
+use crate::dialect::{Asking, Calm, Condition, Spelling, Word};
+use crate::event::EventKind;
+use crate::flow::Aside;
+use crate::notice::Notice;
+
+/// How long behind the line of an alarm a reset may be forgotten: what Grbl waits, and some latency.
+const RESET_FORGOTTEN: Duration = Duration::from_millis(600);
+
+/// Between two resets, and between two words that unlock: a banner and a report come in a fraction of that.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Times the machine is reset, and told to unlock, before that is given up.
+const RESETS_MAX: u32 = 5;
+const UNLOCKS_MAX: u32 = 3;
+
+/// How long a machine that does not report its state may take to say who it is: one that was reset boots meanwhile.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
+
+/// Stable code of the notice that a clear changed nothing.
+pub const NOTHING_CHANGED: &str = "clear.nothing_changed";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Step {
+    Resetting,
+    Unlocking,
+    Asking,
+}
+
+/// A clear that is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Clearing {
+    step: Step,
+    resets: u32,
+    unlocks: u32,
+    /// Why the machine does not want to.
+    refused: Option<String>,
+    /// It was asleep.
+    slept: bool,
+    /// An emergency stop was said that it was never seen to obey.
+    unseen: bool,
+    /// What it needed before.
+    needed: AlarmReset,
+}
+
+impl Clearing {
+    fn new(step: Step, needed: AlarmReset, unseen: bool) -> Self {
+        Self { step, resets: 0, unlocks: 0, refused: None, slept: false, unseen, needed }
+    }
+}
+
+impl Session {
+    /// A person looked at a machine in alarm, halted or asleep.
+    pub(super) fn begin_clearing(&mut self) {
+        if self.clearing.is_some() {
+            return;
+        }
+        let unseen = self.obeying.stop_over();
+        // What it was put in alarm for stays until it is put right.
+        self.alarm_cause = self.alarm_cause.take().or_else(|| self.known.notice.clone());
+        self.known.notice.clone_from(&self.alarm_cause);
+        let slept = self.condition == Some(Condition::Sleep);
+        if slept {
+            (self.phase, self.alarm_reset) = (Phase::Alarm, AlarmReset::Needed);
+        }
+        let reports = matches!(self.dialect.habits().asking, Asking::Realtime { .. });
+        let needed = self.alarm_reset;
+        if !reports || self.phase == Phase::Halted {
+            let cause = self.alarm_cause.take();
+            // Only a machine that answers again is free.
+            self.link_up(false);
+            (self.alarm_cause, self.clearing) = (cause, Some(Clearing::new(Step::Asking, needed, unseen)));
+            self.deadlines.clear = Some(self.now + ANSWERS_WITHIN);
+            if unseen {
+                self.stop_cleared_unseen();
+            }
+            return;
+        }
+        let resets = needed == AlarmReset::Needed && matches!(self.dialect.calm(Calm::Drop), Spelling::Realtime(_));
+        let step = if resets { Step::Resetting } else { Step::Unlocking };
+        self.clearing = Some(Clearing { slept, ..Clearing::new(step, needed, unseen) });
+        self.alarm_reset = AlarmReset::Awaited;
+        let hears_from = if slept || !resets { self.now } else { self.reset_heard_from };
+        self.deadlines.clear = Some(hears_from.max(self.now));
+        if hears_from <= self.now {
+            self.clear_due();
+        }
+        if unseen {
+            self.stop_cleared_unseen();
+        }
+    }
+
+    /// The machine went into an alarm that only a reset ends.
+    pub(super) fn needs_reset(&mut self) {
+        self.alarm_reset = AlarmReset::Needed;
+        self.reset_heard_from = self.now + RESET_FORGOTTEN;
+    }
+
+    /// What was said has shown nothing: it is said again, or given up.
+    pub(super) fn clear_due(&mut self) {
+        let Some(clearing) = &mut self.clearing else { return };
+        self.deadlines.clear = Some(self.now + AGAIN_AFTER);
+        match clearing.step {
+            Step::Resetting if clearing.resets < RESETS_MAX => {
+                clearing.resets += 1;
+                if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Drop) {
+                    self.say_urgently(&bytes, true);
+                }
+            }
+            Step::Unlocking if clearing.unlocks < UNLOCKS_MAX => {
+                clearing.unlocks += 1;
+                self.window.clear();
+                self.asides.clear();
+                if let Spelling::Lines(lines) = self.dialect.word(&Word::Unlock) {
+                    self.asides.extend(lines.into_iter().map(|line| (Aside::Unlock, line)));
+                }
+                self.deadlines.ask = Some(self.now);
+            }
+            Step::Resetting | Step::Unlocking | Step::Asking => self.nothing_changed(),
+        }
+    }
+
+    /// The board said its banner. True: it was reset for a clear.
+    pub(super) fn restarted_for_clearing(&mut self) -> bool {
+        let Some(clearing) = self.clearing.as_mut().filter(|clearing| clearing.step != Step::Asking) else {
+            return false;
+        };
+        clearing.step = Step::Unlocking;
+        self.condition = None;
+        self.clear_due();
+        true
+    }
+
+    /// The machine says why it does not leave its alarm.
+    pub(super) fn clearing_refused(&mut self, sentence: &str) {
+        if let Some(clearing) = &mut self.clearing {
+            clearing.refused = Some(sentence.to_owned());
+        }
+    }
+
+    /// A machine that was asked who it is says that it is halted. True: that was asked for a clear.
+    pub(super) fn halted_still(&mut self, text: &str, explained: bool) -> bool {
+        if self.clearing.as_ref().is_none_or(|clearing| clearing.step != Step::Asking) {
+            return false;
+        }
+        self.clearing_refused(text);
+        if explained {
+            self.nothing_changed();
+        }
+        true
+    }
+
+    /// It reports its state while it is being cleared.
+    pub(super) fn clearing_reported(&mut self, condition: Option<Condition>) {
+        let Some(condition) = condition.filter(|_| self.clearing.is_some()) else { return };
+        if !matches!(condition, Condition::Alarm | Condition::Sleep) {
+            self.cleared();
+        }
+    }
+
+    /// It shows that it is free.
+    pub(super) fn cleared(&mut self) {
+        let Some(clearing) = self.clearing.take() else { return };
+        self.deadlines.clear = None;
+        self.alarm_cause = None;
+        self.alarm_reset = AlarmReset::NotNeeded;
+        if clearing.step != Step::Asking {
+            self.phase = Phase::Ready;
+            // That it was never seen to stop stays said.
+            self.known.notice = self.known.notice.take().filter(|_| clearing.unseen);
+            self.position_lost();
+            self.after_unlock();
+        }
+        if clearing.slept {
+            self.tell(EventKind::Message { text: "The machine was asleep: it was reset, which woke it.".to_owned() });
+        }
+    }
+
+    /// Everything that could be said was said, and the machine is as it was.
+    fn nothing_changed(&mut self) {
+        let Some(clearing) = self.clearing.take() else { return };
+        self.deadlines.clear = None;
+        let shows = match (&clearing.refused, clearing.step) {
+            (Some(refused), _) => format!("the machine says: {}.", refused.trim_end_matches('.')),
+            (None, Step::Resetting) => {
+                format!("it was reset {} times and never said that it started.", clearing.resets)
+            }
+            (None, Step::Unlocking) => {
+                format!("it was told {} times to leave its alarm, and reports it still.", clearing.unlocks)
+            }
+            (None, Step::Asking) => "it answers nothing.".to_owned(),
+        };
+        let before = self.alarm_cause.as_ref().map(|cause| format!(" Before: {}", cause.happened)).unwrap_or_default();
+        let notice = Notice::new(
+            NOTHING_CHANGED,
+            format!("Clearing changed nothing: {shows}{before}"),
+            "The machine is still in alarm, and nothing else is sent.",
+            format!("Look at the machine. {}", self.dialect.habits().way_out),
+        );
+        self.alarm_reset = clearing.needed;
+        if clearing.step == Step::Asking {
+            self.deadlines.greet = None;
+            self.phase = Phase::Halted;
+        }
+        self.window.clear();
+        self.asides.clear();
+        self.tell_trouble(notice);
+    }
+}
