@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use drivers::machine::Machine;
 use drivers::{Notice, Request, Snapshot, State, shell};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bauds;
 use crate::config::Config;
-use crate::desk::Desk;
+use crate::desk::{self, Desk, Opening};
 use crate::http;
-use crate::recordings;
+use crate::owners::Owner;
 use crate::sinks::{self, Feed, Source};
+use crate::store::{self, News, Store};
 
 /// How long a goodbye may take: a sink that cannot say it in time is left.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -29,6 +30,7 @@ pub struct Agent {
     desk: Desk,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    broken: watch::Receiver<Option<Notice>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -38,30 +40,54 @@ impl Agent {
     /// # Errors
     /// What could not be started, what was done and what to do. Nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, Notice> {
-        let mut server = http::bind(&config.http).await?;
+        let server = http::bind(&config.http).await?;
         let address = server.address();
-        let mut machines = Vec::new();
+        let configuration = fingerprint(&config);
+        let (store, mut news) = Store::open(&config.store).await?;
+        let opened = news.try_recv().ok();
+        let since = store.newest();
         let mut setups = config.machines;
-        bauds::recall(&mut setups, &config.store.dir);
+        if let Some(News::Opened(contents)) = &opened {
+            store::recall_bauds(&mut setups, &contents.kept);
+        }
+        let mut machines = Vec::new();
         for setup in setups {
             let name = setup.name.clone();
-            let (machine, events) = shell::spawn_heard(setup).map_err(|error| thread(&name, &error))?;
-            server.hear(machine.clone(), events);
-            machines.push(machine);
+            machines.push(shell::spawn_heard(setup).map_err(|error| thread(&name, &error))?);
         }
-        let desk = Desk::open(&config.store, Arc::from(machines)).map_err(|error| store(&config.store.dir, &error))?;
+        let folder = config.store.dir.clone();
+        let opening = Opening { store: store.clone(), opened, news, folder, machines, configuration };
+        let (desk, clerk) = Desk::open(opening);
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = recordings::keep(desk.machines(), &config.store.dir, &stopped);
-        tasks.extend(bauds::keep(desk.machines(), &config.store.dir, &stopped));
+        let owner = Owner::new(store.clone(), stopped.clone());
+        owner.vital("clerk", clerk);
+        let mut tasks = store::recordings::keep(desk.machines(), &config.store.dir, &stopped);
+        tasks.extend(store::keep_bauds(desk.machines(), &store, &stopped));
         for kind in sinks::ALL {
-            if let Some(sink) = (kind.open)(&config.sinks)? {
-                let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));
-                let feed = Feed { site: config.site.clone(), agent: config.agent.clone(), machines: sources.collect() };
-                tasks.push(tokio::spawn(sink.run(feed, stopped.clone())));
-            }
+            let Some(sink) = (kind.open)(&config.sinks)? else { continue };
+            let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));
+            let feed = Feed {
+                site: config.site.clone(),
+                agent: config.agent.clone(),
+                machines: sources.collect(),
+                log: store.clone(),
+                since: since.clone(),
+            };
+            let (settings, stopped, mut sink) = (config.sinks.clone(), stopped.clone(), Some(sink));
+            tasks.push(owner.anew(kind.name, move || {
+                // The first was opened to see whether it can be; one that ended by a fault is opened again.
+                let sink = sink.take().or_else(|| (kind.open)(&settings).ok().flatten());
+                let (feed, stopped) = (feed.clone(), stopped.clone());
+                async move {
+                    if let Some(sink) = sink {
+                        sink.run(feed, stopped).await;
+                    }
+                }
+            }));
         }
-        tasks.push(tokio::spawn(server.serve(desk.clone(), stopped)));
-        Ok(Self { desk, address, stop, tasks })
+        tasks.push(owner.vital("http", server.serve(desk.clone(), owner.broken(), stopped)));
+        let broken = owner.broken();
+        Ok(Self { desk, address, stop, broken, tasks })
     }
 
     /// Where the page is.
@@ -72,6 +98,16 @@ impl Agent {
     /// Where jobs are submitted and machines are found.
     pub fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// Waits until a task ends by a fault without which the agent cannot be trusted: it is to be stopped then.
+    pub async fn broken(&self) -> Notice {
+        let mut broken = self.broken.clone();
+        let broken = broken.wait_for(Option::is_some).await.ok().and_then(|broken| broken.clone());
+        match broken {
+            Some(notice) => notice,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends what runs, makes the machines safe, says goodbye to the network and ends.
@@ -86,6 +122,9 @@ impl Agent {
         for task in self.tasks {
             let _ = tokio::time::timeout(GOODBYE, task).await;
         }
+        let store = self.desk.store();
+        store.tell([desk::facts::ended()], []);
+        store.end().await;
     }
 }
 
@@ -133,11 +172,8 @@ fn thread(machine: &str, error: &std::io::Error) -> Notice {
     )
 }
 
-fn store(folder: &std::path::Path, error: &std::io::Error) -> Notice {
-    Notice::new(
-        "store.failed",
-        format!("The store {} cannot be used: {error}.", folder.display()),
-        "The agent did not start.",
-        "Make the folder, or let this user write to it (`store.dir`).",
-    )
+/// Tells a configuration from every other. Secrets are in files of their own, and not in it.
+fn fingerprint(config: &Config) -> String {
+    let text = format!("{config:?}");
+    Sha256::digest(text).iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -1,7 +1,6 @@
 //! The agent: attaches machines to the network.
 
 pub mod agent;
-mod bauds;
 pub mod capability;
 pub mod capacity;
 pub mod cli;
@@ -10,13 +9,16 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod desk;
+pub mod host;
 pub mod http;
 pub mod jobs;
-pub mod recordings;
+mod owners;
 pub mod sinks;
 pub mod status;
+pub mod store;
 pub mod supervisor;
 pub mod surroundings;
 pub mod topics;
 
 pub use agent::Agent;
+pub use store::recordings;

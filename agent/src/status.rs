@@ -82,9 +82,9 @@ pub fn job(record: &Record) -> Value {
 }
 
 /// An event of a machine.
-pub fn event(machine: &Machine, event: &Event) -> Value {
-    let mut document = stamped(json!(event), machine.wall_time(Moment::ZERO));
-    document["machine"] = json!(machine.name());
+pub fn event(machine: &str, epoch: SystemTime, event: &Event) -> Value {
+    let mut document = stamped(json!(event), epoch);
+    document["machine"] = json!(machine);
     document
 }
 

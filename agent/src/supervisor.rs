@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::desk::Desk;
+
 /// Says that the agent serves, in one sentence that `systemctl status` shows.
 pub fn ready(status: &str) {
     let _ = sd_notify::notify(false, &[NotifyState::Ready, NotifyState::Status(status)]);
@@ -14,9 +16,10 @@ pub fn stopping() {
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
 }
 
-/// Says again and again that the agent is alive, for as long as this future is run; returns only where no watchdog
-/// wants to know. It shares the runtime with everything that faces the network, so a runtime that hangs is silent.
-pub async fn stay_alive() {
+/// Says again and again that the agent is alive, as long as its desk is, for as long as this future is run; returns only
+/// where no watchdog wants to know. It shares the runtime with everything that faces the network, so a runtime that
+/// hangs is silent. A disk that hangs is no reason to be: the machines would lose who speaks for them.
+pub async fn stay_alive(desk: &Desk) {
     let mut wanted_us = 0;
     if !sd_notify::watchdog_enabled(false, &mut wanted_us) || wanted_us == 0 {
         return;
@@ -25,6 +28,8 @@ pub async fn stay_alive() {
     let mut beat = tokio::time::interval(Duration::from_micros(wanted_us / 2));
     loop {
         beat.tick().await;
-        let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
+        if desk.is_alive().await {
+            let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
+        }
     }
 }

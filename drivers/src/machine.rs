@@ -65,11 +65,35 @@ pub struct Setup {
     pub reconnect: bool,
 }
 
+/// Says whether whoever asked for a start still wants it.
+pub type StillWanted = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A program file to run.
+#[derive(Clone)]
+pub struct Program {
+    /// Where it is. The file must stay as it is until the job is over.
+    pub path: PathBuf,
+    /// Asked at the last moment before the machine is told anything. Absent: it is wanted whatever happens.
+    pub still_wanted: Option<StillWanted>,
+}
+
+impl From<PathBuf> for Program {
+    fn from(path: PathBuf) -> Self {
+        Self { path, still_wanted: None }
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Program").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// A request with the place its answer goes.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) request: Request,
-    pub(crate) program: Option<PathBuf>,
+    pub(crate) program: Option<Program>,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -143,9 +167,9 @@ impl Machine {
         self.order(request, None).await
     }
 
-    /// Starts a program file. The file must stay as it is until the job is over.
-    pub async fn start(&self, job: Job, program: PathBuf) -> Answer {
-        self.order(Request::Start(job), Some(program)).await
+    /// Starts a program file.
+    pub async fn start(&self, job: Job, program: impl Into<Program>) -> Answer {
+        self.order(Request::Start(job), Some(program.into())).await
     }
 
     /// Emergency stop, on a lane of its own: never behind a job, a full inbox or a blocked write.
@@ -176,7 +200,7 @@ impl Machine {
         while snapshot.changed().await.is_ok() {}
     }
 
-    async fn order(&self, request: Request, program: Option<PathBuf>) -> Answer {
+    async fn order(&self, request: Request, program: Option<Program>) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.inbox.try_send(Order { request, program, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Denied::Busy,

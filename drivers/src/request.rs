@@ -125,6 +125,11 @@ pub enum Denied {
     /// The machine's dialect has no such word.
     #[error("This machine has no such command. Nothing was sent.")]
     Unsupported,
+    /// The start was asked for too long ago, or by somebody who has gone.
+    #[error(
+        "The start was asked for more than 10 s ago, or whoever asked has gone. Nothing was sent. Start the job again."
+    )]
+    Stale,
     /// Too many requests are waiting.
     #[error("The machine's inbox is full. The request was dropped. Try again.")]
     Busy,
@@ -175,6 +180,7 @@ impl Denied {
             Self::NotResumable => "job.not_resumable",
             Self::OutOfRange => "request.out_of_range",
             Self::Unsupported => "request.unsupported",
+            Self::Stale => "job.start_stale",
             Self::Busy => "machine.busy",
             Self::Moving => "machine.moving",
             Self::Released => "jog.released",

@@ -302,9 +302,12 @@ impl Shell {
     fn order(&mut self, now: Moment, order: Order) {
         let Order { request, program, answer } = order;
         let answered = match (&request, program) {
-            (Request::Start(job), Some(path)) => match ProgramReader::start(&path, job.from_line) {
+            (Request::Start(_), Some(program)) if program.still_wanted.as_ref().is_some_and(|wanted| !wanted()) => {
+                Err(Denied::Stale)
+            }
+            (Request::Start(job), Some(program)) => match ProgramReader::start(&program.path, job.from_line) {
                 Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "a program cannot be opened");
+                    tracing::error!(%error, path = %program.path.display(), "a program cannot be opened");
                     Err(Denied::Unreadable)
                 }
                 Ok(reader) => self.request(now, request).map(|()| {

@@ -39,13 +39,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let serving = format!("serving {machines} machines, page on http://{}", agent.address());
     tracing::info!("{serving}");
     supervisor::ready(&serving);
-    tokio::select! {
-        () = ended => {}
+    let broken = tokio::select! {
+        () = ended => None,
+        notice = agent.broken() => Some(notice),
         // Returns only where no watchdog wants to know.
-        () = async { supervisor::stay_alive().await; std::future::pending().await } => {}
-    }
+        () = async { supervisor::stay_alive(agent.desk()).await; std::future::pending().await } => None,
+    };
     supervisor::stopping();
     tracing::info!("ending: running jobs are ended and their machines made safe");
     agent.stop().await;
-    Ok(())
+    // Whoever supervises it starts another.
+    broken.map_or(Ok(()), |notice| Err(notice.into()))
 }

@@ -76,7 +76,7 @@ impl Default for Http {
 impl Store {
     /// The defaults, in a folder.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), program_bytes_max: 2 << 30, reserve_bytes: 256 << 20, history_jobs: 500 }
+        Self { dir: dir.into(), program_bytes_max: 2 << 30, reserve_bytes: 256 << 20, history_jobs: 10_000 }
     }
 }
 

@@ -17,11 +17,20 @@ pub(super) enum Checked {
     Unfit(Reason, Vec<serde_json::Value>),
 }
 
+impl Checked {
+    /// The check itself did not come to its end.
+    pub(super) fn broke() -> Self {
+        let message = "A fault in the agent ended the check of the program. Submit it again, and report the fault with \
+                       the agent's log.";
+        Self::Unfit(Reason { code: "job.check_failed".to_owned(), message: message.to_owned() }, Vec::new())
+    }
+}
+
 /// Reads a whole program against its machine.
 pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
     let reason = |code: &str, message: String| Reason { code: code.to_owned(), message };
     // By content: a packed program is unpacked while it is read.
-    let opened = std::fs::File::open(path)
+    let opened = crate::store::open_regular(path)
         .map_err(|error| ReadError::new("job.unreadable", format!("{error}.")))
         .and_then(formats::open);
     let program = match opened {

@@ -1,60 +1,96 @@
-//! The clerk: the task that owns the job records, and writes them down before anything is done.
+//! The clerk: the task that owns the jobs. What has happened it tells the store; what may happen it has written first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
+use drivers::Request;
 use drivers::machine::Machine;
-use drivers::request::Job;
-use drivers::snapshot::JobPhase;
-use drivers::{Answer, Event, EventKind, Notice, Request};
-use tokio::sync::{mpsc, watch};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::check::{Checked, check, thin};
+use super::follow::{COUNT_EVERY, KEEP_EVERY};
 use super::refusal::{self, Refusal, denied};
-use super::{Action, Ask, QUEUE_MAX, Reply, Submission};
+use super::start::{self, Start, Submitted, Wanted};
+use super::{Action, Ask, QUEUE_MAX, Reply, Submission, facts};
 use crate::capacity::Queue;
-use crate::jobs::{Counts, JobState, Jobs, Record, Spool, Store, new_id};
-use crate::status::likely_cause;
-use crate::surroundings;
+use crate::host::clock;
+use crate::jobs::{Counts, JobState, Jobs, Record, new_id};
+use crate::store::{Change, Contents, Fact, News, NotWritten, Store, Who};
 
-/// How often the records of running jobs take over the machines' numbers, for whoever reads them.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
+/// Jobs that are over and stay in memory. Older ones are read from the store.
+const RECENT: usize = 100;
 
-/// How often those numbers are written down as well, besides once the first line is known to be executed: after a power
-/// cut a job can go on from there. Some 10 kB each time, because an SD card does not last for ever.
-pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(20);
+/// Programs that are checked at once: reading one takes a core.
+const CHECKS_AT_ONCE: usize = 2;
 
-/// How long the event that tells of a job's end may be under way before it counts as missed.
-const MISSED_AFTER: Duration = Duration::from_secs(2);
+/// Under which name the store keeps which configuration the agent had.
+const CONFIGURATION: &str = "configuration";
 
 /// What is to be done about a request.
 enum Decision {
     /// Nothing more.
     Done(Arc<Record>),
     /// Ask the machine.
-    Ask(Machine, Request, Arc<Record>),
-    /// Start the job, which is armed.
-    Start(Machine, Arc<Record>),
+    Ask(Box<Machine>, Request, Arc<Record>),
+    /// Arm the job, which is to be started.
+    Arm(Arc<Record>),
 }
 
-/// The task that owns the records.
+/// The task that owns the jobs.
 pub(super) struct Clerk {
     pub(super) store: Store,
+    configuration: String,
+    pub(super) jobs: Jobs,
     pub(super) publish: watch::Sender<Arc<Jobs>>,
-    pub(super) queues: BTreeMap<String, watch::Sender<Queue>>,
+    queues: BTreeMap<String, watch::Sender<Queue>>,
     pub(super) machines: Arc<[Machine]>,
-    pub(super) spool: Spool,
+    /// SHA-256 of each machine's profile.
+    profiles: BTreeMap<String, String>,
     pub(super) asks: mpsc::Sender<Ask>,
+    checks: Arc<Semaphore>,
+    /// Whether the store has said what is in it.
+    opened: bool,
+    /// Jobs whose start is being written.
+    pub(super) arming: HashSet<String>,
+    /// Jobs being written for the first time, by machine.
+    arriving: BTreeMap<String, u32>,
 }
 
 impl Clerk {
-    pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
+    pub(super) fn new(
+        store: Store,
+        configuration: String,
+        machines: Arc<[Machine]>,
+        queues: BTreeMap<String, watch::Sender<Queue>>,
+        publish: watch::Sender<Arc<Jobs>>,
+        asks: mpsc::Sender<Ask>,
+    ) -> Self {
+        let profiles = machines.iter().map(|machine| (machine.name().to_owned(), fingerprint(machine))).collect();
+        Self {
+            store,
+            configuration,
+            jobs: Jobs::new(),
+            publish,
+            queues,
+            machines,
+            profiles,
+            asks,
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            opened: false,
+            arming: HashSet::new(),
+            arriving: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>, mut news: mpsc::Receiver<News>) {
         let mut count = tokio::time::interval(COUNT_EVERY);
         let mut keep = tokio::time::interval(KEEP_EVERY);
         self.published();
         loop {
             tokio::select! {
+                Some(news) = news.recv() => self.hear(news),
                 ask = asks.recv() => match ask {
                     Some(ask) => self.take(ask),
                     None => return,
@@ -65,35 +101,123 @@ impl Clerk {
         }
     }
 
-    fn take(&mut self, ask: Ask) {
-        match ask {
-            Ask::Submit(submission, answer) => {
-                let record = self.submit(submission);
-                let _ = answer.send(record);
-            }
-            Ask::Checked(job, checked) => self.checked(&job, *checked),
-            Ask::Act(job, action, answer) => self.act(&job, action, answer),
-            Ask::Started(job, started, answer) => {
-                let _ = answer.send(self.started(&job, started));
-            }
-            Ask::Happened(machine, event) => self.happened(&machine, event),
+    /// Hears what the store says of itself.
+    pub(super) fn hear(&mut self, news: News) {
+        match news {
+            News::Opened(contents) => self.opened(*contents),
+            News::Anew => self.tell_all_again(),
         }
     }
 
-    fn put(&mut self, record: Record) -> Arc<Record> {
-        let id = record.id.clone();
-        self.store.put(record);
+    fn take(&mut self, ask: Ask) {
+        match ask {
+            Ask::Submit(submission, reply) => self.submit(submission, reply),
+            Ask::Submitted(submitted) => self.submitted(*submitted),
+            Ask::Checked(job, checked) => self.checked(&job, *checked),
+            Ask::Act(job, action, wanted, who, reply) => self.act(&job, action, wanted, who, reply),
+            Ask::Armed(armed) => self.armed(*armed),
+            Ask::Started(job, started, reply) => {
+                let _ = reply.send(self.started(&job, started));
+            }
+            Ask::Happened(machine, event) => self.happened(&machine, event),
+            Ask::Missed(machine, missed) => self.store.tell([facts::missed(&machine, missed)], []),
+            Ask::Forget(record, who, reply) => {
+                self.forget(&record, who);
+                let _ = reply.send(Ok(record));
+            }
+            Ask::Alive(answer) => drop(answer.send(())),
+        }
+    }
+
+    /// The store says what is in it. A job that was on a machine when the agent ended has failed: nothing is known of
+    /// it, and nothing is started again. One whose check was not ended, or was against another profile, is checked again.
+    fn opened(&mut self, contents: Contents) {
+        let now = clock::rfc3339(clock::wall_ms());
+        let mut interrupted = Vec::new();
+        let mut changed = Vec::new();
+        for mut record in contents.jobs {
+            match record.state {
+                JobState::Armed | JobState::Running | JobState::Held => {
+                    record.interrupted(&now);
+                    interrupted.push(json!({ "machine": record.machine, "job": record.id,
+                                             "executed_line": record.progress.executed_line }));
+                    changed.push(record.id.clone());
+                }
+                JobState::Received => record.state = JobState::Checking,
+                _ => {}
+            }
+            self.jobs.insert(record.id.clone(), Arc::new(record));
+        }
+        let mut told = vec![facts::started(contents.ended_well, clock::is_set(), contents.lost, &interrupted)];
+        let before = contents.kept.iter().find(|(name, _)| name == CONFIGURATION).map(|(_, value)| value);
+        if before.is_some_and(|before| *before != self.configuration) {
+            told.push(facts::configuration(&self.configuration));
+        }
+        if before != Some(&self.configuration) {
+            self.store.keep(CONFIGURATION, Some(self.configuration.clone()));
+        }
+        told.extend(changed.iter().filter_map(|id| Some(facts::became(self.jobs.get(id)?))));
+        let puts = changed.iter().filter_map(|id| Some((id.clone(), Change::Put(self.jobs.get(id)?.clone()))));
+        self.store.tell(told, puts.collect::<Vec<_>>());
+        self.opened = true;
+        let unchecked: Vec<_> = self.jobs.values().filter(|job| self.needs_check(job)).cloned().collect();
+        for job in unchecked {
+            self.check_again(&job);
+        }
         self.published();
-        self.store.jobs()[&id].clone()
+    }
+
+    /// The store's file was lost: what is known is told again.
+    fn tell_all_again(&mut self) {
+        let all: Vec<_> = self.jobs.values().map(|job| (job.id.clone(), Change::Put(job.clone()))).collect();
+        self.store.tell([], all);
+    }
+
+    fn needs_check(&self, job: &Record) -> bool {
+        let known = self.profiles.get(&job.machine);
+        match job.state {
+            JobState::Checking => true,
+            // A machine that is not there any more checks nothing.
+            JobState::Queued => known.is_some() && job.profile_sha256.as_ref() != known,
+            _ => false,
+        }
+    }
+
+    fn check_again(&mut self, job: &Record) {
+        let mut record = job.clone();
+        record.state = JobState::Checking;
+        let record = self.put(record, []);
+        self.check(&record);
+    }
+
+    /// Remembers a job as it is now, tells what happened, and has both written.
+    pub(super) fn put(&mut self, record: Record, told: impl IntoIterator<Item = Fact>) -> Arc<Record> {
+        let mut record = record;
+        if record.state.is_over() {
+            // It is only for the time that is left.
+            record.time_line.clear();
+        }
+        let record = Arc::new(record);
+        self.store.tell(told, [(record.id.clone(), Change::Put(record.clone()))]);
+        self.remember(record.clone());
+        record
+    }
+
+    pub(super) fn remember(&mut self, record: Arc<Record>) {
+        self.jobs.insert(record.id.clone(), record);
+        let over: Vec<_> = self.jobs.values().filter(|job| job.state.is_over()).map(|job| job.id.clone()).collect();
+        for id in over.iter().take(over.len().saturating_sub(RECENT)) {
+            self.jobs.remove(id);
+        }
+        self.published();
     }
 
     fn published(&self) {
-        let jobs = self.store.jobs();
-        self.publish.send_replace(Arc::new(jobs.clone()));
+        self.publish.send_replace(Arc::new(self.jobs.clone()));
         for (machine, queue) in &self.queues {
             let waiting: Vec<_> =
-                jobs.values().filter(|job| job.machine == *machine && job.state == JobState::Queued).collect();
-            let running = jobs.values().find(|job| job.machine == *machine && job.state.is_on_machine());
+                self.jobs.values().filter(|job| job.machine == *machine && job.state == JobState::Queued).collect();
+            let running = self.jobs.values().find(|job| job.machine == *machine && job.state.is_on_machine());
             let queue_now = Queue {
                 length: waiting.len() as u32,
                 length_max: QUEUE_MAX,
@@ -108,59 +232,91 @@ impl Clerk {
         }
     }
 
-    fn submit(&mut self, submission: Submission) -> Result<Arc<Record>, Refusal> {
-        let machine = self.machine(&submission.machine)?;
-        let (profile, machine) = (machine.profile().clone(), machine.name().to_owned());
-        if let Some(key) = &submission.idempotency_key {
-            let known = self.store.jobs().values().find(|job| job.idempotency_key.as_ref() == Some(key));
-            if let Some(known) = known {
-                let same = known.sha256 == submission.program.sha256 && known.machine == submission.machine;
-                return if same { Ok(known.clone()) } else { Err(Refusal::Conflict(refusal::key_reused())) };
+    /// Why no new work is taken, if none is.
+    fn may_take_work(&self) -> Result<(), Refusal> {
+        match self.store.trouble() {
+            Some(notice) => Err(Refusal::Store(notice)),
+            None if !self.opened => Err(Refusal::Store(refusal::not_open())),
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&mut self, submission: Submission, reply: Reply) {
+        match self.accept(&submission) {
+            Err(refusal) => drop(reply.send(Err(refusal))),
+            Ok(Some(known)) => drop(reply.send(Ok(known))),
+            Ok(None) => {
+                let record = Arc::new(new_record(&submission));
+                *self.arriving.entry(record.machine.clone()).or_default() += 1;
+                let (store, asks) = (self.store.clone(), self.asks.clone());
+                tokio::spawn(start::submit(store, record, submission.program, submission.who, asks, reply));
             }
         }
-        let waiting = self.store.jobs().values().filter(|job| job.machine == machine && !job.state.is_over()).count();
-        if waiting as u32 >= QUEUE_MAX {
+    }
+
+    /// Whether a submission may be written down; the job it already is, where it is a repeat.
+    fn accept(&self, submission: &Submission) -> Result<Option<Arc<Record>>, Refusal> {
+        let machine = self.machine(&submission.machine)?;
+        self.may_take_work()?;
+        if let Some(key) = &submission.idempotency_key {
+            if let Some(known) = self.jobs.values().find(|job| job.idempotency_key.as_ref() == Some(key)) {
+                return same_submission(known, &submission.program.sha256, &submission.machine).map(Some);
+            }
+        }
+        let waiting = self.jobs.values().filter(|job| job.machine == machine.name() && !job.state.is_over()).count();
+        let arriving = self.arriving.get(machine.name()).copied().unwrap_or(0);
+        if waiting as u32 + arriving >= QUEUE_MAX {
             return Err(Refusal::Conflict(refusal::queue_full()));
         }
-        let now = jiff::Timestamp::now();
-        let record = Record {
-            id: new_id(now),
-            machine,
-            name: submission.name.chars().filter(|letter| !letter.is_control()).take(200).collect(),
-            state: JobState::Checking,
-            reason: None,
-            submitted_at: stamp(now),
-            started_at: None,
-            ended_at: None,
-            sha256: submission.program.sha256,
-            bytes: submission.program.bytes,
-            lines: 0,
-            commands: 0,
-            time_s: None,
-            heating_s: None,
-            progress: Counts::default(),
-            first_refused: None,
-            first_ignored: None,
-            energy_kwh: None,
-            link: None,
-            link_cause: None,
-            findings: Vec::new(),
-            idempotency_key: submission.idempotency_key,
-            time_line: Vec::new(),
+        Ok(None)
+    }
+
+    /// A submission is on the disk, or is not.
+    fn submitted(&mut self, submitted: Submitted) {
+        let Submitted { record, program, written, reply } = submitted;
+        if let Some(arriving) = self.arriving.get_mut(&record.machine) {
+            *arriving = arriving.saturating_sub(1);
+        }
+        let outcome = match written {
+            Ok(()) => {
+                program.kept();
+                self.remember(record.clone());
+                self.check(&record);
+                Ok(record)
+            }
+            Err(NotWritten::KeyTaken(known)) => {
+                let known = self.jobs.get(&known.id).cloned().unwrap_or_else(|| Arc::new(*known));
+                same_submission(&known, &record.sha256, &record.machine)
+            }
+            Err(NotWritten::Trouble(notice)) => {
+                // A disk that said nothing, or failed while it wrote, may have it all the same.
+                self.store.tell([], [(record.id.clone(), Change::Delete)]);
+                Err(Refusal::Store(notice))
+            }
         };
-        let (id, path, asks) = (record.id.clone(), self.spool.path(&record.sha256), self.asks.clone());
-        let record = self.put(record);
-        tokio::task::spawn_blocking(move || {
-            let checked = drivers::priority::in_background(|| check(&path, &profile));
+        let _ = reply.send(outcome);
+    }
+
+    /// Reads a job's program against its machine, in the background.
+    fn check(&self, record: &Record) {
+        let Ok(machine) = self.machine(&record.machine) else { return };
+        let (id, path, profile) =
+            (record.id.clone(), self.store.programs().path(&record.sha256), machine.profile().clone());
+        let (asks, checks) = (self.asks.clone(), self.checks.clone());
+        tokio::spawn(async move {
+            let Ok(_turn) = checks.acquire().await else { return };
+            let checked =
+                tokio::task::spawn_blocking(move || drivers::priority::in_background(|| check(&path, &profile)));
+            let checked = checked.await.unwrap_or_else(|_| Checked::broke());
             // A desk that is gone needs no answer.
-            let _ = asks.blocking_send(Ask::Checked(id, Box::new(checked)));
+            let _ = asks.send(Ask::Checked(id, Box::new(checked))).await;
         });
-        Ok(record)
     }
 
     fn checked(&mut self, id: &str, checked: Checked) {
-        let Some(job) = self.store.jobs().get(id).filter(|job| job.state == JobState::Checking) else { return };
+        let Some(job) = self.jobs.get(id).filter(|job| job.state == JobState::Checking) else { return };
         let mut record = Record::clone(job);
+        record.profile_sha256 = self.profiles.get(&record.machine).cloned();
         match checked {
             Checked::Fit(info, findings) => {
                 record.state = JobState::Queued;
@@ -178,168 +334,85 @@ impl Clerk {
                 record.ended_at = Some(stamp(jiff::Timestamp::now()));
             }
         }
-        self.put(record);
+        let told = facts::became(&record);
+        self.put(record, [told]);
     }
 
     /// Does what needs no machine. A machine is asked on a task of its own: one that is slow to answer keeps nobody
     /// else waiting.
-    fn act(&mut self, id: &str, action: Action, answer: Reply) {
-        match self.decide(id, action) {
-            Err(refusal) => drop(answer.send(Err(refusal))),
-            Ok(Decision::Done(record)) => drop(answer.send(Ok(record))),
+    fn act(&mut self, id: &str, action: Action, wanted: Wanted, who: Option<Who>, reply: Reply) {
+        match self.decide(id, action, who.clone()) {
+            Err(refusal) => drop(reply.send(Err(refusal))),
+            Ok(Decision::Done(record)) => drop(reply.send(Ok(record))),
             Ok(Decision::Ask(machine, request, record)) => {
+                self.store.tell([facts::asked(action, &record, who)], []);
                 tokio::spawn(async move {
                     let asked = machine.ask(request).await;
-                    drop(answer.send(asked.map(|()| record).map_err(denied)));
+                    drop(reply.send(asked.map(|()| record).map_err(denied)));
                 });
             }
-            Ok(Decision::Start(machine, record)) => {
-                let (program, asks) = (self.spool.path(&record.sha256), self.asks.clone());
-                let order = Job { id: record.id.clone(), lines: record.lines, from_line: 1 };
-                tokio::spawn(async move {
-                    let started = machine.start(order, program).await;
-                    // A desk that is gone needs no answer.
-                    let _ = asks.send(Ask::Started(record.id.clone(), started, answer)).await;
-                });
+            Ok(Decision::Arm(record)) => {
+                self.arming.insert(id.to_owned());
+                let start = Start { record, wanted, who, reply };
+                tokio::spawn(start::arm(start, self.store.clone(), self.asks.clone()));
             }
         }
     }
 
-    fn decide(&mut self, id: &str, action: Action) -> Result<Decision, Refusal> {
-        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
-        let machine = self.machine(&job.machine)?.clone();
+    fn decide(&mut self, id: &str, action: Action, who: Option<Who>) -> Result<Decision, Refusal> {
+        let job = self.jobs.get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
         let request = match action {
-            Action::Start if job.state != JobState::Queued => {
-                return Err(Refusal::Conflict(refusal::not_startable(job.state)));
-            }
-            Action::Start => {
-                // The state on disk comes first: whatever happens next, this job is not started a second time.
-                let mut record = Record::clone(&job);
-                record.state = JobState::Armed;
-                record.started_at = Some(stamp(jiff::Timestamp::now()));
-                return Ok(Decision::Start(machine, self.put(record)));
-            }
+            Action::Start => return self.decide_start(&job),
             Action::Cancel if matches!(job.state, JobState::Queued | JobState::Checking) => {
                 let mut record = Record::clone(&job);
                 record.state = JobState::Cancelled;
                 record.ended_at = Some(stamp(jiff::Timestamp::now()));
-                return Ok(Decision::Done(self.put(record)));
+                let told = [facts::asked(action, &record, who), facts::became(&record)];
+                return Ok(Decision::Done(self.put(record, told)));
             }
             Action::Cancel if job.state == JobState::Cancelled => return Ok(Decision::Done(job)),
+            Action::Delete if job.state.is_on_machine() => {
+                return Err(Refusal::Conflict(refusal::not_deletable(job.state)));
+            }
+            Action::Delete => {
+                self.forget(&job, who);
+                return Ok(Decision::Done(job));
+            }
             _ if !job.state.is_on_machine() => return Err(Refusal::Conflict(refusal::not_running(job.state))),
             Action::Pause => Request::Pause,
             Action::Resume => Request::Resume,
             Action::Cancel => Request::Cancel,
         };
-        Ok(Decision::Ask(machine, request, job))
+        Ok(Decision::Ask(Box::new(self.machine(&job.machine)?.clone()), request, job))
     }
 
-    /// The machine has said whether it takes a job.
-    fn started(&mut self, id: &str, started: Answer) -> Result<Arc<Record>, Refusal> {
-        let job = self.store.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
-        // What the machine did since then is newer than its answer.
-        let record = if job.state == JobState::Armed {
-            let mut record = Record::clone(&job);
-            record.state = if started.is_ok() { JobState::Running } else { JobState::Queued };
-            // A machine that took nothing leaves the job waiting.
-            record.started_at = record.started_at.filter(|_| started.is_ok());
-            self.put(record)
-        } else {
-            job
-        };
-        started.map(|()| record).map_err(denied)
+    fn decide_start(&mut self, job: &Arc<Record>) -> Result<Decision, Refusal> {
+        self.machine(&job.machine)?;
+        if job.state != JobState::Queued {
+            return Err(Refusal::Conflict(refusal::not_startable(job.state)));
+        }
+        if self.arming.contains(&job.id) {
+            return Err(Refusal::Conflict(refusal::not_startable(JobState::Armed)));
+        }
+        self.may_take_work()?;
+        if self.needs_check(job) {
+            self.check_again(job);
+            return Err(Refusal::Conflict(refusal::checked_again()));
+        }
+        let mut record = Record::clone(job);
+        record.state = JobState::Armed;
+        record.started_at = Some(stamp(jiff::Timestamp::now()));
+        Ok(Decision::Arm(Arc::new(record)))
     }
 
-    fn happened(&mut self, machine: &str, event: Event) {
-        if let EventKind::Job { job, phase, notice } = event.kind {
-            self.went_on(machine, &job, phase, notice.as_ref());
-        }
+    fn forget(&mut self, job: &Record, who: Option<Who>) {
+        let told = facts::asked(Action::Delete, job, who);
+        self.store.forget(job, told);
+        self.jobs.remove(&job.id);
+        self.published();
     }
 
-    /// A job does something else now.
-    fn went_on(&mut self, machine: &str, job: &str, phase: JobPhase, notice: Option<&Notice>) {
-        let Some(known) = self.store.jobs().get(job).filter(|known| known.machine == machine && !known.state.is_over())
-        else {
-            return;
-        };
-        let mut record = Record::clone(known);
-        record.state = phase.into();
-        if let Some(notice) = notice {
-            record.reason = Some(notice.into());
-        } else if record.state == JobState::Running || record.state == JobState::Finished {
-            record.reason = None;
-        }
-        if record.state.is_over() {
-            record.ended_at = Some(stamp(jiff::Timestamp::now()));
-        }
-        self.counted(&mut record);
-        let over = record.state.is_over();
-        self.put(record);
-        if over {
-            let jobs = self.store.jobs();
-            self.spool.keep_only(|sha256| jobs.values().any(|job| job.sha256 == sha256));
-        }
-    }
-
-    /// Takes over the machine's numbers.
-    fn counted(&self, record: &mut Record) {
-        let Ok(machine) = self.machine(&record.machine) else { return };
-        let snapshot = machine.snapshot();
-        if let Some(job) = snapshot.job.as_ref().filter(|job| job.job == record.id) {
-            record.progress = Counts {
-                sent: job.sent,
-                accepted: job.accepted,
-                executed: job.executed,
-                resends: job.resends,
-                executed_line: job.executed_line,
-                refused: job.refused,
-                ignored: job.ignored,
-            };
-            record.first_refused.clone_from(&job.first_refused);
-            record.first_ignored.clone_from(&job.first_ignored);
-            record.energy_kwh = job.energy_kwh;
-            record.link = Some(snapshot.job_link);
-            record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);
-        }
-    }
-
-    /// Writes down how far the running jobs are that are `due`, where that has changed.
-    fn keep(&mut self, due: impl Fn(&Record) -> bool) {
-        let running: Vec<_> = self.store.jobs().values().filter(|job| job.state.is_on_machine()).cloned().collect();
-        for job in running.iter().filter(|job| due(job)) {
-            let mut record = Record::clone(job);
-            self.counted(&mut record);
-            if record.progress.executed_line > job.progress.executed_line {
-                self.put(record);
-            }
-        }
-    }
-
-    /// Publishes the numbers of running jobs. A job whose end was missed among a flood of events is found ended here.
-    fn count(&mut self) {
-        let machines = self.machines.clone();
-        for (machine, snapshot) in machines.iter().map(|machine| (machine, machine.snapshot())) {
-            let Some(job) = &snapshot.job else { continue };
-            if job.ended_at.is_some_and(|ended_at| snapshot.at.since(ended_at) > MISSED_AFTER) {
-                let notice = snapshot.notice.as_ref().filter(|_| job.phase != JobPhase::Finished);
-                self.went_on(machine.name(), &job.job, job.phase, notice);
-            }
-        }
-        self.keep(|job| job.progress.executed_line == 0);
-        let mut jobs = self.store.jobs().clone();
-        let mut changed = false;
-        for job in jobs.values_mut().filter(|job| job.state.is_on_machine()) {
-            let mut record = Record::clone(job);
-            self.counted(&mut record);
-            changed |= record.progress != job.progress;
-            *job = Arc::new(record);
-        }
-        if changed {
-            self.publish.send_replace(Arc::new(jobs));
-        }
-    }
-
-    fn machine(&self, name: &str) -> Result<&Machine, Refusal> {
+    pub(super) fn machine(&self, name: &str) -> Result<&Machine, Refusal> {
         self.machines
             .iter()
             .find(|machine| machine.name() == name)
@@ -347,7 +420,53 @@ impl Clerk {
     }
 }
 
+/// A job of a program that was submitted.
+fn new_record(submission: &Submission) -> Record {
+    let now = jiff::Timestamp::now();
+    Record {
+        id: new_id(now),
+        machine: submission.machine.clone(),
+        name: submission.name.chars().filter(|letter| !letter.is_control()).take(200).collect(),
+        state: JobState::Checking,
+        reason: None,
+        submitted_at: stamp(now),
+        started_at: None,
+        ended_at: None,
+        sha256: submission.program.sha256.clone(),
+        profile_sha256: None,
+        bytes: submission.program.bytes,
+        lines: 0,
+        commands: 0,
+        time_s: None,
+        heating_s: None,
+        progress: Counts::default(),
+        first_refused: None,
+        first_ignored: None,
+        energy_kwh: None,
+        link: None,
+        link_cause: None,
+        findings: Vec::new(),
+        idempotency_key: submission.idempotency_key.clone(),
+        time_line: Vec::new(),
+    }
+}
+
+/// Whether a job is the one that is submitted again under its key.
+fn same_submission(known: &Arc<Record>, sha256: &str, machine: &str) -> Result<Arc<Record>, Refusal> {
+    if known.sha256 == sha256 && known.machine == machine {
+        Ok(known.clone())
+    } else {
+        Err(Refusal::Conflict(refusal::key_reused()))
+    }
+}
+
+/// Tells a machine's profile from every other.
+fn fingerprint(machine: &Machine) -> String {
+    let profile = serde_json::to_vec(machine.profile()).unwrap_or_default();
+    Sha256::digest(profile).iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// RFC 3339, to the millisecond.
-fn stamp(time: jiff::Timestamp) -> String {
+pub(super) fn stamp(time: jiff::Timestamp) -> String {
     format!("{time:.3}")
 }

@@ -14,6 +14,8 @@ pub enum Refusal {
     Conflict(Notice),
     /// It cannot be done at all.
     Invalid(Notice),
+    /// The store does not take or give it.
+    Store(Notice),
     /// Too much is asked at once.
     Busy,
 }
@@ -68,5 +70,32 @@ pub(super) fn queue_full() -> Notice {
         format!("{QUEUE_MAX} jobs wait for the machine already."),
         "Nothing was kept.",
         "Wait until some are done, or cancel some.",
+    )
+}
+
+pub(super) fn not_open() -> Notice {
+    Notice::new(
+        "store.slow",
+        "The store has not said yet what is in it.",
+        "Nothing was kept or started. Stopping works.",
+        "Try again in a moment; if it stays like this, look at the disk (`fab-agent doctor`).",
+    )
+}
+
+pub(super) fn not_deletable(state: JobState) -> Notice {
+    Notice::new(
+        "job.on_machine",
+        format!("The job is {}: the machine is at work on it.", state.word()),
+        "Nothing was deleted.",
+        "Cancel it first, and delete it when it is over.",
+    )
+}
+
+pub(super) fn checked_again() -> Notice {
+    Notice::new(
+        "job.checked_again",
+        "The machine's profile is not the one that the program was checked against.",
+        "Nothing was started. The program is being checked again.",
+        "Look at what the check finds, then start the job.",
     )
 }

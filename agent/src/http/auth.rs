@@ -3,9 +3,9 @@
 //! No header of a proxy is ever believed. A web page of another site cannot reach a loopback agent through the
 //! browser: the `Host` it would name is not loopback's, and an `Origin` of elsewhere is refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Shared;
 use super::problem::Problem;
 use crate::config;
+use crate::store::Who;
 
 /// Shortest token that is taken, in characters: 128 bits as base 64 have 22.
 const TOKEN_MIN: usize = 22;
@@ -80,7 +81,7 @@ fn asks_for_preview(request: &Request) -> Option<(&str, &str)> {
 }
 
 /// Checks every request. The page itself and `/healthz` tell nothing of the machines and need no token.
-pub(super) async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let open =
         matches!(request.uri().path(), "/" | "/page.css" | "/page.js" | "/control.js" | "/page.svg" | "/healthz");
     let admitted = shared.guard.admits(request.method(), request.headers()).or_else(|problem| {
@@ -89,7 +90,13 @@ pub(super) async fn check(State(shared): State<Shared>, request: Request, next: 
     });
     match admitted {
         Err(problem) if !(open && shared.guard.token.is_some()) => problem.into_response(),
-        _ => next.run(request).await,
+        _ => {
+            let who = if shared.guard.token.is_some() { "token" } else { "local" };
+            let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip());
+            let from = from.map_or_else(String::new, |from| from.to_string());
+            request.extensions_mut().insert(Who { who: who.to_owned(), from });
+            next.run(request).await
+        }
     }
 }
 

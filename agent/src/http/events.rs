@@ -1,162 +1,136 @@
-//! Server-sent events: what happens to the machines, resumable by `Last-Event-ID`.
+//! Server-sent events: the log as it grows, resumable by `Last-Event-ID`; and the log as a list.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
-use drivers::machine::Machine;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
 use tokio_stream::Stream;
 
 use super::Shared;
-use crate::status;
-
-/// Events remembered for clients that come back. A job has a handful; this is an afternoon of a busy shop.
-const REMEMBERED: usize = 1000;
+use super::jobs::bad;
+use super::problem::Problem;
+use crate::desk::Refusal;
+use crate::store::{Class, Cursor, Gap, Item, Store};
 
 /// Between signs of life to a client, so that it notices a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The last events of all machines, numbered.
-#[derive(Debug, Clone)]
-pub(super) struct Ring {
-    remembered: Arc<Mutex<Remembered>>,
-    newest: watch::Receiver<u64>,
-    /// Tells this run of the agent from others: numbers begin anew with each.
-    run: u64,
-}
+/// Rows on one page of the list, unless asked otherwise, and at most.
+const PAGE: usize = 100;
+const PAGE_MAX: usize = 500;
 
-#[derive(Debug, Default)]
-struct Remembered {
-    /// Number of the first event in the ring.
-    first: u64,
-    events: VecDeque<Arc<Value>>,
-}
+/// Pages looked through for one answer at most: a filter that finds little must not keep the disk.
+const LOOKED_THROUGH_MAX: usize = 20;
 
-impl Remembered {
-    fn push(&mut self, event: Value) -> u64 {
-        if self.events.len() == REMEMBERED {
-            self.events.pop_front();
-            self.first += 1;
-        }
-        self.events.push_back(Arc::new(event));
-        self.first + self.events.len() as u64
-    }
-}
+/// Rows that a client gets which was in no log that is known here: an afternoon of a busy shop.
+const BEFORE: u64 = 1000;
 
-impl Ring {
-    /// Remembers what happens to machines.
-    pub(super) fn of(heard: Vec<(Machine, broadcast::Receiver<drivers::Event>)>) -> Self {
-        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
-        let (send, newest) = watch::channel(1);
-        let send = Arc::new(send);
-        for (machine, events) in heard {
-            tokio::spawn(listen(machine, events, remembered.clone(), send.clone()));
-        }
-        Self { remembered, newest, run: jiff::Timestamp::now().as_millisecond().unsigned_abs() }
-    }
-
-    /// An event's identifier: the run and the number.
-    fn id(&self, number: u64) -> String {
-        format!("{:x}-{number}", self.run)
-    }
-
-    /// The number that follows the identifier a client saw last. One of an earlier run is followed by all there is.
-    fn after(&self, last: &str) -> Option<u64> {
-        let (run, number) = last.split_once('-')?;
-        let run = u64::from_str_radix(run, 16).ok()?;
-        let number: u64 = number.parse().ok()?;
-        Some(if run == self.run { number.saturating_add(1) } else { 1 })
-    }
-
-    /// The events from a number on, and how many before them are no longer remembered.
-    fn from(&self, next: u64) -> (u64, Vec<(u64, Arc<Value>)>) {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let missed = remembered.first.saturating_sub(next);
-        let skip = next.saturating_sub(remembered.first) as usize;
-        let events = (next.max(remembered.first)..).zip(remembered.events.iter().skip(skip).cloned()).collect();
-        (missed, events)
-    }
-}
-
-async fn listen(
-    machine: Machine,
-    mut events: broadcast::Receiver<drivers::Event>,
-    remembered: Arc<Mutex<Remembered>>,
-    newest: Arc<watch::Sender<u64>>,
-) {
-    loop {
-        let event = match events.recv().await {
-            Ok(event) => status::event(&machine, &event),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                json!({ "machine": machine.name(), "type": "missed", "missed": missed })
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let number = remembered.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-        newest.send_modify(|newest| *newest = number.max(*newest));
-    }
-}
-
-/// The stream. A client that was away gets what it missed, or is told how much is gone.
+/// The stream. A client that was away gets what it missed, or is told which numbers are gone.
 pub(super) async fn stream(
     State(shared): State<Shared>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<SentEvent, Infallible>>> {
-    let ring = shared.events;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| ring.after(id));
-    let next = last.unwrap_or_else(|| *ring.newest.borrow());
+    let store = shared.desk.store().clone();
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Cursor::parse);
+    let cursor = begins(&store, last);
+    let mut reader = store.reader(cursor);
     let stream = async_stream::stream! {
-        let mut next = next.min(*ring.newest.borrow());
-        let mut newest = ring.newest.clone();
         loop {
-            let (missed, events) = ring.from(next);
-            if missed > 0 {
-                next += missed;
-                yield Ok(SentEvent::default().event("missed").data(json!({ "type": "missed", "missed": missed }).to_string()));
-            }
-            for (number, event) in events {
-                next = number + 1;
-                yield Ok(SentEvent::default().id(ring.id(number)).data(event.to_string()));
-            }
-            if newest.wait_for(|newest| *newest > next).await.is_err() {
-                return;
+            let batch = reader.next(PAGE_MAX).await;
+            for item in batch.items {
+                yield Ok(sent(&batch.cursor.log, &item));
             }
         }
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
-#[cfg(test)]
-mod test {
-    use super::*;
+/// Where a client begins: where it was, or with what comes next. One that was in another log, or that wants to know what
+/// happened before it came (`0-0`), gets the newest of this one.
+fn begins(store: &Store, last: Option<Cursor>) -> Cursor {
+    let newest = store.newest();
+    match last {
+        None => newest,
+        Some(last) if store.knows(&last) => last,
+        Some(_) => Cursor { number: newest.number.saturating_sub(BEFORE), ..newest },
+    }
+}
 
-    #[test]
-    fn a_client_that_comes_back_gets_what_it_missed_or_is_told_how_much_is_gone() {
-        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
-        for number in 1..=(REMEMBERED as u64 + 10) {
-            remembered.lock().unwrap().push(json!(number));
+fn sent(log: &str, item: &Item) -> SentEvent {
+    match item {
+        Item::Row(row) => {
+            let id = Cursor { log: log.to_owned(), number: row.number };
+            SentEvent::default().id(id.to_string()).data(row.document().to_string())
         }
-        let (_send, newest) = watch::channel(0);
-        let ring = Ring { remembered, newest, run: 0xab };
-        let (missed, events) = ring.from(1005);
-        assert_eq!((missed, events.len()), (0, 6));
-        assert_eq!((events[0].0, events[0].1.as_u64()), (1005, Some(1005)));
-        let (missed, events) = ring.from(4);
-        assert_eq!((missed, events[0].1.as_u64()), (7, Some(11)));
-    }
-    #[test]
-    fn an_identifier_of_an_earlier_run_is_followed_by_everything() {
-        let remembered = Arc::new(Mutex::new(Remembered { first: 1, events: VecDeque::new() }));
-        let ring = Ring { remembered, newest: watch::channel(0).1, run: 0xab };
-        assert_eq!(ring.id(7), "ab-7");
-        for (last, next) in [("ab-7", Some(8)), ("99-7", Some(1)), ("7", None), ("ab-", None), ("", None)] {
-            assert_eq!(ring.after(last), next, "{last}");
+        Item::Gap(gap) => {
+            let id = Cursor { log: log.to_owned(), number: gap.to };
+            SentEvent::default().id(id.to_string()).event("missed").data(missed(*gap).to_string())
         }
     }
+}
+
+fn missed(gap: Gap) -> Value {
+    json!({ "type": "missed", "missed": gap.to - gap.from + 1, "from": gap.from, "to": gap.to })
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    machine: Option<String>,
+    class: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// The log as a list, oldest first, a page at a time: who asked for what, what machines did, what became of jobs.
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(wanted) = wanted.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
+    let class = match &wanted.class {
+        Some(word) => Some(Class::of_word(word).ok_or_else(|| bad(&format!("`{word}` is no class of the log.")))?),
+        None => None,
+    };
+    let cursor = match &wanted.cursor {
+        Some(text) => Cursor::parse(text).ok_or_else(|| bad("The cursor is none that this agent gave."))?,
+        None => Cursor::default(),
+    };
+    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let page = page(shared.desk.store(), cursor, limit, |item| match item {
+        Item::Row(row) => {
+            class.is_none_or(|class| row.class == class) && (wanted.machine.is_none() || row.machine == wanted.machine)
+        }
+        Item::Gap(_) => true,
+    });
+    page.await.map(Json).map_err(Problem::from)
+}
+
+/// Looks through the log until a page is full, or the end is reached, or it has looked through enough for one answer.
+async fn page(
+    store: &Store,
+    mut cursor: Cursor,
+    limit: usize,
+    wanted: impl Fn(&Item) -> bool,
+) -> Result<Value, Refusal> {
+    let mut rows = Vec::new();
+    let mut more = true;
+    for _ in 0..LOOKED_THROUGH_MAX {
+        let batch = store.read(&cursor, limit - rows.len()).await.map_err(Refusal::Store)?;
+        more = batch.cursor != cursor;
+        cursor = batch.cursor;
+        rows.extend(batch.items.iter().filter(|item| wanted(item)).map(|item| match item {
+            Item::Row(row) => row.document(),
+            Item::Gap(gap) => missed(*gap),
+        }));
+        if !more || rows.len() >= limit {
+            break;
+        }
+    }
+    Ok(json!({ "rows": rows, "cursor": cursor.to_string(), "more": more }))
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use drivers::Notice;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,8 +16,10 @@ use tokio_stream::StreamExt as _;
 use super::Shared;
 use super::preview::with_preview;
 use super::problem::Problem;
-use crate::desk::{Action, Refusal, Submission, no_such_job, no_such_machine};
+use crate::desk::{Action, Refusal, Submission, no_such_machine};
+use crate::jobs::JobState;
 use crate::status;
+use crate::store::{Page, Who};
 
 /// Jobs on one page of a list, unless asked otherwise, and at most.
 const PAGE: usize = 50;
@@ -39,6 +41,7 @@ pub(super) async fn submit(
     State(shared): State<Shared>,
     Path(machine): Path<String>,
     query: Result<Query<NamedUpload>, QueryRejection>,
+    who: Option<Extension<Who>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -53,7 +56,7 @@ pub(super) async fn submit(
     }
     let announced = announced_hash(&headers)?;
     let length = text(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
-    let mut arriving = shared.desk.spool().begin(length).await.map_err(|notice| refused(&notice))?;
+    let mut arriving = shared.desk.programs().begin(length).await.map_err(|notice| refused(&notice))?;
     let mut stream = body.into_data_stream();
     loop {
         match tokio::time::timeout(UPLOAD_PATIENCE, stream.next()).await {
@@ -64,7 +67,7 @@ pub(super) async fn submit(
     }
     let program = arriving.finish(announced.as_deref()).await.map_err(|notice| refused(&notice))?;
     let name = query.name.unwrap_or_else(|| "program.gcode".to_owned());
-    let submission = Submission { machine, name, program, idempotency_key: key };
+    let submission = Submission { machine, name, program, idempotency_key: key, who: who.map(|Extension(who)| who) };
     let record = shared.desk.submit(submission).await?;
     let location = format!("/api/v1/jobs/{}", record.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(status::job(&record))).into_response())
@@ -106,37 +109,41 @@ pub(super) async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
-    let jobs = shared.desk.jobs();
+    let state = match &wanted.state {
+        Some(word) => Some(JobState::of_word(word).ok_or_else(|| bad(&format!("`{word}` is no state of a job.")))?),
+        None => None,
+    };
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let mut matching = jobs
-        .values()
-        .rev()
-        .filter(|job| wanted.cursor.as_ref().is_none_or(|cursor| job.id < *cursor))
-        .filter(|job| wanted.machine.as_ref().is_none_or(|machine| job.machine == *machine))
-        .filter(|job| wanted.state.as_ref().is_none_or(|state| job.state.word() == state));
-    let page: Vec<_> = matching.by_ref().take(limit).collect();
-    let more = matching.next().is_some();
-    let cursor = page.last().filter(|_| more).map(|job| job.id.clone());
-    let page: Vec<_> = page.iter().map(|job| with_preview(&shared, job)).collect();
-    Ok(Json(json!({ "jobs": page, "cursor": cursor })))
+    let page = Page { machine: wanted.machine, state, before: wanted.cursor, limit };
+    let (jobs, more, trouble) = shared.desk.list(page).await;
+    let cursor = jobs.last().filter(|_| more).map(|job| job.id.clone());
+    let page: Vec<_> = jobs.iter().map(|job| with_preview(&shared, job)).collect();
+    let mut document = json!({ "jobs": page, "cursor": cursor });
+    if let Some(trouble) = trouble {
+        // What is in memory is told; older jobs are on a disk that does not answer.
+        document["incomplete"] = json!(trouble);
+    }
+    Ok(Json(document))
 }
 
 pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let job = found(&shared, &id)?;
+    let job = found(&shared, &id).await?;
     Ok(Json(with_preview(&shared, &job)))
 }
 
 pub(super) async fn findings(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let job = found(&shared, &id)?;
+    let job = found(&shared, &id).await?;
     Ok(Json(json!({ "job": job.id, "findings": job.findings })))
 }
 
 /// The program as it was submitted, as text and nothing else.
 pub(super) async fn program(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let job = found(&shared, &id)?;
+    let job = found(&shared, &id).await?;
     let gone = || refused(&Notice::new("job.program_gone", "The program of this job is no longer kept.", "", ""));
-    let file = tokio::fs::File::open(shared.desk.spool().path(&job.sha256)).await.map_err(|_| gone())?;
-    let body = Body::from_stream(tokio_util::io::ReaderStream::new(file));
+    let path = shared.desk.programs().path(&job.sha256);
+    let opened = tokio::task::spawn_blocking(move || crate::store::open_regular(&path)).await;
+    let file = opened.map_err(|_| gone())?.map_err(|_| gone())?;
+    let body = Body::from_stream(tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file)));
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_LENGTH, job.bytes.to_string()),
@@ -145,32 +152,50 @@ pub(super) async fn program(State(shared): State<Shared>, Path(id): Path<String>
     Ok((headers, body).into_response())
 }
 
-pub(super) async fn start(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
-    act(shared, id, Action::Start).await
+pub(super) async fn start(shared: State<Shared>, id: Path<String>, who: From) -> Result<Json<Value>, Problem> {
+    act(shared, id, who, Action::Start).await
 }
 
-pub(super) async fn pause(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
-    act(shared, id, Action::Pause).await
+pub(super) async fn pause(shared: State<Shared>, id: Path<String>, who: From) -> Result<Json<Value>, Problem> {
+    act(shared, id, who, Action::Pause).await
 }
 
-pub(super) async fn resume(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
-    act(shared, id, Action::Resume).await
+pub(super) async fn resume(shared: State<Shared>, id: Path<String>, who: From) -> Result<Json<Value>, Problem> {
+    act(shared, id, who, Action::Resume).await
 }
 
-pub(super) async fn cancel(shared: State<Shared>, id: Path<String>) -> Result<Json<Value>, Problem> {
-    act(shared, id, Action::Cancel).await
+pub(super) async fn cancel(shared: State<Shared>, id: Path<String>, who: From) -> Result<Json<Value>, Problem> {
+    act(shared, id, who, Action::Cancel).await
 }
 
-async fn act(State(shared): State<Shared>, Path(id): Path<String>, action: Action) -> Result<Json<Value>, Problem> {
-    let job = shared.desk.act(&id, action).await?;
+/// Forgets a job that is not on a machine, with its program.
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    who: From,
+) -> Result<StatusCode, Problem> {
+    shared.desk.act(&id, Action::Delete, who.map(|Extension(who)| who)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who asks, where that is known.
+pub(super) type From = Option<Extension<Who>>;
+
+async fn act(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    who: From,
+    action: Action,
+) -> Result<Json<Value>, Problem> {
+    let job = shared.desk.act(&id, action, who.map(|Extension(who)| who)).await?;
     Ok(Json(status::job(&job)))
 }
 
-pub(super) fn found(shared: &Shared, id: &str) -> Result<std::sync::Arc<crate::jobs::Record>, Problem> {
-    shared.desk.jobs().get(id).cloned().ok_or_else(|| Refusal::Unknown(no_such_job()).into())
+pub(super) async fn found(shared: &Shared, id: &str) -> Result<std::sync::Arc<crate::jobs::Record>, Problem> {
+    Ok(shared.desk.job(id).await?)
 }
 
-fn bad(happened: &str) -> Problem {
+pub(super) fn bad(happened: &str) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         &Notice::new("http.bad_request", happened, "Nothing was kept.", "Correct the request and send it again."),
@@ -183,6 +208,7 @@ pub(super) fn refused(notice: &Notice) -> Problem {
         "store.full" => StatusCode::INSUFFICIENT_STORAGE,
         "job.program_gone" => StatusCode::GONE,
         "job.hash_mismatch" => StatusCode::UNPROCESSABLE_ENTITY,
+        "store.slow" | "store.busy" | "store.read_only" | "store.damaged" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Problem::new(status, notice)

@@ -1,21 +1,26 @@
 //! Routes of machines: status, capability, capacity, stop, clear; health and metrics.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use drivers::machine::Machine;
-use drivers::{Moment, Request};
+use drivers::{Moment, Notice, Request};
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::jobs::From;
 use super::problem::Problem;
 use crate::capability::Capability;
 use crate::capacity::Capacity;
-use crate::desk::{Refusal, no_such_machine};
+use crate::desk::{Refusal, facts, no_such_machine};
 use crate::status;
+
+/// Longest wait for a sign of life of the desk.
+const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) fn found<'s>(shared: &'s Shared, name: &str) -> Result<&'s Machine, Problem> {
     shared.desk.machine(name).ok_or_else(|| Refusal::Unknown(no_such_machine()).into())
@@ -54,21 +59,52 @@ fn wall(machine: &Machine, moment: Moment) -> String {
 }
 
 /// Emergency stop: straight to the machine's own lane, past the desk.
-pub(super) async fn stop(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn stop(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
-    machine.stop().await?;
+    let stopped = machine.stop().await;
+    // It acts first, and is written down when the disk can.
+    note(&shared, "stop", &name, who);
+    stopped?;
     Ok(Json(json!({ "machine": name, "stopped": true })))
 }
 
+/// Writes down who asked for what.
+pub(super) fn note(shared: &Shared, action: &str, machine: &str, who: From) {
+    let told = facts::asked_of_machine(action, machine, who.map(|Extension(who)| who));
+    shared.desk.store().tell([told], []);
+}
+
 /// A person says: the bed is clear, the alarm is looked at.
-pub(super) async fn clear(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn clear(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
     machine.ask(Request::Clear).await?;
+    note(&shared, "clear", &name, who);
     Ok(Json(document(&shared, machine)))
 }
 
-pub(super) async fn health(State(shared): State<Shared>) -> Json<Value> {
-    Json(json!({ "ok": true, "version": env!("CARGO_PKG_VERSION"), "machines": shared.desk.machines().len() }))
+/// Whether the agent does what it is for: its tasks live, and its store takes work. What does not is named.
+pub(super) async fn health(State(shared): State<Shared>) -> Response {
+    let mut problems: Vec<_> = shared.broken.borrow().iter().cloned().collect();
+    let alive = tokio::time::timeout(ALIVE_WITHIN, shared.desk.is_alive()).await;
+    if alive != Ok(true) && problems.is_empty() {
+        let to_do = "Report this with the agent's log, and restart the agent.";
+        problems.push(Notice::new("agent.stuck", "The task that looks after jobs does not answer.", "", to_do));
+    }
+    problems.extend(shared.desk.store().trouble());
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let document = json!({
+        "ok": problems.is_empty(), "version": env!("CARGO_PKG_VERSION"),
+        "machines": shared.desk.machines().len(), "problems": problems,
+    });
+    (status, Json(document)).into_response()
 }
 
 /// A family of metrics: name, type, help, and a machine's value.

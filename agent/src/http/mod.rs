@@ -21,10 +21,9 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use drivers::machine::Machine;
-use drivers::{Event, Notice};
+use drivers::Notice;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::config;
 use crate::desk::Desk;
@@ -39,7 +38,6 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     guard: auth::Guard,
-    heard: Vec<(Machine, broadcast::Receiver<Event>)>,
 }
 
 /// What every route can reach.
@@ -47,7 +45,8 @@ pub struct Server {
 struct Shared {
     desk: Desk,
     guard: Arc<auth::Guard>,
-    events: events::Ring,
+    /// What broke, if a task ended without which the agent cannot be trusted.
+    broken: watch::Receiver<Option<Notice>>,
 }
 
 /// Listens where the configuration says.
@@ -58,7 +57,7 @@ pub async fn bind(settings: &config::Http) -> Result<Server, Notice> {
     let guard = auth::Guard::from(settings)?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| taken(settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| taken(settings.listen, &error))?;
-    Ok(Server { listener, address, guard, heard: Vec::new() })
+    Ok(Server { listener, address, guard })
 }
 
 impl Server {
@@ -67,15 +66,10 @@ impl Server {
         self.address
     }
 
-    /// Takes the events of a machine, for those who ask once the server serves.
-    pub fn hear(&mut self, machine: Machine, events: broadcast::Receiver<Event>) {
-        self.heard.push((machine, events));
-    }
-
     /// Serves until told to stop.
-    pub async fn serve(self, desk: Desk, mut stopped: watch::Receiver<bool>) {
-        let shared = Shared { events: events::Ring::of(self.heard), guard: Arc::new(self.guard), desk };
-        let router = router(shared);
+    pub async fn serve(self, desk: Desk, broken: watch::Receiver<Option<Notice>>, mut stopped: watch::Receiver<bool>) {
+        let shared = Shared { guard: Arc::new(self.guard), desk, broken };
+        let router = router(shared).into_make_service_with_connect_info::<SocketAddr>();
         let mut told = stopped.clone();
         let until = async move {
             let _ = told.wait_for(|stop| *stop).await;
@@ -112,7 +106,7 @@ fn router(shared: Shared) -> Router {
         .route("/machines/{machine}/answer", post(by_hand::answer))
         .route("/machines/{machine}/jobs", post(jobs::submit).layer(DefaultBodyLimit::disable()))
         .route("/jobs", get(jobs::list))
-        .route("/jobs/{job}", get(jobs::one))
+        .route("/jobs/{job}", get(jobs::one).delete(jobs::delete))
         .route("/jobs/{job}/preview.svg", get(preview::svg))
         .route("/jobs/{job}/program", get(jobs::program))
         .route("/jobs/{job}/findings", get(jobs::findings))
@@ -122,6 +116,7 @@ fn router(shared: Shared) -> Router {
         .route("/jobs/{job}/cancel", post(jobs::cancel))
         .route("/jobs/{job}/resume-after-failure", post(resume::after_failure))
         .route("/events", get(events::stream))
+        .route("/log", get(events::list))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method);
     Router::new()

@@ -22,6 +22,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/machines/{machine}/jobs", "Submit a program: the body is the program. Submit is not start"),
     ("get", "/api/v1/jobs", "Jobs, newest first; filter by machine and state, page by limit and cursor"),
     ("get", "/api/v1/jobs/{job}", "One job"),
+    ("delete", "/api/v1/jobs/{job}", "Forget a job that is not on a machine, with its program"),
     ("get", "/api/v1/jobs/{job}/preview.svg", "A picture of what its program does, as SVG"),
     ("get", "/api/v1/jobs/{job}/program", "The program as it was submitted"),
     ("get", "/api/v1/jobs/{job}/findings", "What was found in the program"),
@@ -31,6 +32,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/jobs/{job}/resume", "Go on after a hold"),
     ("post", "/api/v1/jobs/{job}/cancel", "End it early and make the machine safe"),
     ("get", "/api/v1/events", "Server-sent events, resumable by Last-Event-ID"),
+    ("get", "/api/v1/log", "What happened and who asked for it, oldest first; page by limit and cursor"),
 ];
 
 pub(super) async fn document() -> Json<Value> {
@@ -46,7 +48,13 @@ pub(super) async fn document() -> Json<Value> {
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
         let submits = path.ends_with("/jobs") && *method == "post";
-        let done = if submits || path.ends_with("/resume-after-failure") { "201" } else { "200" };
+        let done = if submits || path.ends_with("/resume-after-failure") {
+            "201"
+        } else if *method == "delete" {
+            "204"
+        } else {
+            "200"
+        };
         let mut operation = json!({
             "summary": summary,
             "parameters": parameters,

@@ -9,15 +9,16 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::jobs::{found, refused};
 use super::problem::Problem;
-use crate::jobs::{Record, Wanted};
+use crate::jobs::Record;
 use crate::status;
+use crate::store::Wanted;
 
 /// What a program does, as SVG. The same program on the same machine gives the same picture, so a browser may keep it.
 pub(super) async fn svg(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let job = found(&shared, &id)?;
+    let job = found(&shared, &id).await?;
     let wanted = Wanted {
         job: job.id.clone(),
-        program: shared.desk.spool().path(&job.sha256),
+        program: shared.desk.programs().path(&job.sha256),
         title: job.name.clone(),
         profile: shared.desk.machine(&job.machine).map(|machine| machine.profile().clone()),
     };

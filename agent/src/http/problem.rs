@@ -50,6 +50,10 @@ impl From<Refusal> for Problem {
             Refusal::Unknown(notice) => Self::new(StatusCode::NOT_FOUND, &notice),
             Refusal::Conflict(notice) => Self::new(StatusCode::CONFLICT, &notice),
             Refusal::Invalid(notice) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, &notice),
+            Refusal::Store(notice) if notice.code == "store.full" => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, &notice)
+            }
+            Refusal::Store(notice) => Self::new(StatusCode::SERVICE_UNAVAILABLE, &notice),
             Refusal::Busy => Self::from(Denied::Busy),
         }
     }

@@ -2,12 +2,12 @@
 //! other. Only a person asks for it, and only a person starts it.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path as Parameter, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use drivers::profile::Profile;
 use drivers::snapshot::Quality;
 use drivers::{Notice, Snapshot};
@@ -18,11 +18,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::jobs::{found, refused};
+use super::jobs::{From, found, refused};
 use super::problem::Problem;
 use crate::desk::{KEEP_EVERY, Refusal, Submission, no_such_machine};
 use crate::jobs::{JobState, RESTARTED, Record};
 use crate::status;
+use crate::store;
 
 /// Bytes of the rest handed over at once, and how many such pieces may wait for the disk.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -32,8 +33,12 @@ const PIECES_WAITING: usize = 4;
 const POSITION_KEPT: [&str; 2] = ["link.lost", "machine.fault"];
 
 /// Makes a job of the rest of a failed one. It waits to be started; nothing moves by this.
-pub(super) async fn after_failure(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let job = found(&shared, &id)?;
+pub(super) async fn after_failure(
+    State(shared): State<Shared>,
+    Parameter(id): Parameter<String>,
+    who: From,
+) -> Result<Response, Problem> {
+    let job = found(&shared, &id).await?;
     if job.state != JobState::Failed {
         let message = format!("The job is {}; only a failed one can go on.", job.state.word());
         return Err(obstacle(&Obstacle { code: "resume.not_failed", message }));
@@ -41,7 +46,7 @@ pub(super) async fn after_failure(State(shared): State<Shared>, Path(id): Path<S
     let machine =
         shared.desk.machine(&job.machine).ok_or_else(|| Problem::from(Refusal::Unknown(no_such_machine())))?;
     let evidence = evidence(&job, &machine.snapshot());
-    let (path, profile) = (shared.desk.spool().path(&job.sha256), machine.profile().clone());
+    let (path, profile) = (shared.desk.programs().path(&job.sha256), machine.profile().clone());
     let planned = tokio::task::spawn_blocking({
         let path = path.clone();
         move || planned(&path, &profile, &evidence)
@@ -54,7 +59,7 @@ pub(super) async fn after_failure(State(shared): State<Shared>, Path(id): Path<S
             KEEP_EVERY.as_secs()
         ));
     }
-    let mut arriving = shared.desk.spool().begin(Some(job.bytes)).await.map_err(|notice| refused(&notice))?;
+    let mut arriving = shared.desk.programs().begin(Some(job.bytes)).await.map_err(|notice| refused(&notice))?;
     let (give, mut pieces) = mpsc::channel(PIECES_WAITING);
     let (lead_in, from_line, name) = (plan.lead_in.clone(), plan.from_line, job.name.clone());
     let writer = tokio::task::spawn_blocking(move || write(&path, &name, &lead_in, from_line, &give));
@@ -68,7 +73,8 @@ pub(super) async fn after_failure(State(shared): State<Shared>, Path(id): Path<S
     }
     let program = arriving.finish(None).await.map_err(|notice| refused(&notice))?;
     let name = format!("{} (from line {})", job.name, plan.from_line);
-    let submission = Submission { machine: job.machine.clone(), name, program, idempotency_key: None };
+    let who = who.map(|Extension(who)| who);
+    let submission = Submission { machine: job.machine.clone(), name, program, idempotency_key: None, who };
     let record = shared.desk.submit(submission).await?;
     let location = format!("/api/v1/jobs/{}", record.id);
     let mut document = status::job(&record);
@@ -94,22 +100,22 @@ fn evidence(job: &Record, snapshot: &Snapshot) -> Evidence {
     }
 }
 
-fn planned(path: &PathBuf, profile: &Profile, evidence: &Evidence) -> Result<Plan, Obstacle> {
-    let file = std::fs::File::open(path).map_err(|error| unreadable(&error.to_string()))?;
+fn planned(path: &Path, profile: &Profile, evidence: &Evidence) -> Result<Plan, Obstacle> {
+    let file = store::open_regular(path).map_err(|error| unreadable(&error.to_string()))?;
     let program = formats::open(file).map_err(|error| unreadable(&error.message))?;
     plan(program, profile, evidence)
 }
 
 /// The lead-in and the rest of the program, piece by piece.
 fn write(
-    path: &PathBuf,
+    path: &Path,
     name: &str,
     lead_in: &[String],
     from_line: u64,
     pieces: &mpsc::Sender<Vec<u8>>,
 ) -> std::io::Result<()> {
     let gone = |_| std::io::Error::other("nobody takes it");
-    let mut lines = Lines::new(formats::open(std::fs::File::open(path)?).map_err(std::io::Error::other)?);
+    let mut lines = Lines::new(formats::open(store::open_regular(path)?).map_err(std::io::Error::other)?);
     let name: String =
         name.chars().filter(|letter| letter.is_ascii_alphanumeric() || ". -_".contains(*letter)).collect();
     let mut piece = Vec::new();

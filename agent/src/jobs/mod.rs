@@ -1,9 +1,5 @@
 //! Jobs: programs that were submitted, and what became of them. Submit is not start.
 
-mod previews;
-mod spool;
-mod store;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,11 +7,10 @@ use drivers::Notice;
 use drivers::snapshot::{JobPhase, LinkCounters, Undone};
 use serde::{Deserialize, Serialize};
 
-pub use previews::{Previews, Wanted};
-pub use spool::{Spool, Spooled};
-pub use store::{RESTARTED, Store};
+/// The code of a job that was on a machine when the agent ended.
+pub const RESTARTED: &str = "agent.restarted";
 
-/// Every job that is remembered, by its identifier; identifiers sort by age.
+/// Jobs in memory, by their identifier: those that are not over, and the newest that are. Identifiers sort by age.
 pub type Jobs = BTreeMap<String, Arc<Record>>;
 
 /// Findings kept with a job. A file with more is refused for the first ones already.
@@ -62,6 +57,25 @@ impl JobState {
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
         }
+    }
+
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 10] = [
+        Self::Received,
+        Self::Checking,
+        Self::Refused,
+        Self::Queued,
+        Self::Armed,
+        Self::Running,
+        Self::Held,
+        Self::Finished,
+        Self::Cancelled,
+        Self::Failed,
+    ];
+
+    /// The state of a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
     }
 
     /// Whether nothing more will become of it.
@@ -124,6 +138,9 @@ pub struct Record {
     pub ended_at: Option<String>,
     /// SHA-256 of the program, in hexadecimal: also its name in the spool.
     pub sha256: String,
+    /// SHA-256 of the machine's profile that the program was checked against. Absent: it was not, or by an older agent.
+    #[serde(default)]
+    pub profile_sha256: Option<String>,
     /// Bytes of the program.
     pub bytes: u64,
     /// Lines of the program.
@@ -182,6 +199,22 @@ pub struct Counts {
 }
 
 impl Record {
+    /// A job that was running when the agent ended has failed: nothing is known of it, and nothing is started again.
+    pub fn interrupted(&mut self, now: &str) {
+        self.state = JobState::Failed;
+        let executed = match self.progress.executed_line {
+            0 => "No line is known to be executed".to_owned(),
+            line => format!("Line {line} was executed, at least"),
+        };
+        let message = format!(
+            "The agent was restarted while the job was under way. {executed}; what the machine did after that is not \
+             known. Nothing was started again. Look at the machine and the work before anything else is started."
+        );
+        self.reason = Some(Reason { code: RESTARTED.to_owned(), message });
+        self.ended_at = Some(now.to_owned());
+        self.time_line.clear();
+    }
+
     /// Seconds left once this line has been executed. Absent: nobody estimated the program.
     pub fn time_left_s(&self, executed_line: u64) -> Option<f64> {
         let whole = self.time_s?;
@@ -194,4 +227,64 @@ impl Record {
 /// A new identifier: the time in milliseconds, so that identifiers sort by age, and chance, so that nobody guesses one.
 pub fn new_id(now: jiff::Timestamp) -> String {
     format!("{:011x}{:08x}", now.as_millisecond(), fastrand::u32(..))
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    use super::*;
+
+    /// A job in a state.
+    pub(crate) fn record(id: &str, state: JobState) -> Record {
+        Record {
+            id: id.into(),
+            machine: "m".into(),
+            name: "part.gcode".into(),
+            state,
+            reason: None,
+            submitted_at: String::new(),
+            started_at: None,
+            ended_at: None,
+            sha256: String::new(),
+            profile_sha256: None,
+            bytes: 0,
+            lines: 0,
+            commands: 0,
+            time_s: Some(100.0),
+            heating_s: None,
+            progress: Counts::default(),
+            first_refused: None,
+            first_ignored: None,
+            energy_kwh: None,
+            link: None,
+            link_cause: None,
+            findings: Vec::new(),
+            idempotency_key: None,
+            time_line: vec![(10, 20.0), (20, 70.0), (30, 100.0)],
+        }
+    }
+
+    #[test]
+    fn the_time_left_follows_the_executed_line() {
+        let record = record("1", JobState::Running);
+        assert_eq!(record.time_left_s(0), Some(100.0));
+        assert_eq!(record.time_left_s(25), Some(30.0));
+        assert_eq!(record.time_left_s(30), Some(0.0));
+    }
+
+    #[test]
+    fn a_job_interrupted_by_a_restart_names_the_line_it_reached() {
+        let mut record =
+            Record { progress: Counts { executed_line: 17, ..Counts::default() }, ..record("1", JobState::Running) };
+        record.interrupted("now");
+        let reason = record.reason.unwrap();
+        assert_eq!((record.state, reason.code.as_str()), (JobState::Failed, RESTARTED));
+        assert!(reason.message.contains("Line 17 was executed, at least"), "{}", reason.message);
+    }
+
+    #[test]
+    fn every_state_is_found_by_its_word() {
+        for state in JobState::ALL {
+            assert_eq!(JobState::of_word(state.word()), Some(state));
+        }
+    }
 }

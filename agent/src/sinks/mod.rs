@@ -1,7 +1,7 @@
 //! The sink seam: a sink tells somebody on the network what is true of the machines.
 //!
 //! Each kind of sink is one file (or folder) here and one line in [`ALL`]. A sink reads state by latest-wins watch
-//! and events by a bounded ring that counts what it drops, so no sink can make a machine wait.
+//! and events from the log, with a cursor, so no sink can make a machine wait.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use drivers::machine::Machine;
 use drivers::profile::Profile;
-use drivers::{Event, Moment, Notice, Snapshot};
-use tokio::sync::{broadcast, watch};
+use drivers::{Moment, Notice, Snapshot};
+use tokio::sync::watch;
 
 use crate::capacity::Queue;
+use crate::store::{Cursor, Store};
 
 pub mod mqtt;
 
@@ -53,7 +54,7 @@ pub struct Settings {
 }
 
 /// What a sink may read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Feed {
     /// The site's name: which workshop this is.
     pub site: String,
@@ -61,10 +62,14 @@ pub struct Feed {
     pub agent: String,
     /// The machines.
     pub machines: Vec<Source>,
+    /// What happens: a sink reads it with a cursor of its own.
+    pub log: Store,
+    /// Where a sink begins that has never read: with this life of the agent.
+    pub since: Cursor,
 }
 
 /// One machine as a sink sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// The machine's name in the configuration.
     pub name: String,
@@ -74,8 +79,6 @@ pub struct Source {
     pub epoch: SystemTime,
     /// What is known of it: latest wins.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// What happens to it.
-    pub events: broadcast::Receiver<Event>,
     /// The work that waits for it.
     pub queue: watch::Receiver<Queue>,
 }
@@ -88,7 +91,6 @@ impl Source {
             profile: Arc::new(machine.profile().clone()),
             epoch: machine.wall_time(Moment::ZERO),
             snapshots: machine.watch(),
-            events: machine.events(),
             queue,
         }
     }

@@ -11,6 +11,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use agent::{Agent, PATIENCE, PLATE, Workshop, text};
+use fab_agent::config;
+use fab_agent::store::Store;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -265,20 +267,33 @@ fn after_a_power_cut_the_running_job_has_failed_and_nothing_starts() {
     assert_eq!(sent["job"], Value::Null, "nothing was started: {sent:#}");
 }
 
+/// A job as a copy of the store has it.
+fn written(workshop: &Workshop, job: &str) -> Value {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["store.db", "store.db-wal"] {
+        std::fs::copy(workshop.home.path().join("store").join(name), copy.path().join(name)).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (store, _news) = Store::open(&config::Store::at(copy.path())).await.unwrap();
+        serde_json::to_value(store.job(job).await.unwrap().unwrap()).unwrap()
+    })
+}
+
 #[test]
 fn after_a_power_cut_a_job_can_go_on_behind_the_line_that_was_written_down() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 10.0)]);
     let agent = workshop.start();
     let job = agent.start("mill", PLATE);
-    let record = workshop.home.path().join("store/jobs").join(format!("{}.json", id(&job)));
-    let written = || serde_json::from_slice::<Value>(&std::fs::read(&record).unwrap()).unwrap();
+    // What is on the disk is what another agent would find in a copy of it.
+    let written = || written(&workshop, id(&job))["progress"]["executed_line"].clone();
     let deadline = std::time::Instant::now() + agent::PATIENCE;
-    while written()["progress"]["executed_line"] == 0 {
+    while written() == 0 {
         assert!(std::time::Instant::now() < deadline, "no line was written down");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     drop(agent);
-    let line = &written()["progress"]["executed_line"];
+    let line = &written();
     let agent = workshop.start();
     let failed = agent.job_is(&job, "failed");
     let told = text(&failed["reason"], "message");

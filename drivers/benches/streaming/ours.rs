@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[&str]) {
         let lines = memchr::memchr_iter(b'\n', &std::fs::read(program).unwrap()).count() as u64;
         let mut events = machine.events();
         let job = Job { id: "bench".to_owned(), lines, from_line: 1 };
-        machine.start(job, (*program).into()).await.unwrap();
+        machine.start(job, std::path::PathBuf::from(*program)).await.unwrap();
         if rest.contains(&"memory") {
             watch_memory(&machine, lines).await;
         }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use drivers::Snapshot;
 use drivers::snapshot::{JobPhase, Progress, Quality, Reading};
-use drivers::{Event, EventKind, Snapshot, State};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::outbox::Weight;
 use crate::status::{likely_cause, stamp};
 use crate::surroundings;
 
@@ -41,25 +40,6 @@ fn progress_percent(job: &Progress) -> f64 {
         return 0.0;
     }
     (job.executed as f64 / job.commands as f64 * 1000.0).floor() / 10.0
-}
-
-/// An event, and how much it matters.
-pub(super) fn event(machine: &str, epoch: SystemTime, event: &Event) -> (Weight, Map<String, Value>) {
-    let mut document = serde_json::to_value(event).unwrap_or_default();
-    stamp(&mut document, epoch);
-    document["machine"] = json!(machine);
-    let weight = match &event.kind {
-        EventKind::Message { .. } => Weight::Chatter,
-        EventKind::State { to: State::Alarm | State::Attention, .. }
-        | EventKind::Job { .. }
-        | EventKind::Probed { .. }
-        | EventKind::Trouble { .. } => Weight::Lasting,
-        EventKind::State { .. } | EventKind::Connected { .. } | EventKind::Disconnected { .. } => Weight::Passing,
-    };
-    match document {
-        Value::Object(map) => (weight, map),
-        _ => (weight, Map::new()),
-    }
 }
 
 /// What moves and heats, as flat names with their unit last: the form that time-series databases take.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! snapshots, events ─► Uplink (what and when; pure) ─► Wire (one connection) ─► broker
-//!                        └ Outbox (events, until acknowledged)
+//!                        └ Outbox (a cursor in the log, moved by acknowledgements)
 //! ```
 //!
 //! A broker that is away costs nothing but memory that is bounded: the sink says so once, keeps trying with growing,
@@ -19,19 +19,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use drivers::{Event, Moment, Snapshot};
+use drivers::{Moment, Snapshot};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
-use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt, StreamMap};
 
 use self::settings::Ready;
 pub use self::settings::{Settings, Tls, Version};
 use self::uplink::{Publication, Uplink};
 use self::wire::{Heard, Loss, Wire};
-use super::{Feed, Opened, Sink, Work, wall};
+use super::{Feed, Opened, Sink, Source, Work, wall};
 use crate::capacity::Queue;
+use crate::store::{Batch, Cursor, Reader, Store};
 use crate::topics::{Scheme, Topic};
 
 /// First pause before connecting again. It doubles with each failure.
@@ -42,6 +42,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A broker that stays away is spoken of this often, so that the log says it and is not filled with it.
 const REMINDER: Duration = Duration::from_secs(600);
+
+/// Under which name the store keeps how far the broker has the log.
+const READER: &str = "mqtt";
+
+/// Rows of the log read at once.
+const READ_ROWS: usize = 32;
 
 /// Longest time that a goodbye may take.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
@@ -80,8 +86,6 @@ impl Sink for Mqtt {
 enum Change {
     Snapshot(Arc<Snapshot>),
     Queue(Queue),
-    Event(Event),
-    Missed(u64),
 }
 
 type Changes = StreamMap<usize, Pin<Box<dyn Stream<Item = Change> + Send>>>;
@@ -99,6 +103,7 @@ struct Conversation {
     broker: Ready,
     uplink: Uplink,
     changes: Changes,
+    events: Events,
     will_topic: String,
     will: String,
     started_at: Instant,
@@ -109,8 +114,10 @@ impl Conversation {
         let born_at = wall(SystemTime::now(), Moment::ZERO);
         let will_topic = scheme.write(&Topic::Agent(feed.agent.as_str().into()));
         let will = uplink::will(&feed.agent).to_string();
-        let uplink = Uplink::new(scheme, &mut feed, born_at, sink.interval);
-        Self { broker: sink.broker, uplink, changes: changes(feed), will_topic, will, started_at: Instant::now() }
+        let uplink = Uplink::new(scheme, &feed.agent, &mut feed.machines, born_at, sink.interval);
+        let events = Events { log: feed.log, since: feed.since, reader: None, kept: Cursor::default() };
+        let changes = changes(feed.machines);
+        Self { broker: sink.broker, uplink, changes, events, will_topic, will, started_at: Instant::now() }
     }
 
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -148,14 +155,18 @@ impl Conversation {
                 heard = wire.hear() => match heard {
                     Heard::Connected => {
                         connected = true;
-                        self.uplink.handle_connected();
+                        self.uplink.handle_connected(self.events.log.newest().number);
                         self.say_connected();
                     }
                     Heard::Sent => {}
-                    Heard::Acknowledged(event) => self.uplink.handle_acknowledged(event),
+                    Heard::Acknowledged(event) => {
+                        self.uplink.handle_acknowledged(event);
+                        self.events.keep(self.uplink.place());
+                    }
                     Heard::Lost(loss) => return Ending::Lost(loss, connected),
                 },
                 Some((machine, change)) = self.changes.next() => learn(&mut self.uplink, machine, change),
+                batch = self.events.next(), if self.uplink.wants_events() => self.uplink.handle_batch(batch),
                 () = wake(next_at) => {}
                 () = stopped(stop) => {
                     if connected {
@@ -220,7 +231,6 @@ impl Conversation {
         tracing::warn!(
             code = loss.code,
             events = self.uplink.events_waiting(),
-            dropped = self.uplink.events_dropped(),
             "The MQTT broker at {}:{} cannot be talked to: {}. The machines go on, events are kept, and the agent \
              keeps trying. {}",
             self.broker.host,
@@ -239,25 +249,51 @@ impl Conversation {
     }
 }
 
+/// The log, read from where the broker has it.
+struct Events {
+    log: Store,
+    since: Cursor,
+    reader: Option<Reader>,
+    kept: Cursor,
+}
+
+impl Events {
+    /// What comes next in the log. Safe to cancel.
+    async fn next(&mut self) -> Batch {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                return reader.next(READ_ROWS).await;
+            }
+            match self.log.cursor(READER).await {
+                Ok(place) => self.reader = Some(self.log.reader(place.unwrap_or_else(|| self.since.clone()))),
+                // Without it nothing is told twice or left out; the disk is asked again.
+                Err(_) => sleep(PAUSE_MAX).await,
+            }
+        }
+    }
+
+    /// Has the store keep where the broker is.
+    fn keep(&mut self, place: Cursor) {
+        if self.reader.is_some() && place != self.kept && !place.log.is_empty() {
+            self.log.keep_cursor(READER, &place);
+            self.kept = place;
+        }
+    }
+}
+
 fn learn(uplink: &mut Uplink, machine: usize, change: Change) {
     match change {
         Change::Snapshot(snapshot) => uplink.handle_snapshot(machine, snapshot),
         Change::Queue(queue) => uplink.handle_queue(machine, queue),
-        Change::Event(event) => uplink.handle_event(machine, &event),
-        Change::Missed(count) => uplink.handle_missed(machine, count),
     }
 }
 
-fn changes(feed: Feed) -> Changes {
+fn changes(machines: Vec<Source>) -> Changes {
     let mut changes = Changes::new();
-    for (machine, source) in feed.machines.into_iter().enumerate() {
+    for (machine, source) in machines.into_iter().enumerate() {
         let snapshots = WatchStream::from_changes(source.snapshots).map(Change::Snapshot);
         let queue = WatchStream::from_changes(source.queue).map(Change::Queue);
-        let events = BroadcastStream::new(source.events).map(|event| match event {
-            Ok(event) => Change::Event(event),
-            Err(BroadcastStreamRecvError::Lagged(count)) => Change::Missed(count),
-        });
-        changes.insert(machine, Box::pin(snapshots.merge(queue).merge(events)));
+        changes.insert(machine, Box::pin(snapshots.merge(queue)));
     }
     changes
 }

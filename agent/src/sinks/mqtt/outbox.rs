@@ -1,39 +1,23 @@
-//! Events on their way to the broker: numbered, kept until the broker has them, bounded. Pure.
+//! Events on their way to the broker: a reader of the log with a cursor that moves when the broker acknowledged. Pure.
 //!
-//! MQTT libraries forget queued messages when a broker comes back without the old session, so the events are kept
-//! here, deleted when the broker acknowledged them, and offered again after every reconnect. A subscriber may then
-//! see one twice; the number tells.
+//! MQTT libraries forget queued messages when a broker comes back without the old session, so what was not acknowledged
+//! is offered again after every reconnect. A subscriber may then see one twice; the number tells. Nothing is kept here
+//! that a restart could forget: the log has the events, and the store has the cursor.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
-/// Events kept while the broker is away. A machine in trouble makes a handful a minute: this is hours of them.
-pub(super) const EVENTS_MAX: usize = 4096;
+use crate::store::{Batch, Cursor, Gap, Item, Row};
 
-/// Bytes of events kept, for events that are unusually long: what a Pi with 512 MB can spare.
-pub(super) const BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// How much an event matters, least first: the order in which a full outbox lets go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
-    /// What the machine said to people.
-    Chatter,
-    /// Connections and changes of state: the retained state topic tells the outcome anyway.
-    Passing,
-    /// Trouble, alarms and what became of jobs: never let go for anything lighter.
-    Lasting,
-}
+/// Events read ahead of the broker. Some more than may be on their way at once.
+pub(super) const READ_AHEAD: usize = 64;
 
 #[derive(Debug)]
 struct Entry {
-    key: u64,
+    number: u64,
     machine: usize,
-    weight: Weight,
     body: Map<String, Value>,
-    bytes: usize,
-    /// Whether it waited for the broker: what a subscriber hears then is history, not news.
-    historical: bool,
     offered: bool,
 }
 
@@ -48,123 +32,172 @@ pub(super) struct Due {
     pub(super) payload: Vec<u8>,
 }
 
+/// Where a machine's own numbers are: in which run of the agent, and the last one read.
+#[derive(Debug, Default)]
+struct Seen {
+    run: String,
+    seq: u64,
+}
+
 /// Events on their way to the broker.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    run: String,
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    next_key: u64,
-    seqs: Vec<u64>,
-    dropped: Vec<u64>,
+    machines: Vec<String>,
+    /// Everything up to here was read.
+    cursor: Cursor,
+    /// Read, and not acknowledged.
+    waiting: VecDeque<Entry>,
+    seen: BTreeMap<usize, Seen>,
+    /// The last gap that was read, until the machines it may concern are told.
+    gap: BTreeMap<usize, Gap>,
+    /// What was told up to this number is history for whoever hears it now.
+    history: u64,
 }
 
 impl Outbox {
-    /// An empty outbox for a number of machines. `run` tells this life of the agent from the next, because the
-    /// numbers start again with it.
-    pub(super) fn new(machines: usize, run: String) -> Self {
+    /// An outbox for machines by their names, which has read nothing.
+    pub(super) fn new(machines: Vec<String>) -> Self {
         Self {
-            run,
-            entries: VecDeque::new(),
-            bytes: 0,
-            next_key: 0,
-            seqs: vec![0; machines],
-            dropped: vec![0; machines],
+            machines,
+            cursor: Cursor::default(),
+            waiting: VecDeque::new(),
+            seen: BTreeMap::new(),
+            gap: BTreeMap::new(),
+            history: 0,
         }
     }
 
-    /// Takes an event, gives it the machine's next number, and lets go of the least one if there is no room.
-    pub(super) fn push(&mut self, machine: usize, weight: Weight, body: Map<String, Value>, connected: bool) {
-        self.seqs[machine] += 1;
-        let mut numbered = Map::new();
-        numbered.insert("run".into(), json!(self.run));
-        numbered.insert("seq".into(), json!(self.seqs[machine]));
-        numbered.extend(body);
-        let bytes = serde_json::to_string(&numbered).map_or(0, |text| text.len());
-        let key = self.next_key;
-        self.next_key += 1;
-        self.bytes += bytes;
-        let entry = Entry { key, machine, weight, body: numbered, bytes, historical: !connected, offered: false };
-        self.entries.push_back(entry);
-        while self.entries.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
-            self.let_go();
-        }
+    /// Whether there is room for more.
+    pub(super) fn wants_more(&self) -> bool {
+        self.waiting.len() < READ_AHEAD
     }
 
-    /// Counts events that were lost before they came here.
-    pub(super) fn missed(&mut self, machine: usize, count: u64) {
-        self.dropped[machine] += count;
-    }
-
-    /// Says of each machine how many events were let go, as an event of its own. To be called when there is
-    /// somebody to hear it.
-    pub(super) fn own_up(&mut self, at: &str) {
-        for machine in 0..self.dropped.len() {
-            let count = std::mem::take(&mut self.dropped[machine]);
-            if count > 0 {
-                let Value::Object(body) = json!({ "at": at, "type": "events_dropped", "code": "mqtt.events_dropped",
-                    "count": count, "happened": format!("{count} events could not be kept until the broker took them.") })
-                else {
-                    continue;
-                };
-                self.push(machine, Weight::Lasting, body, true);
+    /// Takes what was read of the log.
+    pub(super) fn take(&mut self, batch: Batch) {
+        for item in &batch.items {
+            match item {
+                Item::Row(row) => self.take_row(row),
+                Item::Gap(gap) => self.gap.extend((0..self.machines.len()).map(|machine| (machine, *gap))),
             }
         }
+        self.cursor = batch.cursor;
+    }
+
+    fn take_row(&mut self, row: &Row) {
+        let (Some(name), Some(seq)) = (&row.machine, row.seq) else { return };
+        // A machine that is no longer configured has no topic.
+        let Some(machine) = self.machines.iter().position(|known| known == name) else { return };
+        let seen = self.seen.entry(machine).or_default();
+        let same_run = seen.run == row.run.name;
+        let lost = seq.saturating_sub(if same_run { seen.seq + 1 } else { 1 });
+        let first = seen.run.is_empty();
+        *seen = Seen { run: row.run.name.clone(), seq };
+        let gap = self.gap.remove(&machine);
+        if lost > 0 && !first || gap.is_some() && !same_run && !first {
+            self.waiting.push_back(Entry {
+                number: row.number,
+                machine,
+                body: dropped(row, lost, gap),
+                offered: false,
+            });
+        }
+        let mut body = Map::new();
+        body.insert("run".into(), json!(row.run.name));
+        body.insert("seq".into(), json!(seq));
+        body.insert("number".into(), json!(row.number));
+        if let Ok(Value::Object(told)) = serde_json::from_str(&row.body) {
+            body.extend(told);
+        }
+        self.waiting.push_back(Entry { number: row.number, machine, body, offered: false });
     }
 
     /// The next event to publish, oldest first, if any is left that was not offered since the last reconnect.
     pub(super) fn offer(&mut self) -> Option<Due> {
         // Offered entries are at the front: what was offered is published in order and acknowledged in order.
-        let entry = self.entries.iter_mut().find(|entry| !entry.offered)?;
+        let entry = self.waiting.iter_mut().find(|entry| !entry.offered)?;
         entry.offered = true;
-        entry.body.insert("historical".into(), json!(entry.historical));
+        entry.body.insert("historical".into(), json!(entry.number <= self.history));
         let payload = serde_json::to_vec(&entry.body).unwrap_or_default();
-        Some(Due { key: entry.key, machine: entry.machine, payload })
+        Some(Due { key: entry.number, machine: entry.machine, payload })
     }
 
     /// The broker has it.
     pub(super) fn acknowledged(&mut self, key: u64) {
-        if let Some(place) = self.entries.iter().position(|entry| entry.key == key) {
-            if let Some(entry) = self.entries.remove(place) {
-                self.bytes -= entry.bytes;
-            }
+        if let Some(place) = self.waiting.iter().position(|entry| entry.offered && entry.number == key) {
+            self.waiting.remove(place);
         }
     }
 
-    /// The connection is gone: everything not acknowledged is to be offered again, as history.
-    pub(super) fn rewind(&mut self) {
-        for entry in &mut self.entries {
+    /// The broker took us in: what was told until now is history, and what was not acknowledged is offered again.
+    pub(super) fn connected(&mut self, newest: u64) {
+        self.history = newest;
+        for entry in &mut self.waiting {
             entry.offered = false;
-            entry.historical = true;
         }
     }
 
-    /// Events that wait.
+    /// The broker has everything up to here.
+    pub(super) fn place(&self) -> Cursor {
+        match self.waiting.iter().map(|entry| entry.number).min() {
+            Some(number) => Cursor { number: number - 1, ..self.cursor.clone() },
+            None => self.cursor.clone(),
+        }
+    }
+
+    /// Events that were read and are not with the broker.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.waiting.len()
     }
+}
 
-    /// Events let go and not yet owned up to.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.iter().sum()
-    }
-
-    /// Lets go of the oldest of the least entries.
-    fn let_go(&mut self) {
-        let Some((place, _)) = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.weight) else { return };
-        if let Some(entry) = self.entries.remove(place) {
-            self.bytes -= entry.bytes;
-            self.dropped[entry.machine] += 1;
-        }
+/// Says that events of a machine are gone before this one.
+fn dropped(row: &Row, count: u64, gap: Option<Gap>) -> Map<String, Value> {
+    let happened = if count > 0 {
+        format!("{count} events before this one could not be kept until the broker took them.")
+    } else {
+        "The agent ended without a word; events before this one may be lost.".to_owned()
+    };
+    let body = json!({
+        "run": row.run.name, "at": crate::host::clock::rfc3339(row.at_ms), "machine": row.machine,
+        "type": "events_dropped", "code": "mqtt.events_dropped", "count": count, "happened": happened,
+        "from": gap.map(|gap| gap.from), "to": gap.map(|gap| gap.to),
+    });
+    match body {
+        Value::Object(body) => body,
+        _ => Map::new(),
     }
 }
 
 #[cfg(test)]
 mod test {
-    use super::*;
+    use std::sync::Arc;
 
-    fn body(text: &str) -> Map<String, Value> {
-        Map::from_iter([("text".to_owned(), json!(text))])
+    use super::*;
+    use crate::store::{Class, Run};
+
+    fn row(number: u64, run: &str, seq: u64) -> Item {
+        let run = Arc::new(Run { name: run.to_owned(), boot: String::new() });
+        Item::Row(Arc::new(Row {
+            number,
+            at_ms: 0,
+            since_boot_us: 0,
+            clock_set: true,
+            run,
+            class: Class::Job,
+            machine: Some("mill".into()),
+            job: None,
+            who: None,
+            seq: Some(seq),
+            body: format!("{{\"text\":\"{number}\"}}").into(),
+        }))
+    }
+
+    fn batch(items: Vec<Item>, number: u64) -> Batch {
+        Batch { items, cursor: Cursor { log: "l".into(), number } }
+    }
+
+    fn outbox() -> Outbox {
+        Outbox::new(vec!["mill".into()])
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<Value> {
@@ -172,57 +205,45 @@ mod test {
     }
 
     #[test]
-    fn events_are_numbered_per_machine_and_leave_in_order() {
-        let mut outbox = Outbox::new(2, "r".into());
-        for (machine, text) in [(0, "a"), (1, "b"), (0, "c")] {
-            outbox.push(machine, Weight::Passing, body(text), true);
-        }
+    fn the_cursor_moves_only_over_what_the_broker_has() {
+        let mut outbox = outbox();
+        outbox.connected(0);
+        outbox.take(batch(vec![row(3, "r", 1), row(5, "r", 2)], 7));
         let out = drain(&mut outbox);
-        assert_eq!(out[0], json!({"run": "r", "seq": 1, "text": "a", "historical": false}));
-        assert_eq!((&out[1]["seq"], &out[2]["seq"]), (&json!(1), &json!(2)));
-        assert_eq!(outbox.len(), 3, "what was not acknowledged is kept");
+        assert_eq!(out[0], json!({"run": "r", "seq": 1, "number": 3, "text": "3", "historical": false}));
+        assert_eq!(outbox.place().number, 2);
+        outbox.acknowledged(5);
+        assert_eq!(outbox.place().number, 2);
+        outbox.acknowledged(3);
+        assert_eq!((outbox.place().number, outbox.len()), (7, 0));
     }
 
     #[test]
     fn what_was_not_acknowledged_is_offered_again_in_order_and_marked_as_history() {
-        let mut outbox = Outbox::new(1, "r".into());
-        for text in ["a", "b", "c"] {
-            outbox.push(0, Weight::Lasting, body(text), true);
-        }
+        let mut outbox = outbox();
+        outbox.connected(0);
+        outbox.take(batch(vec![row(1, "r", 1), row(2, "r", 2), row(3, "r", 3)], 3));
         let first = outbox.offer().unwrap();
         outbox.offer().unwrap();
         outbox.acknowledged(first.key);
-        outbox.rewind();
-        outbox.push(0, Weight::Lasting, body("d"), true);
+        outbox.connected(3);
+        outbox.take(batch(vec![row(4, "r", 4)], 4));
         let out = drain(&mut outbox);
-        let texts: Vec<_> = out.iter().map(|event| event["text"].as_str().unwrap()).collect();
-        assert_eq!(texts, ["b", "c", "d"]);
+        assert_eq!(out.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!((&out[0]["historical"], &out[2]["historical"]), (&json!(true), &json!(false)));
     }
 
     #[test]
-    fn a_full_outbox_lets_go_of_chatter_first_and_says_how_many() {
-        let mut outbox = Outbox::new(1, "r".into());
-        outbox.push(0, Weight::Lasting, body("alarm"), false);
-        for number in 0..EVENTS_MAX + 10 {
-            outbox.push(0, Weight::Chatter, body(&number.to_string()), false);
-        }
-        assert_eq!((outbox.len(), outbox.dropped()), (EVENTS_MAX, 11));
-        outbox.own_up("now");
+    fn what_is_gone_is_said_before_the_next_with_how_many_and_which_numbers() {
+        let mut outbox = outbox();
+        let gap = Item::Gap(Gap { from: 2, to: 8 });
+        outbox.take(batch(vec![row(1, "r", 1), gap.clone(), row(9, "r", 6)], 9));
         let out = drain(&mut outbox);
-        assert_eq!(out[0]["text"], "alarm");
-        let last = out.last().unwrap();
-        assert_eq!((&last["type"], &last["count"]), (&json!("events_dropped"), &json!(11)));
-        assert!(out.windows(2).all(|pair| pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64()));
-    }
-
-    #[test]
-    fn long_events_are_bounded_by_their_bytes() {
-        let mut outbox = Outbox::new(1, "r".into());
-        for _ in 0..50 {
-            outbox.push(0, Weight::Lasting, body(&"x".repeat(100_000)), false);
-            assert!(outbox.bytes <= BYTES_MAX);
-        }
-        assert!(outbox.len() < 50 && outbox.dropped() > 0);
+        assert_eq!((&out[1]["type"], &out[1]["count"]), (&json!("events_dropped"), &json!(4)));
+        assert_eq!((&out[1]["from"], &out[1]["to"], &out[2]["seq"]), (&json!(2), &json!(8), &json!(6)));
+        outbox.take(batch(vec![Item::Gap(Gap { from: 10, to: 4000 }), row(4001, "s", 1)], 4001));
+        assert_eq!(drain(&mut outbox)[0]["to"], 4000, "an agent that was killed may have told what nobody knows");
+        outbox.take(batch(vec![row(4002, "t", 1)], 4002));
+        assert_eq!(drain(&mut outbox).len(), 1, "one that ended in good order has not");
     }
 }

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drivers::{Event, Moment, Snapshot};
+use drivers::{Moment, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::documents::{self, Sample};
 use super::outbox::Outbox;
 use crate::capability::Capability;
 use crate::capacity::{Capacity, Queue};
-use crate::sinks::{Feed, Source, wall};
+use crate::sinks::{Source, wall};
+use crate::store::{Batch, Cursor};
 use crate::topics::{Fact, Scheme, Topic};
 
 /// Forecasts of "free at" that differ by less are not news.
@@ -93,14 +94,20 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
-    /// An uplink for what `feed` tells. `born_at` is the wall-clock time of now, RFC 3339: it tells this life of the
+    /// An uplink for what is told of `machines`. `born_at` is the wall-clock time of now, RFC 3339: it tells this life of the
     /// agent from the next. `interval` is the shortest time between two unhurried messages on one topic.
-    pub(super) fn new(scheme: Scheme, feed: &mut Feed, born_at: String, interval: Duration) -> Self {
-        let lines: Vec<_> = feed.machines.iter_mut().map(Line::new).collect();
+    pub(super) fn new(
+        scheme: Scheme,
+        agent: &str,
+        machines: &mut [Source],
+        born_at: String,
+        interval: Duration,
+    ) -> Self {
+        let lines: Vec<_> = machines.iter_mut().map(Line::new).collect();
         Self {
             scheme,
-            agent: feed.agent.clone(),
-            outbox: Outbox::new(lines.len(), born_at.clone()),
+            agent: agent.to_owned(),
+            outbox: Outbox::new(lines.iter().map(|line| line.name.clone()).collect()),
             born_at,
             lines,
             in_flight: 0,
@@ -120,20 +127,26 @@ impl Uplink {
         line.reconsider_capacity();
     }
 
-    pub(super) fn handle_event(&mut self, machine: usize, event: &Event) {
-        let line = &self.lines[machine];
-        let (weight, body) = documents::event(&line.name, line.epoch, event);
-        self.outbox.push(machine, weight, body, self.connected);
+    /// More of the log was read.
+    pub(super) fn handle_batch(&mut self, batch: Batch) {
+        self.outbox.take(batch);
     }
 
-    /// Events that came faster than they were read.
-    pub(super) fn handle_missed(&mut self, machine: usize, count: u64) {
-        self.outbox.missed(machine, count);
+    /// Whether more of the log is to be read.
+    pub(super) fn wants_events(&self) -> bool {
+        self.connected && self.outbox.wants_more()
     }
 
-    /// The broker took us in. It may have forgotten everything: all retained facts are said again.
-    pub(super) fn handle_connected(&mut self) {
+    /// The broker has all events up to here.
+    pub(super) fn place(&self) -> Cursor {
+        self.outbox.place()
+    }
+
+    /// The broker took us in. It may have forgotten everything: all retained facts are said again. Events up to the
+    /// newest number are history for it.
+    pub(super) fn handle_connected(&mut self, newest: u64) {
         self.connected = true;
+        self.outbox.connected(newest);
         self.birth_due = true;
         for slot in self.lines.iter_mut().flat_map(|line| &mut line.slots) {
             slot.change(true);
@@ -143,7 +156,6 @@ impl Uplink {
     pub(super) fn handle_lost(&mut self) {
         self.connected = false;
         self.in_flight = 0;
-        self.outbox.rewind();
     }
 
     pub(super) fn handle_acknowledged(&mut self, event: u64) {
@@ -154,11 +166,6 @@ impl Uplink {
     /// Events that wait for the broker.
     pub(super) fn events_waiting(&self) -> usize {
         self.outbox.len()
-    }
-
-    /// Events that had to be let go since the broker last heard how many.
-    pub(super) fn events_dropped(&self) -> u64 {
-        self.outbox.dropped()
     }
 
     /// When `poll_publication` has something to say next, if nothing else happens before.
@@ -246,10 +253,6 @@ impl Uplink {
     fn event(&mut self) -> Option<Publication> {
         if self.in_flight >= EVENTS_IN_FLIGHT {
             return None;
-        }
-        if self.outbox.dropped() > 0 {
-            let at = self.lines.iter().map(|line| wall(line.epoch, line.snapshot.at)).max().unwrap_or_default();
-            self.outbox.own_up(&at);
         }
         let due = self.outbox.offer()?;
         self.in_flight += 1;
@@ -344,9 +347,9 @@ impl Line {
 
 #[cfg(test)]
 mod test {
+    use drivers::State;
     use drivers::profile::Profile;
-    use drivers::{EventKind, State};
-    use tokio::sync::{broadcast, watch};
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -362,11 +365,9 @@ mod test {
             profile: Arc::new(Profile::parse(Profile::bundled()[0].1).unwrap()),
             epoch: std::time::SystemTime::UNIX_EPOCH,
             snapshots: watch::channel(Arc::new(snapshot(State::Idle, 0.0))).1,
-            events: broadcast::channel(1).1,
             queue: watch::channel(Queue::default()).1,
         };
-        let mut feed = Feed { site: "s".into(), agent: "pi".into(), machines: vec![source] };
-        Uplink::new(Scheme::new("s").unwrap(), &mut feed, "born".into(), INTERVAL)
+        Uplink::new(Scheme::new("s").unwrap(), "pi", &mut [source], "born".into(), INTERVAL)
     }
 
     fn snapshot(state: State, x_mm: f64) -> Snapshot {
@@ -383,20 +384,20 @@ mod test {
         let mut uplink = uplink();
         assert_eq!(uplink.poll_publication(at(0)), None);
         assert_eq!(uplink.poll_timeout(), None);
-        uplink.handle_connected();
+        uplink.handle_connected(0);
         let topics = drain(&mut uplink, at(0));
         let mill = ["capability", "state", "capacity", "job", "telemetry"].map(|fact| format!("fab/s/mill/{fact}"));
         assert_eq!(topics[0], "fab/s/agent/pi/status");
         assert_eq!(topics[1..], mill);
         uplink.handle_lost();
-        uplink.handle_connected();
+        uplink.handle_connected(0);
         assert_eq!(drain(&mut uplink, at(1)), topics, "a rebirth says everything again");
     }
 
     #[test]
     fn a_moving_machine_is_told_of_once_an_interval_and_a_change_of_state_at_once() {
         let mut uplink = uplink();
-        uplink.handle_connected();
+        uplink.handle_connected(0);
         drain(&mut uplink, at(0));
         uplink.handle_snapshot(0, Arc::new(snapshot(State::Idle, 5.0)));
         assert!(drain(&mut uplink, at(100)).is_empty());
@@ -411,12 +412,24 @@ mod test {
     #[test]
     fn few_events_are_on_their_way_at_once_and_each_acknowledgement_makes_room() {
         let mut uplink = uplink();
-        uplink.handle_connected();
+        uplink.handle_connected(0);
         drain(&mut uplink, at(0));
-        for number in 0..EVENTS_IN_FLIGHT + 3 {
-            let kind = EventKind::Message { text: number.to_string() };
-            uplink.handle_event(0, &Event { at: at(1), kind });
-        }
+        let run = Arc::new(crate::store::Run::default());
+        let row = |number| crate::store::Row {
+            number,
+            at_ms: 0,
+            since_boot_us: 0,
+            clock_set: true,
+            run: run.clone(),
+            class: crate::store::Class::Chatter,
+            machine: Some("mill".into()),
+            job: None,
+            who: None,
+            seq: Some(number),
+            body: "{}".into(),
+        };
+        let items = (1..=EVENTS_IN_FLIGHT as u64 + 3).map(|number| crate::store::Item::Row(Arc::new(row(number))));
+        uplink.handle_batch(Batch { items: items.collect(), cursor: Cursor::default() });
         let sent: Vec<_> = std::iter::from_fn(|| uplink.poll_publication(at(1))).collect();
         assert_eq!(sent.len(), EVENTS_IN_FLIGHT);
         assert!(sent.iter().all(|event| event.acknowledged && !event.retain));

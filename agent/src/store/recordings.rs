@@ -8,6 +8,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::files;
+
 /// Recordings kept. At 1 MiB each they are the smaller part of a store; a machine makes at most one a minute.
 pub const RECORDINGS_MAX: usize = 20;
 
@@ -45,7 +47,7 @@ async fn write_down(folder: &Path, recording: Arc<Recording>) {
         std::fs::create_dir_all(&folder)?;
         make_room(&folder)?;
         let path = folder.join(name);
-        std::fs::write(&path, &recording.text)?;
+        files::write_whole(&path, recording.text.as_bytes())?;
         Ok::<_, std::io::Error>(path)
     });
     match written.await {
@@ -66,11 +68,8 @@ fn name(recording: &Recording, now: jiff::Timestamp) -> String {
 
 /// Deletes the oldest recordings until there is room for one more.
 fn make_room(folder: &Path) -> std::io::Result<()> {
-    let mut names: Vec<_> = std::fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rec"))
-        .collect();
-    names.sort();
+    let is_recording = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rec");
+    let names: Vec<_> = files::files(folder).into_iter().filter(is_recording).collect();
     let too_many = (names.len() + 1).saturating_sub(RECORDINGS_MAX);
     names.iter().take(too_many).try_for_each(std::fs::remove_file)
 }

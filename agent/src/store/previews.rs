@@ -12,6 +12,8 @@ use gcode_tools::preview::{Options, draw};
 use gcode_tools::sniff::ReadError;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::files;
+
 /// Pictures kept. With at most half a megabyte each they take 32 MB; a forgotten one is drawn again.
 const KEPT_MAX: usize = 64;
 
@@ -51,14 +53,10 @@ pub struct Wanted {
 }
 
 impl Previews {
-    /// Opens the folder for pictures, which is made if it is not there.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    pub fn open(store: &Path) -> io::Result<Self> {
+    /// Pictures in a folder of the store, which the store makes.
+    pub fn of(store: &Path) -> Self {
         let folder = store.join("previews");
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, waiting: Arc::new(Semaphore::new(WAITING_MAX)), drawing: Arc::new(Semaphore::new(1)) })
+        Self { folder, waiting: Arc::new(Semaphore::new(WAITING_MAX)), drawing: Arc::new(Semaphore::new(1)) }
     }
 
     /// The picture of a job's program, drawn if it has not been.
@@ -106,7 +104,7 @@ fn step_back() {
 fn svg(wanted: &Wanted) -> Result<Vec<u8>, Notice> {
     let until = Instant::now() + PATIENCE;
     let open = || {
-        let file = std::fs::File::open(&wanted.program)
+        let file = files::open_regular(&wanted.program)
             .map_err(|_| ReadError::new("job.program_gone", "The program of this job is no longer kept."))?;
         formats::open(InTime { file, until })
     };
@@ -126,11 +124,8 @@ fn svg(wanted: &Wanted) -> Result<Vec<u8>, Notice> {
 
 /// Keeps a picture, whole or not at all, and removes the oldest beyond what is kept: names sort by age.
 fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)?;
-    std::fs::rename(&part, path)?;
-    let mut kept: Vec<_> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
-    kept.sort();
+    files::write_whole(path, bytes)?;
+    let kept = files::files(folder);
     for old in kept.iter().take(kept.len().saturating_sub(KEPT_MAX)).filter(|old| *old != path) {
         std::fs::remove_file(old)?;
     }
@@ -172,6 +167,11 @@ mod test {
 
     const PROGRAM: &[u8] = b"G21 G90\nM3 S900\nG0 X1 Y1\nG1 Z-1 F100\nG1 X20 F600\nM2\n";
 
+    fn previews(home: &Path) -> Previews {
+        std::fs::create_dir(home.join("previews")).unwrap();
+        Previews::of(home)
+    }
+
     fn wanted(folder: &Path, job: &str, program: &[u8]) -> Wanted {
         let path = folder.join(format!("{job}.gcode"));
         std::fs::write(&path, program).unwrap();
@@ -181,7 +181,7 @@ mod test {
     #[tokio::test]
     async fn a_picture_is_kept_and_the_oldest_beyond_the_bound_are_not() {
         let home = tempfile::tempdir().unwrap();
-        let previews = Previews::open(home.path()).unwrap();
+        let previews = previews(home.path());
         for job in 0..KEPT_MAX + 3 {
             previews.svg(wanted(home.path(), &format!("{job:04}"), PROGRAM)).await.unwrap();
         }
@@ -199,7 +199,7 @@ mod test {
     #[tokio::test]
     async fn what_cannot_be_drawn_is_refused_by_name_and_not_kept() {
         let home = tempfile::tempdir().unwrap();
-        let previews = Previews::open(home.path()).unwrap();
+        let previews = previews(home.path());
         let nothing = previews.svg(wanted(home.path(), "1", b"G28\nM84\n")).await.unwrap_err();
         let gone = Wanted { program: home.path().join("gone"), ..wanted(home.path(), "2", PROGRAM) };
         let gone = previews.svg(gone).await.unwrap_err();

@@ -1,0 +1,90 @@
+//! What is written down of what happened: which facts, of which class, with which words.
+
+use std::time::SystemTime;
+
+use drivers::{Event, EventKind, Notice, State};
+use serde_json::{Value, json};
+
+use super::Action;
+use crate::jobs::Record;
+use crate::status;
+use crate::store::{Class, Fact, Gap, Who};
+
+/// An event of a machine.
+pub fn event(machine: &str, epoch: SystemTime, event: &Event) -> Fact {
+    let class = match &event.kind {
+        EventKind::Message { .. } => Class::Chatter,
+        EventKind::Job { .. } => Class::Job,
+        EventKind::State { to: State::Alarm | State::Attention, .. }
+        | EventKind::Probed { .. }
+        | EventKind::Trouble { .. } => Class::Trouble,
+        EventKind::State { .. } | EventKind::Connected { .. } | EventKind::Disconnected { .. } => Class::State,
+    };
+    let job = match &event.kind {
+        EventKind::Job { job, .. } => Some(job.clone()),
+        _ => None,
+    };
+    let fact = Fact::new(class, status::event(machine, epoch, event));
+    Fact { machine: Some(machine.to_owned()), job, is_event: true, ..fact }
+}
+
+/// Events of a machine that came faster than they were taken.
+pub(super) fn missed(machine: &str, missed: u64) -> Fact {
+    let body = json!({ "machine": machine, "type": "missed", "missed": missed });
+    Fact { machine: Some(machine.to_owned()), is_event: true, ..Fact::new(Class::Trouble, body) }
+}
+
+/// Something a person asked of a job.
+pub(super) fn asked(action: Action, job: &Record, who: Option<Who>) -> Fact {
+    let body = json!({ "type": "asked", "action": action.word(), "machine": job.machine, "job": job.id });
+    Fact::new(Class::Person, body).of_machine(&job.machine).of_job(&job.id).by(who)
+}
+
+/// A program that was submitted.
+pub(super) fn submitted(job: &Record, who: Option<Who>) -> Fact {
+    let body = json!({ "type": "asked", "action": "submit", "machine": job.machine, "job": job.id,
+                       "sha256": job.sha256, "bytes": job.bytes });
+    Fact::new(Class::Person, body).of_machine(&job.machine).of_job(&job.id).by(who)
+}
+
+/// What became of a job where no machine tells it.
+pub(super) fn became(job: &Record) -> Fact {
+    let body = json!({ "type": "job", "machine": job.machine, "job": job.id, "phase": job.state.word(),
+                       "notice": job.reason });
+    Fact::new(Class::Job, body).of_machine(&job.machine).of_job(&job.id)
+}
+
+/// A start that was given up before the machine was told anything.
+pub(super) fn start_void(job: &Record, why: &Notice) -> Fact {
+    let body = json!({ "type": "start_void", "machine": job.machine, "job": job.id, "notice": why });
+    Fact::new(Class::Person, body).of_machine(&job.machine).of_job(&job.id)
+}
+
+/// The agent starts, and what it found.
+pub(super) fn started(ended_well: bool, clock_set: bool, lost: Option<Gap>, failed: &[Value]) -> Fact {
+    let mut body = json!({
+        "type": "agent_started", "version": env!("CARGO_PKG_VERSION"), "clock_set": clock_set,
+        "ended_before": if ended_well { "in good order" } else { "without a word" },
+        "jobs_interrupted": failed,
+    });
+    if let Some(lost) = lost {
+        body["not_written"] = json!({ "from": lost.from, "to": lost.to });
+    }
+    Fact::new(Class::Agent, body)
+}
+
+/// The agent ends.
+pub(crate) fn ended() -> Fact {
+    Fact::new(Class::Agent, json!({ "type": "agent_ended" }))
+}
+
+/// The configuration is another one than the agent had before.
+pub(super) fn configuration(now: &str) -> Fact {
+    Fact::new(Class::Agent, json!({ "type": "configuration_changed", "sha256": now }))
+}
+
+/// Something a person asked of a machine.
+pub(crate) fn asked_of_machine(action: &str, machine: &str, who: Option<Who>) -> Fact {
+    let body = json!({ "type": "asked", "action": action, "machine": machine });
+    Fact::new(Class::Person, body).of_machine(machine).by(who)
+}

@@ -1,0 +1,116 @@
+//! What machines tell of jobs: taken over into their records, and written down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::snapshot::JobPhase;
+use drivers::{Event, EventKind, Moment, Notice};
+
+use super::clerk::{Clerk, stamp};
+use super::facts;
+use crate::jobs::{Counts, JobState, Record};
+use crate::status::likely_cause;
+use crate::store::{Change, Fact};
+use crate::surroundings;
+
+/// How often the records of running jobs take over the machines' numbers, for whoever reads them.
+pub(super) const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// How often those numbers are written down as well, besides once the first line is known to be executed: after a power
+/// cut a job can go on from there. Some kilobytes each time, because an SD card does not last for ever.
+pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(20);
+
+/// How long the event that tells of a job's end may be under way before it counts as missed.
+const MISSED_AFTER: Duration = Duration::from_secs(2);
+
+impl Clerk {
+    pub(super) fn happened(&mut self, machine: &str, event: Event) {
+        let Ok(known) = self.machine(machine) else { return };
+        let told = facts::event(machine, known.wall_time(Moment::ZERO), &event);
+        match event.kind {
+            EventKind::Job { job, phase, notice } => self.went_on(machine, &job, phase, notice.as_ref(), Some(told)),
+            _ => self.store.tell([told], []),
+        }
+    }
+
+    /// A job does something else now.
+    fn went_on(&mut self, machine: &str, job: &str, phase: JobPhase, notice: Option<&Notice>, told: Option<Fact>) {
+        let Some(known) = self.jobs.get(job).filter(|known| known.machine == machine && !known.state.is_over()) else {
+            return self.store.tell(told, []);
+        };
+        let mut record = Record::clone(known);
+        record.state = phase.into();
+        if let Some(notice) = notice {
+            record.reason = Some(notice.into());
+        } else if record.state == JobState::Running || record.state == JobState::Finished {
+            record.reason = None;
+        }
+        if record.state.is_over() {
+            record.ended_at = Some(stamp(jiff::Timestamp::now()));
+        }
+        self.counted(&mut record);
+        let told = told.unwrap_or_else(|| facts::became(&record));
+        self.put(record, [told]);
+    }
+
+    /// Takes over the machine's numbers.
+    fn counted(&self, record: &mut Record) {
+        let Ok(machine) = self.machine(&record.machine) else { return };
+        let snapshot = machine.snapshot();
+        if let Some(job) = snapshot.job.as_ref().filter(|job| job.job == record.id) {
+            record.progress = Counts {
+                sent: job.sent,
+                accepted: job.accepted,
+                executed: job.executed,
+                resends: job.resends,
+                executed_line: job.executed_line,
+                refused: job.refused,
+                ignored: job.ignored,
+            };
+            record.first_refused.clone_from(&job.first_refused);
+            record.first_ignored.clone_from(&job.first_ignored);
+            record.energy_kwh = job.energy_kwh;
+            record.link = Some(snapshot.job_link);
+            record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);
+        }
+    }
+
+    /// Writes down how far the running jobs are that are `due`, where that has changed.
+    pub(super) fn keep(&mut self, due: impl Fn(&Record) -> bool) {
+        let running: Vec<_> = self.jobs.values().filter(|job| job.state.is_on_machine()).cloned().collect();
+        for job in running.iter().filter(|job| due(job)) {
+            let mut record = Record::clone(job);
+            self.counted(&mut record);
+            if record.progress.executed_line > job.progress.executed_line {
+                let record = Arc::new(record);
+                self.store.tell([], [(record.id.clone(), Change::Progress(record.clone()))]);
+                self.remember(record);
+            }
+        }
+    }
+
+    /// Publishes the numbers of running jobs. A job whose end was missed among a flood of events is found ended here.
+    pub(super) fn count(&mut self) {
+        let machines = self.machines.clone();
+        for (machine, snapshot) in machines.iter().map(|machine| (machine, machine.snapshot())) {
+            let Some(job) = &snapshot.job else { continue };
+            let missed = job.ended_at.is_some_and(|ended_at| snapshot.at.since(ended_at) > MISSED_AFTER);
+            if missed && self.jobs.get(&job.job).is_some_and(|known| !known.state.is_over()) {
+                let notice = snapshot.notice.as_ref().filter(|_| job.phase != JobPhase::Finished);
+                self.went_on(machine.name(), &job.job, job.phase, notice, None);
+            }
+        }
+        self.keep(|job| job.progress.executed_line == 0);
+        let mut jobs = self.jobs.clone();
+        let mut changed = false;
+        for job in jobs.values_mut().filter(|job| job.state.is_on_machine()) {
+            let mut record = Record::clone(job);
+            self.counted(&mut record);
+            changed |= record.progress != job.progress;
+            *job = Arc::new(record);
+        }
+        if changed {
+            self.publish.send_replace(Arc::new(jobs));
+        }
+    }
+}

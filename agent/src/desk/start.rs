@@ -1,0 +1,228 @@
+//! A start, from the person's word to the machine's: fresh or void.
+//!
+//! ```text
+//! asked ─► program read through ─► armed on the disk ─► still wanted? ─► machine
+//!                                                          └ no: void, and the job waits as before
+//! ```
+//!
+//! Each step may take as long as the disk takes. Whether the start is still wanted is asked behind the last of them, by
+//! the machine's own thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use drivers::machine::Program;
+use drivers::request::Job;
+use drivers::{Answer, Denied, Notice};
+use tokio::sync::mpsc;
+
+use super::clerk::{Clerk, stamp};
+use super::refusal::{self, denied};
+use super::{Ask, Refusal, Reply, facts};
+use crate::desk::Action;
+use crate::jobs::{JobState, Reason, Record};
+use crate::store::{Asked, Change, Fact, NotWritten, Spooled, Store, Who};
+
+/// How long a start is good for. Whoever pressed a button stands at the machine this long, and not longer.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// Whether a request is still wanted: its client is there, and it is not too long ago.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) asked: Asked,
+    pub(super) gone: Arc<AtomicBool>,
+}
+
+impl Wanted {
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.gone.load(Ordering::Acquire) && self.asked.age() < FRESH_FOR
+    }
+}
+
+/// A submission that was written, or was not.
+pub(super) struct Submitted {
+    pub(super) record: Arc<Record>,
+    pub(super) program: Spooled,
+    pub(super) written: Result<(), NotWritten>,
+    pub(super) reply: Reply,
+}
+
+/// Writes a submission down.
+pub(super) async fn submit(
+    store: Store,
+    record: Arc<Record>,
+    program: Spooled,
+    who: Option<Who>,
+    desk: mpsc::Sender<Ask>,
+    reply: Reply,
+) {
+    let key_is_new = record.idempotency_key.is_some();
+    let written = store.permit(vec![facts::submitted(&record, who)], record.clone(), key_is_new).await;
+    let submitted = Submitted { record, program, written, reply };
+    // A desk that is gone needs no answer.
+    let _ = desk.send(Ask::Submitted(Box::new(submitted))).await;
+}
+
+/// What came of arming a job.
+pub(super) struct Armed {
+    pub(super) id: String,
+    pub(super) outcome: Result<PathBuf, NotArmed>,
+    pub(super) wanted: Wanted,
+    pub(super) reply: Reply,
+}
+
+/// Why a job was not armed.
+pub(super) enum NotArmed {
+    /// Its program is not what was checked.
+    Program(Notice),
+    /// It is not on the disk that it is, or it may not be.
+    Store(Notice),
+    /// Whoever asked has gone, or it took too long.
+    Stale,
+}
+
+/// A start that was asked for.
+pub(super) struct Start {
+    pub(super) record: Arc<Record>,
+    pub(super) wanted: Wanted,
+    pub(super) who: Option<Who>,
+    pub(super) reply: Reply,
+}
+
+/// Reads the program through and writes down that the job is armed.
+pub(super) async fn arm(start: Start, store: Store, desk: mpsc::Sender<Ask>) {
+    let Start { record, wanted, who, mut reply } = start;
+    let id = record.id.clone();
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(FRESH_FOR, armed(&record, &wanted, who, &store)) => {
+            outcome.unwrap_or(Err(NotArmed::Stale))
+        }
+        () = reply.closed() => Err(NotArmed::Stale),
+    };
+    let _ = desk.send(Ask::Armed(Box::new(Armed { id, outcome, wanted, reply }))).await;
+}
+
+async fn armed(record: &Arc<Record>, wanted: &Wanted, who: Option<Who>, store: &Store) -> Result<PathBuf, NotArmed> {
+    let (programs, sha256, bytes) = (store.programs().clone(), record.sha256.clone(), record.bytes);
+    let verified = tokio::task::spawn_blocking(move || programs.verify(&sha256, bytes)).await;
+    let path = verified.map_err(|_| NotArmed::Stale)?.map_err(NotArmed::Program)?;
+    if !wanted.is_fresh() {
+        return Err(NotArmed::Stale);
+    }
+    let fact: Fact = facts::asked(Action::Start, record, who);
+    match store.permit(vec![fact], record.clone(), false).await {
+        Ok(()) if wanted.is_fresh() => Ok(path),
+        Ok(()) => Err(NotArmed::Stale),
+        Err(NotWritten::Trouble(notice)) => Err(NotArmed::Store(notice)),
+        Err(NotWritten::KeyTaken(_)) => Err(NotArmed::Stale),
+    }
+}
+
+/// A program that is run only if its start is still wanted when the machine's thread takes it.
+pub(super) fn program(path: PathBuf, wanted: &Wanted) -> Program {
+    let wanted = wanted.clone();
+    Program { path, still_wanted: Some(Arc::new(move || wanted.is_fresh())) }
+}
+
+impl Clerk {
+    /// A job is armed on the disk, or is not. Only now the machine is told, and only if that is still wanted.
+    pub(super) fn armed(&mut self, armed: Armed) {
+        let Armed { id, outcome, wanted, reply } = armed;
+        self.arming.remove(&id);
+        let Some(job) = self.jobs.get(&id).cloned() else {
+            // It was deleted meanwhile: that is what is true.
+            self.store.tell([], [(id, Change::Delete)]);
+            return drop(reply.send(Err(Refusal::Unknown(refusal::no_such_job()))));
+        };
+        let outcome = outcome.and_then(|path| match job.state {
+            JobState::Queued if wanted.is_fresh() => Ok(path),
+            _ => Err(NotArmed::Stale),
+        });
+        match outcome {
+            Ok(path) => self.start(&job, program(path, &wanted), reply),
+            Err(not_armed) => self.not_armed(&job, not_armed, reply),
+        }
+    }
+
+    fn start(&mut self, job: &Record, program: Program, reply: Reply) {
+        let machine = match self.machine(&job.machine) {
+            Ok(machine) => machine.clone(),
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        let mut record = job.clone();
+        record.state = JobState::Armed;
+        record.started_at = Some(stamp(jiff::Timestamp::now()));
+        let order = Job { id: record.id.clone(), lines: record.lines, from_line: 1 };
+        // It is on the disk already.
+        self.remember(Arc::new(record));
+        let (asks, id) = (self.asks.clone(), job.id.clone());
+        tokio::spawn(async move {
+            let started = machine.start(order, program).await;
+            // A desk that is gone needs no answer.
+            let _ = asks.send(Ask::Started(id, started, reply)).await;
+        });
+    }
+
+    /// The job is what it was. The disk is told so, because it may have it as armed.
+    fn not_armed(&mut self, job: &Record, why: NotArmed, reply: Reply) {
+        let mut record = job.clone();
+        let refusal = match why {
+            NotArmed::Stale if record.state == JobState::Queued => {
+                let notice = Notice::from(Denied::Stale);
+                self.put(record, [facts::start_void(job, &notice)]);
+                Refusal::Conflict(notice)
+            }
+            NotArmed::Stale => {
+                let state = record.state;
+                self.put(record, []);
+                Refusal::Conflict(refusal::not_startable(state))
+            }
+            NotArmed::Store(notice) => {
+                self.put(record, []);
+                Refusal::Store(notice)
+            }
+            NotArmed::Program(notice) if notice.code == "store.unreadable" => Refusal::Store(notice),
+            NotArmed::Program(notice) => {
+                record.state = JobState::Refused;
+                record.reason = Some(Reason::from(&notice));
+                record.ended_at = Some(stamp(jiff::Timestamp::now()));
+                let told = facts::became(&record);
+                self.put(record, [told]);
+                Refusal::Conflict(notice)
+            }
+        };
+        let _ = reply.send(Err(refusal));
+    }
+
+    /// The machine has said whether it takes a job.
+    pub(super) fn started(&mut self, id: &str, started: Answer) -> Result<Arc<Record>, Refusal> {
+        let job = self.jobs.get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
+        // What the machine did since then is newer than its answer.
+        let record = if job.state == JobState::Armed {
+            let mut record = Record::clone(&job);
+            record.state = if started.is_ok() { JobState::Running } else { JobState::Queued };
+            // A machine that took nothing leaves the job waiting.
+            record.started_at = record.started_at.filter(|_| started.is_ok());
+            let told = started.err().map(|denied| facts::start_void(&job, &denied.into()));
+            self.put(record, told)
+        } else {
+            job
+        };
+        started.map(|()| record).map_err(denied)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_start_whose_client_has_gone_is_not_wanted() {
+        let wanted = Wanted { asked: Asked::now(), gone: Arc::default() };
+        assert!(wanted.is_fresh());
+        wanted.gone.store(true, Ordering::Release);
+        assert!(!wanted.is_fresh());
+    }
+}

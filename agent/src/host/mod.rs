@@ -1,0 +1,3 @@
+//! The computer the agent runs on: its clocks.
+
+pub mod clock;

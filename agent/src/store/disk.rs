@@ -1,0 +1,497 @@
+//! The file: what is written of the log and the jobs, and read back. Every call may take as long as the disk takes.
+#![expect(
+    clippy::cast_possible_wrap,
+    reason = "SQLite's numbers have a sign; what is counted here stays far below 2^63"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row as SqlRow, Transaction, params};
+
+use super::log::{Class, Row, Run, Who};
+use super::work::{Change, Changes, Page};
+use crate::jobs::{JobState, Record};
+
+/// The file's name in the store's folder.
+pub(super) const FILE: &str = "store.db";
+
+/// What SQLite keeps beside it: a log of its own, which is part of the data until it is put into the file.
+const BESIDE: [&str; 2] = ["store.db-wal", "store.db-shm"];
+
+/// Which form the tables have; a later one knows how to read this one.
+const FORM: i64 = 1;
+
+/// Says that the file is the agent's ("FABA"), for whoever finds it.
+const APPLICATION: i64 = 0x4641_4241;
+
+/// Memory for pages, in KiB: the tables' upper pages. SQLite's default is 2 MB.
+const CACHE_KIB: i64 = 512;
+
+/// Rows let go in one transaction at most, so that nothing waits long for it.
+const LET_GO_ROWS: u64 = 500;
+
+/// A whole check of the file is made only up to this size, in bytes: on an SD card it takes some seconds.
+const CHECKED_WHOLE_MAX: u64 = 64 << 20;
+
+/// Why the file cannot be used.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The disk or its rights: it may be over by itself.
+    Disk(rusqlite::Error),
+    /// What is in the file is not what was written.
+    Damaged(rusqlite::Error),
+    /// A later agent made it: its tables have a form that this one does not know.
+    Newer(i64),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            // A table that is not there, or text where a number was: nobody but a damage wrote that.
+            Some(ErrorCode::Unknown) | None => Self::Damaged(error),
+            Some(_) => Self::Disk(error),
+        }
+    }
+}
+
+/// The open file.
+pub(super) struct Disk {
+    sql: Connection,
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+    /// Bytes of rows by class.
+    bytes: [u64; Class::ALL.len()],
+    run: i64,
+}
+
+/// What was found in the file when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Was {
+    /// The name of its log.
+    pub(super) log: String,
+    /// The first number that was not set aside.
+    pub(super) mark: u64,
+    /// The number behind the last row.
+    pub(super) next: u64,
+    /// Jobs that are not over, and the newest that are.
+    pub(super) jobs: Vec<Record>,
+    /// Whether the last agent ended in good order.
+    pub(super) ended_well: bool,
+    /// What is kept by name.
+    pub(super) kept: Vec<(String, String)>,
+    /// Whether the file is a new one.
+    pub(super) new: bool,
+}
+
+const TABLES: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (id INTEGER PRIMARY KEY, name TEXT NOT NULL, boot TEXT NOT NULL);
+CREATE TABLE log (
+    number INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, since_boot_us INTEGER NOT NULL, clock_set INTEGER NOT NULL,
+    run INTEGER NOT NULL, class INTEGER NOT NULL, machine TEXT, job TEXT, who TEXT, origin TEXT, seq INTEGER,
+    bytes INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE INDEX log_class ON log (class, number);
+CREATE TABLE job (
+    id TEXT PRIMARY KEY, machine TEXT NOT NULL, state TEXT NOT NULL, over INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    key TEXT, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX job_over ON job (over, id);
+CREATE INDEX job_machine ON job (machine, id);
+CREATE INDEX job_sha256 ON job (sha256);
+CREATE INDEX job_key ON job (key) WHERE key IS NOT NULL;
+CREATE TABLE progress (job TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE cursor (name TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+impl Disk {
+    /// Opens the file, or makes it.
+    pub(super) fn open(folder: &Path, recent: usize) -> Result<(Self, Was), Failure> {
+        let path = folder.join(FILE);
+        if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            // SQLite would follow a link and wait at a pipe.
+            return Err(Failure::Damaged(rusqlite::Error::InvalidPath(path)));
+        }
+        let sql = Connection::open(&path)?;
+        // One process has the file (the store's lock says so). Without shared memory no page of the file is mapped, and
+        // a disk that breaks is an error and not a signal that ends the agent.
+        sql.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        sql.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        sql.pragma_update(None, "mmap_size", 0)?;
+        // For a new file only; room that was used once is given back in small steps.
+        sql.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        // What is answered for is on the disk: a commit waits for it.
+        sql.pragma_update(None, "synchronous", "FULL")?;
+        let mut disk = Self { sql, path, identity: None, bytes: [0; Class::ALL.len()], run: 0 };
+        let new = disk.form()?;
+        let was = disk.was(new, recent)?;
+        disk.identity = identity(&disk.path);
+        Ok((disk, was))
+    }
+
+    /// Makes the tables, where they are not there. Whether they were not.
+    fn form(&mut self) -> Result<bool, Failure> {
+        let form: i64 = self.sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if form == FORM {
+            return Ok(false);
+        }
+        if form != 0 {
+            return Err(Failure::Newer(form));
+        }
+        let making = self.sql.transaction()?;
+        making.execute_batch(TABLES)?;
+        making.execute("INSERT INTO meta VALUES ('log', ?1), ('mark', '1')", [super::log::new_id()])?;
+        making.pragma_update(None, "application_id", APPLICATION)?;
+        making.pragma_update(None, "user_version", FORM)?;
+        making.commit()?;
+        Ok(true)
+    }
+
+    fn was(&mut self, new: bool, recent: usize) -> Result<Was, Failure> {
+        let meta = |name: &str| -> Result<Option<String>, rusqlite::Error> {
+            self.sql.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+        };
+        let ended_well = meta("ended")?.is_some();
+        let bytes = std::fs::metadata(&self.path).map_or(0, |found| found.len());
+        if !ended_well && !new && bytes <= CHECKED_WHOLE_MAX {
+            let sound: String = self.sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if sound != "ok" {
+                return Err(Failure::Damaged(rusqlite::Error::InvalidColumnName(sound)));
+            }
+        }
+        let log = meta("log")?.unwrap_or_default();
+        let mark = meta("mark")?.and_then(|mark| mark.parse().ok()).unwrap_or(1);
+        let last: Option<i64> = self.sql.query_row("SELECT max(number) FROM log", [], |row| row.get(0))?;
+        let mut sums = self.sql.prepare("SELECT class, sum(bytes) FROM log GROUP BY class")?;
+        let sums = sums.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut by_class = [0; Class::ALL.len()];
+        for sum in sums {
+            let (class, sum) = sum?;
+            if let Some(known) = usize::try_from(class).ok().and_then(|class| by_class.get_mut(class)) {
+                *known = sum.unsigned_abs();
+            }
+        }
+        let next = last.map_or(0, i64::unsigned_abs) + 1;
+        let (jobs, kept) = (self.live_and_recent(recent)?, self.all_kept()?);
+        self.bytes = by_class;
+        Ok(Was { log, mark: mark.max(next), next, jobs, ended_well, kept, new })
+    }
+
+    /// Jobs that are not over, and the newest of those that are.
+    pub(super) fn live_and_recent(&self, recent: usize) -> Result<Vec<Record>, Failure> {
+        let mut jobs = self.jobs_where("over = 0 ORDER BY job.id DESC LIMIT ?1", params![LIVE_MAX])?;
+        jobs.extend(self.jobs_where("over = 1 ORDER BY job.id DESC LIMIT ?1", params![recent as i64])?);
+        Ok(jobs)
+    }
+
+    /// What is kept by name.
+    pub(super) fn all_kept(&self) -> Result<Vec<(String, String)>, Failure> {
+        let mut kept = self.sql.prepare("SELECT name, value FROM kept")?;
+        let kept = kept.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(kept.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes over records of an earlier form of the store: all or none, and none that is there already.
+    pub(super) fn import(&mut self, records: &[Record], kept: &[(String, String)]) -> Result<(), Failure> {
+        let importing = self.sql.transaction()?;
+        for record in records {
+            let known = importing.query_row("SELECT 1 FROM job WHERE id = ?1", [&record.id], |_| Ok(())).optional()?;
+            if known.is_none() {
+                put_job(&importing, record)?;
+            }
+        }
+        for (name, value) in kept {
+            importing.execute("INSERT OR IGNORE INTO kept VALUES (?1, ?2)", [name, value])?;
+        }
+        importing.commit()?;
+        Ok(())
+    }
+
+    /// Whether the file is still the one that its name leads to.
+    pub(super) fn is_there(&self) -> bool {
+        self.identity == identity(&self.path)
+    }
+
+    /// Notes that this life of the agent has begun: the last one's good end no longer counts.
+    pub(super) fn begin(&mut self, run: &Run, log: &str, mark: u64) -> Result<(), Failure> {
+        let beginning = self.sql.transaction()?;
+        beginning.execute("DELETE FROM meta WHERE name = 'ended'", [])?;
+        beginning.execute("INSERT OR REPLACE INTO meta VALUES ('log', ?1)", [log])?;
+        put_mark(&beginning, mark)?;
+        beginning.execute("INSERT INTO run (name, boot) VALUES (?1, ?2)", params![run.name, run.boot])?;
+        let id = beginning.last_insert_rowid();
+        beginning.commit()?;
+        self.run = id;
+        Ok(())
+    }
+
+    /// Writes everything or nothing.
+    pub(super) fn write(&mut self, changes: &Changes) -> Result<(), Failure> {
+        let writing = self.sql.transaction()?;
+        for row in &changes.rows {
+            put_row(&writing, self.run, row)?;
+        }
+        for (id, change) in &changes.jobs {
+            match change {
+                Change::Put(record) => put_job(&writing, record)?,
+                Change::Progress(record) => put_progress(&writing, record)?,
+                Change::Delete => delete_job(&writing, id)?,
+            }
+        }
+        for (name, place) in &changes.cursors {
+            writing.prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2)")?.execute([name, place])?;
+        }
+        for (name, value) in &changes.kept {
+            match value {
+                Some(value) => {
+                    writing.prepare_cached("INSERT OR REPLACE INTO kept VALUES (?1, ?2)")?.execute([name, value])?
+                }
+                None => writing.prepare_cached("DELETE FROM kept WHERE name = ?1")?.execute([name])?,
+            };
+        }
+        if let Some(mark) = changes.mark {
+            put_mark(&writing, mark)?;
+        }
+        writing.commit()?;
+        for row in &changes.rows {
+            self.bytes[row.class as usize] += row.bytes();
+        }
+        Ok(())
+    }
+
+    /// The agent ends in good order: the numbers go on where they are.
+    pub(super) fn end(&mut self, next: u64) -> Result<(), Failure> {
+        let ending = self.sql.transaction()?;
+        ending.execute("INSERT OR REPLACE INTO meta VALUES ('ended', 'well')", [])?;
+        put_mark(&ending, next)?;
+        ending.commit()?;
+        Ok(())
+    }
+
+    /// Lets go of the oldest rows of classes that are over their bound, and of the oldest ended jobs beyond `history`.
+    /// Whether there is more to let go.
+    pub(super) fn let_go(&mut self, history: usize) -> Result<bool, Failure> {
+        let mut more = false;
+        for class in Class::ALL {
+            let over = self.bytes[class as usize].saturating_sub(class.bytes_max());
+            if over == 0 {
+                continue;
+            }
+            // A tenth more than needed, so that this is not done for each new row.
+            let wanted = over + class.bytes_max() / 10;
+            let mut oldest =
+                self.sql.prepare_cached("SELECT number, bytes FROM log WHERE class = ?1 ORDER BY number LIMIT ?2")?;
+            let mut rows = oldest.query(params![class as i64, LET_GO_ROWS as i64])?;
+            let (mut through, mut bytes) = (0_i64, 0);
+            while let Some(row) = rows.next()? {
+                if bytes >= wanted {
+                    break;
+                }
+                through = row.get(0)?;
+                bytes += row.get::<_, i64>(1)?.unsigned_abs();
+            }
+            drop(rows);
+            drop(oldest);
+            self.sql.execute("DELETE FROM log WHERE class = ?1 AND number <= ?2", params![class as i64, through])?;
+            self.bytes[class as usize] = self.bytes[class as usize].saturating_sub(bytes);
+            more |= bytes < wanted && bytes > 0;
+        }
+        let forgotten = self.sql.execute(
+            "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE over = 1 ORDER BY id DESC LIMIT ?1 OFFSET ?2)",
+            params![LET_GO_ROWS as i64, history as i64],
+        )?;
+        if forgotten > 0 {
+            self.sql.execute("DELETE FROM progress WHERE job NOT IN (SELECT id FROM job)", [])?;
+        }
+        // Nothing where nothing was let go.
+        self.sql.execute_batch("PRAGMA incremental_vacuum(64)")?;
+        Ok(more || forgotten as u64 == LET_GO_ROWS)
+    }
+
+    /// Rows from a number on and before another, at most `rows_max`.
+    pub(super) fn rows(&self, from: u64, before: u64, rows_max: usize) -> Result<Vec<Row>, Failure> {
+        let mut wanted =
+            self.sql.prepare_cached(&format!("{ROW} WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3"))?;
+        let found = wanted.query_map(params![from as i64, before as i64, rows_max as i64], read_row)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// A job that was submitted under a key.
+    pub(super) fn job_of_key(&self, key: &str) -> Result<Option<Record>, Failure> {
+        Ok(self.jobs_where("key = ?1", [key])?.pop())
+    }
+
+    /// One job.
+    pub(super) fn job(&self, id: &str) -> Result<Option<Record>, Failure> {
+        Ok(self.jobs_where("job.id = ?1", [id])?.pop())
+    }
+
+    /// Jobs that are over, newest first. One that is not is in the desk's memory, and newer there.
+    pub(super) fn jobs_over(&self, page: &Page) -> Result<Vec<Record>, Failure> {
+        let state = page.state.map(JobState::word);
+        let wanted = "over = 1 AND (?1 IS NULL OR job.id < ?1) AND (?2 IS NULL OR machine = ?2) \
+                      AND (?3 IS NULL OR state = ?3) ORDER BY job.id DESC LIMIT ?4";
+        self.jobs_where(wanted, params![page.before, page.machine, state, page.limit as i64])
+    }
+
+    /// Hashes of programs that some job has.
+    pub(super) fn programs(&self) -> Result<Vec<(String, bool)>, Failure> {
+        let mut all = self.sql.prepare("SELECT sha256, min(over), max(id) FROM job GROUP BY sha256 ORDER BY 3")?;
+        let found = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether another job than this one has a program.
+    pub(super) fn others_have(&self, sha256: &str, job: &str) -> Result<bool, Failure> {
+        let other = "SELECT 1 FROM job WHERE sha256 = ?1 AND id <> ?2 LIMIT 1";
+        Ok(self.sql.query_row(other, [sha256, job], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// Where a reader was.
+    pub(super) fn cursor(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(self.sql.query_row("SELECT place FROM cursor WHERE name = ?1", [name], |row| row.get(0)).optional()?)
+    }
+
+    /// Takes a person's name and address out of every row. Their numbers stay.
+    pub(super) fn erase(&mut self, who: &str) -> Result<usize, Failure> {
+        Ok(self.sql.execute("UPDATE log SET who = NULL, origin = NULL WHERE who = ?1 OR origin = ?1", [who])?)
+    }
+
+    fn jobs_where(&self, wanted: &str, values: impl rusqlite::Params) -> Result<Vec<Record>, Failure> {
+        let query = format!(
+            "SELECT job.body, progress.body FROM job LEFT JOIN progress ON progress.job = job.id WHERE {wanted}"
+        );
+        let mut query = self.sql.prepare_cached(&query)?;
+        let mut rows = query.query(values)?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            // Text that is no record any more must not hide the others.
+            match read_job(row) {
+                Ok(record) => jobs.push(record),
+                Err(error) => tracing::error!(%error, "a job record cannot be read"),
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+/// Jobs that are not over, read back at most: 32 machines with as many waiting as the desk lets wait.
+const LIVE_MAX: i64 = 3_500;
+
+const ROW: &str = "SELECT number, at_ms, since_boot_us, clock_set, run.name, run.boot, class, machine, job, who, origin, \
+                   seq, body FROM log LEFT JOIN run ON run.id = log.run";
+
+fn read_row(row: &SqlRow) -> rusqlite::Result<Row> {
+    let class = usize::try_from(row.get::<_, i64>(6)?).ok().and_then(|class| Class::ALL.get(class).copied());
+    let who: Option<String> = row.get(9)?;
+    let run = Run {
+        name: row.get::<_, Option<_>>(4)?.unwrap_or_default(),
+        boot: row.get::<_, Option<_>>(5)?.unwrap_or_default(),
+    };
+    Ok(Row {
+        number: row.get::<_, i64>(0)?.unsigned_abs(),
+        at_ms: row.get(1)?,
+        since_boot_us: row.get::<_, i64>(2)?.unsigned_abs(),
+        clock_set: row.get(3)?,
+        run: Arc::new(run),
+        class: class.unwrap_or(Class::Agent),
+        machine: row.get(7)?,
+        job: row.get(8)?,
+        who: who
+            .map(|who| Ok::<_, rusqlite::Error>(Who { who, from: row.get::<_, Option<_>>(10)?.unwrap_or_default() }))
+            .transpose()?,
+        seq: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
+        body: row.get::<_, String>(12)?.into(),
+    })
+}
+
+fn put_row(writing: &Transaction, run: i64, row: &Row) -> rusqlite::Result<()> {
+    let mut put = writing
+        .prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+    put.execute(params![
+        row.number as i64,
+        row.at_ms,
+        row.since_boot_us as i64,
+        row.clock_set,
+        run,
+        row.class as i64,
+        row.machine,
+        row.job,
+        row.who.as_ref().map(|who| &who.who),
+        row.who.as_ref().map(|who| &who.from),
+        row.seq.map(|seq| seq as i64),
+        row.bytes() as i64,
+        &*row.body,
+    ])?;
+    Ok(())
+}
+
+fn read_job(row: &SqlRow) -> Result<Record, Box<dyn std::error::Error>> {
+    let body: String = row.get(0)?;
+    let mut record: Record = serde_json::from_str(&body)?;
+    if let Some(progress) = row.get::<_, Option<String>>(1)? {
+        record.progress = serde_json::from_str(&progress)?;
+    }
+    Ok(record)
+}
+
+fn put_job(writing: &Transaction, record: &Record) -> rusqlite::Result<()> {
+    let mut put = writing.prepare_cached("INSERT OR REPLACE INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let state = record.state;
+    put.execute(params![
+        record.id,
+        record.machine,
+        state.word(),
+        state.is_over(),
+        record.sha256,
+        record.idempotency_key,
+        json(record),
+    ])?;
+    writing.prepare_cached("DELETE FROM progress WHERE job = ?1")?.execute([&record.id])?;
+    Ok(())
+}
+
+fn put_progress(writing: &Transaction, record: &Record) -> rusqlite::Result<()> {
+    let mut put = writing.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2)")?;
+    put.execute(params![record.id, json(&record.progress)])?;
+    Ok(())
+}
+
+fn delete_job(writing: &Transaction, id: &str) -> rusqlite::Result<()> {
+    writing.prepare_cached("DELETE FROM job WHERE id = ?1")?.execute([id])?;
+    writing.prepare_cached("DELETE FROM progress WHERE job = ?1")?.execute([id])?;
+    // The name of a job is its submitter's own words.
+    writing.prepare_cached("UPDATE log SET who = NULL, origin = NULL WHERE job = ?1")?.execute([id])?;
+    Ok(())
+}
+
+fn put_mark(writing: &Transaction, mark: u64) -> rusqlite::Result<()> {
+    writing.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('mark', ?1)")?.execute([mark.to_string()])?;
+    Ok(())
+}
+
+/// Records are of strings and numbers: that always is JSON.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Puts a damaged file aside, with what belongs to it, under a name that is given back.
+pub(super) fn put_aside(folder: &Path) -> std::io::Result<PathBuf> {
+    let path = folder.join(FILE);
+    let aside = super::files::put_aside(&path, "damaged")?;
+    for beside in BESIDE {
+        // SQLite finds them by name: they must not be taken for the new file's.
+        let path = folder.join(beside);
+        if std::fs::symlink_metadata(&path).is_ok() {
+            super::files::put_aside(&path, "damaged")?;
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,357 @@
+//! What the store's thread is asked to do, and how it is asked: by a queue in memory that nobody waits at.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use drivers::Notice;
+use tokio::sync::{oneshot, watch};
+
+use super::disk::Disk;
+use super::log::{Fact, Log, Row};
+use crate::host::clock;
+use crate::jobs::{JobState, Record};
+
+/// Requests that may wait for the disk. More is told "busy": with a healthy disk one takes milliseconds.
+const ASKED_MAX: usize = 64;
+
+/// Longest that what need not be written at once waits for company.
+const LAZY: Duration = Duration::from_secs(5);
+
+/// A disk that does not answer for this long is called slow, and new work is refused until it has.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
+
+/// What becomes of a job in the tables.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// It is there, as it is now.
+    Put(Arc<Record>),
+    /// Only its numbers are other ones.
+    Progress(Arc<Record>),
+    /// It is no longer there.
+    Delete,
+}
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) rows: Vec<Arc<Row>>,
+    pub(super) jobs: BTreeMap<String, Change>,
+    pub(super) cursors: BTreeMap<String, String>,
+    pub(super) kept: BTreeMap<String, Option<String>>,
+    pub(super) mark: Option<u64>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.jobs.is_empty() && self.cursors.is_empty() && self.kept.is_empty()
+    }
+}
+
+/// A page of jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Only those of this machine.
+    pub machine: Option<String>,
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those that are older than this one.
+    pub before: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Why a permit was not written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NotWritten {
+    /// The disk, or too much is asked of it.
+    Trouble(Notice),
+    /// A job was submitted under this key before.
+    KeyTaken(Box<Record>),
+}
+
+/// What is permitted only once it is on the disk.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pub(super) facts: Vec<Fact>,
+    pub(super) record: Arc<Record>,
+    /// Only if no job has the record's key.
+    pub(super) key_is_new: bool,
+    pub(super) reply: oneshot::Sender<Result<(), NotWritten>>,
+}
+
+/// A permit that is being written, and its rows, which are open until that is known.
+pub(super) type Opened = (Permit, Vec<Arc<Row>>);
+
+/// Something asked of the file. It is told the trouble where there is no file.
+pub(super) type Question = Box<dyn FnOnce(Result<&mut Disk, Notice>) + Send>;
+
+/// A program that is not needed any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unneeded {
+    pub(super) sha256: String,
+    /// Only if no other job than this one has it. Absent: no job ever had it.
+    pub(super) unless_of_others: Option<String>,
+}
+
+/// What waits for the thread.
+pub(super) struct Work {
+    pub(super) log: Log,
+    pub(super) changes: Changes,
+    pub(super) permits: VecDeque<Permit>,
+    pub(super) questions: VecDeque<Question>,
+    /// Programs that nobody needs any more, and whether all are to be looked through.
+    pub(super) unneeded: Vec<Unneeded>,
+    pub(super) sweep: bool,
+    /// Since when something waits, and whether it must be written at once.
+    since: Option<Instant>,
+    urgent: bool,
+    pub(super) ending: Option<oneshot::Sender<()>>,
+}
+
+/// Between the thread and everybody else.
+pub(super) struct Shared {
+    work: Mutex<Work>,
+    wake: Condvar,
+    newest: watch::Sender<u64>,
+    trouble: watch::Sender<Option<Notice>>,
+    /// Since when the thread has been in one call of the disk.
+    busy_since: Mutex<Option<Instant>>,
+}
+
+/// What the thread is to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Write, answer, tidy up: whatever waits.
+    Something,
+    /// It is time to try again.
+    Retry,
+}
+
+impl Shared {
+    pub(super) fn new(log: Log) -> Self {
+        Self {
+            newest: watch::Sender::new(log.newest().number),
+            work: Mutex::new(Work {
+                log,
+                changes: Changes::default(),
+                permits: VecDeque::new(),
+                questions: VecDeque::new(),
+                unneeded: Vec::new(),
+                sweep: false,
+                since: None,
+                urgent: false,
+                ending: None,
+            }),
+            wake: Condvar::new(),
+            trouble: watch::Sender::new(None),
+            busy_since: Mutex::new(None),
+        }
+    }
+
+    /// The work. Held only for what takes no time: never while the disk is asked.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Readers have something new, perhaps.
+    pub(super) fn told(&self, work: &Work) {
+        let newest = work.log.newest().number;
+        self.newest.send_if_modified(|told| std::mem::replace(told, newest) != newest);
+    }
+
+    /// Notes changes, and wakes the thread where they cannot wait.
+    pub(super) fn tell(&self, facts: impl IntoIterator<Item = Fact>, jobs: impl IntoIterator<Item = (String, Change)>) {
+        let mut work = self.lock();
+        let mut urgent = false;
+        for fact in facts {
+            urgent |= work.log.tell(fact);
+        }
+        for (id, change) in jobs {
+            urgent = true;
+            work.note(id, change);
+        }
+        work.waits(urgent);
+        self.told(&work);
+        drop(work);
+        if urgent {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Changes what waits, without hurry.
+    pub(super) fn note(&self, change: impl FnOnce(&mut Work)) {
+        let mut work = self.lock();
+        let was_idle = work.since.is_none();
+        change(&mut work);
+        work.waits(false);
+        drop(work);
+        if was_idle {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks something of the thread. Nothing waits here: a full queue is an answer.
+    pub(super) fn ask(&self, put: impl FnOnce(&mut Work)) -> Result<(), Notice> {
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble);
+        }
+        let mut work = self.lock();
+        if work.permits.len() + work.questions.len() >= ASKED_MAX {
+            return Err(busy());
+        }
+        put(&mut work);
+        drop(work);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Why new work is refused, if it is.
+    pub(super) fn trouble(&self) -> Option<Notice> {
+        let since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match since {
+            Some(since) if since.elapsed() > SLOW_AFTER => Some(slow()),
+            _ => self.trouble.borrow().clone(),
+        }
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<Notice>) {
+        self.trouble.send_if_modified(|known| {
+            let changed = *known != trouble;
+            *known = trouble;
+            changed
+        });
+    }
+
+    /// Notes for how long the disk takes: whoever asks meanwhile is told that it is slow.
+    pub(super) fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
+        let set = |since| *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        set(Some(Instant::now()));
+        let done = call();
+        set(None);
+        done
+    }
+
+    /// Waits until there is something to do. `retry_at` is when a disk in trouble is tried again: before that, only what
+    /// somebody waits for is a reason to.
+    pub(super) fn wait(&self, retry_at: Option<Instant>) -> Due {
+        let mut work = self.lock();
+        loop {
+            let asked = !work.permits.is_empty() || !work.questions.is_empty() || work.ending.is_some();
+            if asked {
+                return Due::Something;
+            }
+            let at = match (retry_at, work.since) {
+                (Some(at), _) => Some((at, Due::Retry)),
+                (None, _) if work.urgent || work.sweep || !work.unneeded.is_empty() => return Due::Something,
+                (None, Some(since)) => Some((since + LAZY, Due::Something)),
+                (None, None) => None,
+            };
+            work = match at {
+                Some((at, due)) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return due;
+                    }
+                    self.wake.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.wake.wait(work).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl Work {
+    /// The newest change of a job is the one that is written.
+    pub(super) fn note(&mut self, id: String, change: Change) {
+        match (self.changes.jobs.get(&id), change) {
+            // The tables do not have the record yet: it is written whole, with the newer numbers.
+            (Some(Change::Put(_)), Change::Progress(record)) => self.changes.jobs.insert(id, Change::Put(record)),
+            (_, change) => self.changes.jobs.insert(id, change),
+        };
+    }
+
+    fn waits(&mut self, urgent: bool) {
+        self.urgent |= urgent;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Everything that is to be written, and the permits opened for it.
+    pub(super) fn take(&mut self, permits: Vec<Permit>) -> (Changes, Vec<Opened>) {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.rows = self.log.waiting();
+        let mut opened = Vec::new();
+        for mut permit in permits {
+            let rows: Vec<_> =
+                std::mem::take(&mut permit.facts).into_iter().filter_map(|fact| self.log.open(fact)).collect();
+            opened.push((permit, rows));
+        }
+        changes.mark = self.log.wanted_mark();
+        (self.since, self.urgent) = (None, false);
+        (changes, opened)
+    }
+
+    /// What was taken and could not be written waits again, unless it is no longer the newest.
+    pub(super) fn give_back(&mut self, changes: Changes) {
+        for (id, change) in changes.jobs {
+            let put = match (self.changes.jobs.get(&id), change) {
+                (None, change) => change,
+                (Some(Change::Progress(newer)), Change::Put(_)) => Change::Put(newer.clone()),
+                (Some(newer), _) => newer.clone(),
+            };
+            self.changes.jobs.insert(id, put);
+        }
+        for (name, place) in changes.cursors {
+            self.changes.cursors.entry(name).or_insert(place);
+        }
+        for (name, value) in changes.kept {
+            self.changes.kept.entry(name).or_insert(value);
+        }
+        self.waits(true);
+    }
+
+    /// Whether there is anything to write.
+    pub(super) fn is_idle(&self) -> bool {
+        self.changes.is_empty() && !self.log.is_waiting()
+    }
+}
+
+/// Too much is asked of the disk at once.
+pub(super) fn busy() -> Notice {
+    Notice::new("store.busy", "Too much waits for the agent's disk.", "Nothing was done.", "Try again in a moment.")
+}
+
+/// The disk takes longer than it may.
+pub(super) fn slow() -> Notice {
+    Notice::new(
+        "store.slow",
+        format!("The agent's disk has not answered for {} s.", SLOW_AFTER.as_secs()),
+        "Nothing was kept or started. What runs goes on, and stopping works.",
+        "Look at the disk (`fab-agent doctor`, `dmesg`), then try again.",
+    )
+}
+
+/// How long ago something was asked, by a clock that nobody can set and that counts while the computer sleeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked(u64);
+
+impl Asked {
+    /// Now.
+    pub fn now() -> Self {
+        Self(clock::since_boot_us())
+    }
+
+    /// How long ago that was.
+    pub fn age(self) -> Duration {
+        Duration::from_micros(clock::since_boot_us().saturating_sub(self.0))
+    }
+}
