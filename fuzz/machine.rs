@@ -41,11 +41,14 @@ const PROGRAM_LINES: u64 = 3_000;
 const OF_THE_PROGRAM: &[u8] = b"X770";
 
 /// What happens at a machine itself.
-const INCIDENTS: [Incident; 6] = [
+const INCIDENTS: [Incident; 9] = [
     Incident::Limit,
     Incident::Paused,
     Incident::Resumed,
     Incident::Cancelled,
+    Incident::FilamentOut,
+    Incident::Says("Error:TMC CONNECTION ERROR"),
+    Incident::Says("RequestStop:"),
     Incident::DoorOpened,
     Incident::DoorClosed,
 ];

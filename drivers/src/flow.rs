@@ -54,6 +54,8 @@ pub enum Aside {
     AutoReport,
     /// Unlocks it, because a person looked at it.
     Unlock,
+    /// An empty line, which ends an error that makes the machine refuse everything behind it.
+    Unstick,
     /// A line of a job that is over.
     Past,
 }

@@ -21,6 +21,7 @@ mod finding;
 mod lines;
 mod machine;
 mod motion;
+mod several;
 mod words;
 
 use finding::Findings;

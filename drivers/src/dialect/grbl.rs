@@ -88,6 +88,7 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::AtOnce,
     asks_why: None,
+    error_sticks: false,
     spindle_waits_s: 0,
     // What an alarm takes no lines but `$X` and `$H` for (`protocol.c`); a limit or an emergency stop needs a reset first.
     way_out: "When it is safe, clear the alarm: the agent resets it where that is needed and says `$X`.",

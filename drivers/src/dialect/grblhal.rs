@@ -19,6 +19,17 @@
 //! Built to be compatible, it says `Grbl 1.1f` and answers `$I` as Grbl does: only the long answer to `$I+`, which Grbl
 //! refuses, shows who it is. `?`, `!` and `~` work while `$I+` says `RT+`, as it does unless somebody changed it.
 //!
+//! After one error every line of G-code is refused with the same number, until an empty line:
+//!
+//! ```text
+//! > G1X10X20
+//! < error:25
+//! > G1X5
+//! < error:25                                  not executed
+//! >
+//! < ok
+//! ```
+//!
 //! Sources: grblHAL/core `report.c`, `alarms.h`, `errors.h`, `grbl.h` (real-time bytes), `protocol.h`, `stream.h`.
 
 use gcode_tools::wire::Numbers;
@@ -42,6 +53,8 @@ pub(super) static GRBLHAL: GrblLike = GrblLike {
         needs_proof: true,
         // `$398` is 100 unless set otherwise; `[OPT:…]` says what it is.
         planner_blocks: 100,
+        // With `COMPATIBILITY_LEVEL` 0, which is the usual, until `$…`, an empty line or a reset (`protocol.c`).
+        error_sticks: true,
         // `spindle_set_state_wait` gives a spindle up to a minute to be at speed.
         spindle_waits_s: 60,
         ..HABITS

@@ -35,7 +35,7 @@
 use gcode_tools::wire::Numbers;
 
 use super::marlin::{Framing, HABITS, MarlinLike, read_identity, read_temperatures};
-use super::{Habits, Likeness, NumbersRead, Reply, StopHabit, printable};
+use super::{Habits, Likeness, NumbersRead, Reply, StopHabit, printable, words};
 use crate::flow::Limits;
 
 /// Klipper's vocabulary.
@@ -71,6 +71,7 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
         if known.iter().any(|known| line.starts_with(known)) { Likeness::Proof } else { Likeness::None }
     },
     own,
+    words: &[words::klipper::OWN, words::marlin::COMMON],
     framing: Framing::Bare,
     halt: b"\nM112\n",
     query: None,
@@ -94,25 +95,14 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         });
         return true;
     }
-    if let Some(text) = line.strip_prefix(b"// Unknown command") {
-        // The line was answered with `ok` like any other: it did nothing.
-        heard.push(Reply::Unknown(format!("Unknown command{}", printable(text))));
-        return true;
-    }
     if let Some(text) = line.strip_prefix(b"!!") {
         let text = printable(text);
         let lower = text.to_ascii_lowercase();
         let over = ["shutdown", "not ready", "lost communication", "halted"].iter().any(|word| lower.contains(word));
-        heard.push(if over {
-            Reply::Halted { text, explained: true }
-        } else {
-            Reply::Refused {
-                code: "klipper.error".to_owned(),
-                sentence: format!("The printer says: {}.", text.trim_end_matches('.')),
-                answers: false,
-            }
-        });
-        return true;
+        if over {
+            heard.push(Reply::Halted { text, explained: true });
+        }
+        return over;
     }
     // Said unasked while something heats or cools, also from within a macro.
     if read_temperatures(line, heard) {
@@ -140,7 +130,7 @@ const COOL_C: f64 = 40.0;
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::dialect::Dialect as _;
+    use crate::dialect::{Dialect as _, Effect};
 
     fn heard(line: &str) -> Vec<Reply> {
         let mut heard = Vec::new();
@@ -150,11 +140,16 @@ mod test {
 
     #[test]
     fn a_command_that_fails_is_told_from_a_printer_that_is_down() {
-        assert!(matches!(heard("!! Must home axis first: 1.000")[0], Reply::Refused { answers: false, .. }));
+        let effect = |line: &str| match heard(line).pop() {
+            Some(Reply::Said(said)) => said.effect,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(effect("!! Must home axis first: 1.000"), Effect::Refuse);
+        assert_eq!(effect("!! Move out of range: 999.000 0.000 0.000 [0.000]"), Effect::Refuse);
+        assert_eq!(effect("// Unknown command:\"M40\""), Effect::Ignore);
         assert!(matches!(heard("!! Printer is not ready")[0], Reply::Halted { .. }));
         assert!(matches!(heard("// Klipper state: Shutdown")[0], Reply::Halted { explained: false, .. }));
         assert!(matches!(heard("!! MCU 'mcu' shutdown: Timer too close")[0], Reply::Halted { explained: true, .. }));
-        assert!(matches!(heard("// Unknown command:\"M40\"")[0], Reply::Unknown(_)));
         assert!(matches!(heard("// Klipper state: Ready")[0], Reply::Message(_)));
     }
 

@@ -23,6 +23,7 @@ mod reading;
 pub(super) use self::reading::{number, read_identity, read_position, read_temperatures};
 use gcode_tools::wire::Numbers;
 
+use super::words::{self, Table};
 use super::{
     Asking, AutoReport, Calm, Counter, Dialect, Habits, Likeness, MotionEnd, NumbersRead, Reply, Spelling, StopHabit,
     Word,
@@ -49,6 +50,8 @@ pub(super) struct MarlinLike {
     pub(super) likeness: fn(&[u8]) -> Likeness,
     /// Reads what this firmware says in its own words. False: it says it as Marlin does.
     pub(super) own: fn(&[u8], &mut Vec<Reply>) -> bool,
+    /// What it says in words, its own first.
+    pub(super) words: &'static [Table],
     pub(super) framing: Framing,
     /// What halts it at once.
     pub(super) halt: &'static [u8],
@@ -98,6 +101,7 @@ pub(super) static MARLIN: MarlinLike = MarlinLike {
         if known { Likeness::Proof } else { Likeness::None }
     },
     own: |_, _| false,
+    words: &[words::marlin::BANG, words::marlin::COMMON],
     framing: Framing::Numbered,
     // The line end first: the word must stand at the start of a line, whatever was half-written before.
     halt: b"\nM112\n",
@@ -144,6 +148,7 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::InTurn,
     asks_why: None,
+    error_sticks: false,
     spindle_waits_s: 0,
     // `kill()` waits for a reset for ever; M999 ends what `stop()` began, whose message names it (`MarlinCore.cpp`).
     way_out: "When it is safe, press its reset button or switch it off and on, then clear the alarm; M999 at its \
@@ -157,7 +162,7 @@ impl Dialect for MarlinLike {
 
     fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
         if !(self.own)(line.trim_ascii(), heard) {
-            reading::read(line, heard);
+            reading::read(self.habits.name, self.words, line, heard);
         }
     }
 

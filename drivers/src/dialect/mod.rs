@@ -24,8 +24,10 @@ mod repetier;
 mod reply;
 mod reprapfirmware;
 mod smoothieware;
+mod words;
 
 pub use reply::{Condition, HostAction, Prompt, Reply, Status};
+pub use words::{Effect, Said, tables as tables_of_words};
 
 /// Every dialect. A new one is a file and a line here.
 pub static ALL: &[&dyn Dialect] = &[
@@ -232,6 +234,8 @@ pub struct Habits {
     pub stop: StopHabit,
     /// What a machine is asked that halted without saying why.
     pub asks_why: Option<&'static str>,
+    /// Whether one error makes it refuse every later line, with the same words, until an empty line.
+    pub error_sticks: bool,
     /// How long, in seconds, it may say that it is idle while a line waits for its spindle to come to speed.
     pub spindle_waits_s: u64,
     /// How a person brings it back after an emergency stop, a halt or an alarm, in a sentence.

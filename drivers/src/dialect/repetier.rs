@@ -26,7 +26,7 @@
 use gcode_tools::wire::Numbers;
 
 use super::marlin::{Framing, HABITS, MarlinLike, number};
-use super::{Asking, Habits, Likeness, NumbersRead, Reply, printable};
+use super::{Asking, Habits, HostAction, Likeness, NumbersRead, Reply, words};
 
 /// Repetier-Firmware's vocabulary.
 pub(super) static REPETIER: MarlinLike = MarlinLike {
@@ -49,6 +49,7 @@ pub(super) static REPETIER: MarlinLike = MarlinLike {
         if line.trim_ascii().starts_with(b"FIRMWARE_NAME:Repetier") { Likeness::Proof } else { Likeness::None }
     },
     own,
+    words: &[words::repetier::OWN, words::marlin::BANG, words::marlin::COMMON],
     framing: Framing::Numbered,
     halt: b"\nM112\n",
     query: None,
@@ -65,19 +66,9 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         Reply::NeedsPerson
     } else if line.starts_with(b"busy:") {
         Reply::Busy
-    } else if let Some(text) = line.strip_prefix(b"fatal:") {
-        Reply::Halted { text: printable(text), explained: true }
-    } else if [
-        &b"skip "[..],
-        b"Error:expected line",
-        b"Error:Wrong checksum",
-        b"Error:Missing checksum",
-        b"Error:Format error",
-    ]
-    .iter()
-    .any(|word| line.starts_with(word))
-    {
-        Reply::ChecksumError
+    } else if line.starts_with(b"RequestContinue:") {
+        // Chosen at its display (`Printer.cpp`, `continuePrint`).
+        Reply::Action(HostAction::Resume)
     } else {
         return false;
     };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words::Said;
 use crate::snapshot::Identity;
 
 /// What a machine's condition is in its own report.
@@ -133,8 +134,8 @@ pub enum Reply {
         /// Whether that says why. If not, it may say so when it is asked.
         explained: bool,
     },
-    /// It does not know the command, and says so beside its answer.
-    Unknown(String),
+    /// It says in words what became of a command, or of itself.
+    Said(Said),
     /// It unpacks MeatPack.
     Unpacks {
         /// It has just been told to take `E` for the packed space, and says that it does.

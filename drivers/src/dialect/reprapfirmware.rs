@@ -23,7 +23,7 @@
 use gcode_tools::wire::Numbers;
 
 use super::marlin::{Framing, HABITS, MarlinLike};
-use super::{Habits, Likeness, NumbersRead, Reply, printable};
+use super::{Habits, Likeness, NumbersRead, Reply, printable, words};
 use crate::flow::Limits;
 
 /// `RepRapFirmware`'s vocabulary.
@@ -54,6 +54,7 @@ pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
         if up || name.starts_with(b"RepRapFirmware") { Likeness::Proof } else { Likeness::None }
     },
     own,
+    words: &[words::reprapfirmware::OWN, words::marlin::BANG, words::marlin::COMMON],
     framing: Framing::Checked,
     halt: b"\nM112\n",
     query: None,
@@ -64,14 +65,6 @@ pub(super) static REPRAPFIRMWARE: MarlinLike = MarlinLike {
 };
 
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
-    if let Some(text) = line.strip_prefix(b"Error:") {
-        heard.push(Reply::Refused {
-            code: "reprapfirmware.error".to_owned(),
-            sentence: format!("The machine says: {}.", printable(text).trim_end_matches('.')),
-            answers: false,
-        });
-        return true;
-    }
     if line.ends_with(b"is up and running.") {
         heard.push(Reply::Started);
         return true;
@@ -86,14 +79,15 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::dialect::Dialect as _;
+    use crate::dialect::{Dialect as _, Effect};
 
     #[test]
     fn an_error_is_a_refusal_whose_ok_follows() {
         let mut heard = Vec::new();
         REPRAPFIRMWARE.read(b"Error: G28: failed to home", &mut heard);
-        let [Reply::Refused { sentence, answers: false, .. }] = &heard[..] else { panic!("{heard:?}") };
-        assert_eq!(sentence, "The machine says: G28: failed to home.");
+        let [Reply::Said(said)] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!((said.effect, said.text.as_str()), (Effect::Refuse, "G28: failed to home"));
+        assert_eq!(said.code, "reprapfirmware.error");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use gcode_tools::wire::Numbers;
 
 use super::grbl::read_status;
 use super::marlin::{Framing, HABITS, MarlinLike, read_position};
-use super::{Asking, Habits, Likeness, NumbersRead, Reply, StopHabit, printable};
+use super::{Asking, Effect, Habits, Likeness, NumbersRead, Reply, Said, StopHabit, printable, words};
 use crate::flow::Limits;
 
 /// Smoothieware's vocabulary.
@@ -49,6 +49,7 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
     },
     likeness,
     own,
+    words: &[words::smoothieware::OWN, words::marlin::BANG, words::marlin::COMMON],
     framing: Framing::Numbered,
     halt: &[0x18],
     query: Some(b'?'),
@@ -86,8 +87,14 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         read_position(position, heard);
         return true;
     }
-    let stopped = [&b"HALTED"[..], b"!!", b"ALARM:", b"error:Alarm lock", b"Entering Alarm/Halt"];
-    if stopped.iter().any(|word| line.starts_with(word)) {
+    // `GcodeDispatch.cpp`: answered, and not done.
+    if let Some(text) = line.strip_prefix(b"ok - ") {
+        let code = words::UNKNOWN_COMMAND.to_owned();
+        heard.push(Reply::Said(Said { effect: Effect::Ignore, code, text: printable(text), unknown: false }));
+        heard.push(Reply::Ok { number: None, planner_free: None, queue_free: None });
+        return true;
+    }
+    if has_halted(line) {
         let text = printable(line);
         heard.push(Reply::Alarm {
             code: "smoothieware.halted".to_owned(),
@@ -103,6 +110,16 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         return true;
     }
     false
+}
+
+/// Whether a line says that it has halted: `Robot.cpp`, `TemperatureControl.cpp`, `KillButton.cpp`, `Endstops.cpp`,
+/// `LinearDeltaSolution.cpp` and `MotorDriverControl.cpp` each have words of their own for that, and name the way out.
+fn has_halted(line: &[u8]) -> bool {
+    let stopped = [&b"HALTED"[..], b"!!", b"ALARM:", b"error:Alarm lock", b"Entering Alarm/Halt"];
+    let warns = [&b"WARNING"[..], b"//", b"ok", b"["].iter().any(|word| line.starts_with(word));
+    let has = |word: &[u8]| memchr::memmem::find(line, word).is_some();
+    stopped.iter().any(|word| line.starts_with(word))
+        || (!warns && [&b"M999 required"[..], b"HALT asserted", b"HALTED", b"clear HALT"].into_iter().any(has))
 }
 
 /// `T:21.0,0.0` and `B:20.5,60.0` among the fields of a report: actual, asked for.
@@ -148,9 +165,20 @@ mod test {
 
     #[test]
     fn a_halt_is_an_alarm_and_a_resend_needs_no_ok() {
-        for line in ["HALTED, M999 or $X to exit HALT state", "!!", "ALARM: Hard limit +X", "error:Alarm lock"] {
+        for line in [
+            "HALTED, M999 or $X to exit HALT state",
+            "!!",
+            "ALARM: Hard limit +X",
+            "error:Alarm lock",
+            "Error: Soft Endstop X was exceeded - reset or $X or M999 required",
+            "ERROR: Temperature runaway on T (delta temp 21.0), HALT asserted, TURN POWER OFF IMMEDIATELY - reset or M999 required",
+            "error: LinearDelta illegal move. HALTED",
+        ] {
             assert!(matches!(heard(line)[0], Reply::Alarm { .. }), "{line}");
         }
+        let harmless = "WARNING: After HALT you should HOME as position is currently unknown";
+        assert!(matches!(heard(harmless)[0], Reply::Message(_)), "said when it is let go");
+        assert!(matches!(heard("ok - Invalid G53")[..], [Reply::Said(_), Reply::Ok { .. }]));
         assert_eq!(heard("rs N12"), [Reply::Resend { number: 12 }]);
         assert!(matches!(heard("ok C: X:1.0000 Y:2.0000 Z:3.0000 E:0.0000")[1], Reply::Position(_)));
     }

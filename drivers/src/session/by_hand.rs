@@ -55,6 +55,9 @@ pub(super) struct ByHand {
     released: Option<u64>,
     /// Whether it was homed since its position was last lost.
     pub(super) homed: bool,
+    /// The machine refused something of what is moved now.
+    #[serde(default)]
+    refused: bool,
     /// A probing move is under way; if it fails, the machine is left in relative coordinates.
     pub(super) probing: bool,
 }
@@ -193,6 +196,7 @@ impl Session {
         if self.asides.len() + lines.len() > ASIDES_MAX {
             return Err(Denied::Busy);
         }
+        self.by_hand.refused = false;
         self.asides.extend(lines.into_iter().map(|line| (aside, line)));
         Ok(())
     }
@@ -295,9 +299,15 @@ impl Session {
     /// A part of a motion by hand was answered, or refused.
     pub(super) fn hand_answered(&mut self, aside: Aside, refused: bool) {
         let more = self.is_asked(aside);
+        self.by_hand.refused |= refused;
         match aside {
-            Aside::Home if !refused && !more => self.by_hand.homed = true,
-            Aside::Jog if refused => self.jog_over(),
+            Aside::Home if !more => self.by_hand.homed = !std::mem::take(&mut self.by_hand.refused),
+            Aside::Jog if refused => {
+                // What still arrives of this press would be refused as well.
+                let press = self.by_hand.jog.and_then(|jogging| jogging.press);
+                self.by_hand.released = press.or(self.by_hand.released);
+                self.jog_over();
+            }
             Aside::Jog if !more && self.dialect.habits().motion_end != MotionEnd::IdleReport => self.jog_stands(),
             Aside::Probe if !more => self.by_hand.probing = false,
             _ => {}

@@ -61,6 +61,7 @@ impl Session {
         if let Some(run) = &mut self.run {
             run.link_before = self.known.link;
         }
+        self.unstick();
         self.reset_counter();
         self.told_job_phase(JobPhase::Running, None);
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session};
-use crate::dialect::{self, Asking, Likeness, MotionEnd};
+use crate::dialect::{self, Asking, Effect, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
@@ -302,6 +302,11 @@ impl Session {
             // Whoever refuses the question is somebody else: another question follows soon.
             Reply::Refused { answers, .. } if greeting.tries <= OWN_QUESTIONS => {
                 greeting.due = greeting.due.saturating_sub(u32::from(answers));
+                greeting.tries = OWN_QUESTIONS + 1;
+                self.deadlines.greet = Some(now + Duration::from_millis(50));
+            }
+            Reply::Said(said) if said.effect == Effect::Refuse && greeting.settles => self.name_heard(),
+            Reply::Said(said) if said.effect == Effect::Refuse && greeting.tries <= OWN_QUESTIONS => {
                 greeting.tries = OWN_QUESTIONS + 1;
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }

@@ -1,7 +1,7 @@
 //! What a machine says, and what it means for the conversation.
 
 use super::{AlarmReset, HEARD_LINE_MAX, Phase, Session, Stage};
-use crate::dialect::{Calm, Condition, Reply, Spelling, Status};
+use crate::dialect::{Calm, Condition, Effect, Reply, Spelling, Status};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
@@ -72,6 +72,7 @@ impl Session {
     }
 
     fn hear(&mut self, reply: Reply) {
+        self.settle_doubt(&reply);
         let resend_ok = self.resend_ok_until.take().is_some_and(|until| self.now <= until);
         if resend_ok && matches!(reply, Reply::Ok { number: None, .. }) && self.dialect.habits().ok_after_resend {
             return self.sign_of_life();
@@ -80,6 +81,8 @@ impl Session {
         match reply {
             Reply::Ok { number, planner_free, queue_free } => self.hear_ok(number, planner_free, queue_free),
             Reply::Refused { sentence, .. } if self.halt.is_some() => self.halted(&sentence, true),
+            Reply::Said(said) if self.halt.is_some() && said.effect == Effect::Refuse => self.halted(&said.text, true),
+            Reply::Said(said) => self.hear_said(said),
             Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
             Reply::Resend { number } => self.hear_resend(number),
             Reply::ChecksumError => {
@@ -143,7 +146,7 @@ impl Session {
                     self.sign_of_life();
                 }
             }
-            Reply::Unknown(text) => self.note_unknown(text),
+            Reply::Said(said) => self.tell(EventKind::Message { text: said.text.clone() }),
             Reply::Unpacks { without_spaces } => self.packing.receiver_says(&self.profile, *without_spaces),
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Setting(key, value) => self.note_setting(key, value),
@@ -240,7 +243,7 @@ impl Session {
         run.accepted = run.accepted.max(ordinal);
         run.highest = run.highest.max(ordinal);
         run.alone_until = None;
-        let homed = run.homing.filter(|(at, _)| *at == ordinal).map(|(_, homed)| homed);
+        let homed = run.homing.filter(|(at, _)| *at == ordinal && !run.undone.holds(ordinal)).map(|(_, homed)| homed);
         // Only reports that follow the last answer can prove that its motion is over.
         run.idle_reports = 0;
         run.loss_counted = false;
@@ -249,6 +252,7 @@ impl Session {
             run.homing = None;
             self.job_homed(homed);
         }
+        self.ran_behind_a_refusal(ordinal);
     }
 
     fn aside_answered(&mut self, aside: Aside) {
@@ -257,6 +261,9 @@ impl Session {
             self.known_protection();
         }
         self.hand_answered(aside, false);
+        if aside == Aside::Unstick {
+            self.unstuck();
+        }
         self.reporting.stood |= aside == Aside::HoldProof;
         if aside == Aside::Query {
             self.proof_question_answered();
@@ -446,6 +453,10 @@ impl Session {
         let job = self.run.is_some();
         let done = if job { "The job is over; nothing more was sent." } else { "Nothing is sent until it is cleared." };
         let to_do = format!("Look at the machine. {}", self.dialect.habits().way_out);
+        let sentence = match self.said_just_now() {
+            Some(said) => format!("{sentence} Before that it said: {said}."),
+            None => sentence,
+        };
         let notice = Notice::new(code, sentence, done, to_do);
         self.phase = Phase::Alarm;
         self.alarm_cause = None;

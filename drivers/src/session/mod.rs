@@ -47,6 +47,7 @@ mod state;
 mod streaming;
 mod undone;
 mod waits;
+mod words;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -173,6 +174,9 @@ struct Deadlines {
     /// A spindle that was switched on again has its speed by then, and the machine may go on.
     #[serde(default)]
     spin_up: Option<Moment>,
+    /// An error that no table knows stands by then: no request to say a line again came behind it.
+    #[serde(default)]
+    doubt: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -257,6 +261,9 @@ pub struct Session {
     /// How the machine reads numbers, as far as it is known.
     #[serde(default)]
     numbers: Numbers,
+    /// What it said in words.
+    #[serde(default)]
+    words: words::Words,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -312,6 +319,7 @@ impl Session {
             reporting: reporting::Reporting::default(),
             packing: packing::Packing::default(),
             numbers: Numbers::default(),
+            words: words::Words::default(),
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),
@@ -379,8 +387,9 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet } = self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet].into_iter().flatten().min()
+        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt } =
+            self.deadlines;
+        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt].into_iter().flatten().min()
     }
 
     /// What the machine is doing.
@@ -459,6 +468,9 @@ impl Session {
         }
         if due(&mut self.deadlines.quiet, self.now) {
             self.fell_quiet();
+        }
+        if due(&mut self.deadlines.doubt, self.now) {
+            self.doubt_is_over();
         }
     }
 

@@ -223,6 +223,11 @@ impl Session {
         }
     }
 
+    /// The machine asked for the hold, and may end it.
+    pub(super) fn paused_there(&mut self) {
+        self.person.paused_there = self.run.as_ref().is_some_and(Run::is_holding);
+    }
+
     /// Whether the oldest command without an answer is one that waits for a person.
     fn person_is_waited_for(&self) -> bool {
         let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };

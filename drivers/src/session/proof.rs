@@ -62,7 +62,7 @@ impl Session {
     /// Ends the run if the end of motion is proven.
     pub(super) fn check_proof(&mut self) {
         let Some(run) = &mut self.run else { return };
-        if run.stage != Stage::Proving || !run.is_answered() || run.resync.is_some() {
+        if run.stage != Stage::Proving || !run.is_answered() || run.resync.is_some() || run.stuck.is_some() {
             (run.proof_since, run.proof_answers) = (None, 0);
             return;
         }

@@ -131,6 +131,7 @@ impl Session {
         // The machine said what it has: everything before, and nothing after.
         run.accepted = self.window.oldest_job().unwrap_or(resync.ordinal) - 1;
         run.evidence.rewind(run.accepted);
+        run.undone_again(resync.ordinal);
         match run.history.rewind(resync.ordinal) {
             Rewind::Done => {}
             Rewind::ReadFrom { program_line } => {

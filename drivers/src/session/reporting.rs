@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::undone::Fate;
 use crate::dialect::{Asking, MotionEnd};
-use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::moment::Moment;
 
@@ -146,18 +144,10 @@ impl Session {
         self.reporting.temperatures.then_some(report.question)
     }
 
-    /// The machine does not know a command.
-    pub(super) fn note_unknown(&mut self, text: &str) {
-        self.complaint_spoils_proof();
+    /// The machine does not know a command: if that is the one that makes it say when it is busy, it never does.
+    pub(super) fn may_be_silent(&mut self, text: &str) {
         let asked = self.dialect.habits().keepalive_word.and_then(|word| word.split_whitespace().next());
-        if asked.is_some_and(|word| text.contains(word)) {
-            self.reporting.silent = true;
-        }
-        let ordinal = self.spoken_of(text);
-        if let (Some(run), Some(ordinal)) = (&mut self.run, ordinal) {
-            run.note_undone(ordinal, Fate::Ignored, text);
-        }
-        self.tell(EventKind::Message { text: text.to_owned() });
+        self.reporting.silent |= asked.is_some_and(|word| text.contains(word));
     }
 
     /// Blocks of the planner, given so many that are free now: what the machine reports, or the most it ever said.

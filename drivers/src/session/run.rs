@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use super::proof::Rounds;
+use super::refusal::Stuck;
 use super::undone::Ledger;
 use crate::history::History;
 use crate::moment::Moment;
@@ -136,6 +137,12 @@ pub(super) struct Run {
     /// What was answered and not executed.
     #[serde(default)]
     pub(super) undone: Ledger,
+    /// A command was refused, and what stands behind it may be refused with it until that error is cleared.
+    #[serde(default)]
+    pub(super) stuck: Option<Stuck>,
+    /// Refusals and complaints that people were told of one by one.
+    #[serde(default)]
+    pub(super) told: u32,
 }
 
 impl Run {
@@ -179,6 +186,8 @@ impl Run {
             homing: None,
             evidence: Evidence::default(),
             undone: Ledger::default(),
+            stuck: None,
+            told: 0,
         }
     }
 
@@ -239,7 +248,8 @@ impl Run {
         }
         while self.evidence.noted() < self.accepted {
             let ordinal = self.evidence.noted() + 1;
-            let text = self.history.command(ordinal).map(|command| &*command.text);
+            let text = if self.undone.holds(ordinal) { None } else { self.history.command(ordinal) };
+            let text = text.map(|command| &*command.text);
             self.evidence.note(ordinal, text, planner as usize);
         }
         let ordinal = self.evidence.executed(self.accepted, blocks as usize);

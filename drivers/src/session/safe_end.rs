@@ -160,6 +160,7 @@ impl Session {
         run.unheard = behind;
         run.probes = if silent { PROBES_MAX } else { 0 };
         self.run = Some(run);
+        self.unstick();
         self.safe_end_begins();
         if !behind {
             self.reset_counter();

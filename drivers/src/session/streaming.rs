@@ -77,6 +77,10 @@ impl Session {
     /// Writes whatever the machine can take now.
     pub(super) fn pump(&mut self) {
         if matches!(self.phase, Phase::Ready) {
+            if self.run.as_ref().is_some_and(|run| run.stuck.is_some()) {
+                // Asked again where its answer was lost.
+                self.unstick();
+            }
             self.pump_asides();
             self.pump_job();
         } else if self.clearing.is_some() && self.phase == Phase::Alarm {
@@ -138,7 +142,8 @@ impl Session {
         let answer_timeout = Duration::from_millis(self.profile.stream.answer_timeout_ms);
         loop {
             let Some(run) = &mut self.run else { return };
-            if run.stage != Stage::Streaming || run.resync.is_some() || run.alone_until.is_some() {
+            let waits = run.resync.is_some() || run.alone_until.is_some() || run.stuck.is_some();
+            if run.stage != Stage::Streaming || waits {
                 return;
             }
             self.packing.begin();

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use gcode_tools::block::Block;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
@@ -76,6 +77,17 @@ impl Ledger {
         self.reached.saturating_sub(self.passed)
     }
 
+    /// Whether that command is known to have had no effect, and not surely over.
+    pub(super) fn holds(&self, ordinal: u64) -> bool {
+        self.ahead.binary_search_by_key(&ordinal, |(known, _)| *known).is_ok()
+    }
+
+    /// Commands from this one on are said again: what became of them is open.
+    fn rewind(&mut self, ordinal: u64, mut open: impl FnMut(Fate)) {
+        let from = self.ahead.partition_point(|(known, _)| *known < ordinal);
+        self.ahead.drain(from..).for_each(|(_, fate)| open(fate));
+    }
+
     /// The last command that is surely over, the lead included.
     pub(super) fn reached(&self) -> u64 {
         self.reached
@@ -110,6 +122,21 @@ impl Run {
         };
         self.progress.undone(fate, which);
         self.progress.executed = self.progress.executed.min(self.undone.done().saturating_sub(self.lead));
+    }
+
+    /// Commands from this one on will be said again, and may be done then.
+    pub(super) fn undone_again(&mut self, ordinal: u64) {
+        let Progress { refused, ignored, first_refused, first_ignored, .. } = &mut self.progress;
+        self.undone.rewind(ordinal, |fate| match fate {
+            Fate::Refused => *refused = refused.saturating_sub(1),
+            Fate::Ignored => *ignored = ignored.saturating_sub(1),
+        });
+        if *refused == 0 {
+            *first_refused = None;
+        }
+        if *ignored == 0 {
+            *first_ignored = None;
+        }
     }
 
     /// A command of the program in words: `line 12 (`G1 X5`)`.
@@ -150,14 +177,14 @@ fn quoted(said: &str) -> Option<&str> {
 }
 
 /// Whether a machine's quotation is of this command. It may leave out what it did not understand, write numbers in its own
-/// way, or stand behind a line number: the code decides.
+/// way, or stand behind a line number: the first word decides.
 fn same_command(text: &[u8], quoted: &[u8]) -> bool {
-    let code = |text: &[u8]| {
-        let block = gcode_tools::block::Block::new(text);
-        block.codes().find(|(letter, _)| matches!(letter, 'G' | 'M' | 'T'))
+    let first = |text: &[u8]| {
+        let word = Block::new(text).words().find(|word| word.letter != b'N')?;
+        Some((word.letter, word.number()?))
     };
-    match code(quoted) {
-        Some(quoted) => code(text) == Some(quoted),
+    match first(quoted) {
+        Some(quoted) => first(text) == Some(quoted),
         None => text.len() >= quoted.len() && text[..quoted.len()].eq_ignore_ascii_case(quoted),
     }
 }
@@ -176,6 +203,11 @@ mod test {
         assert_eq!(ledger.reach(4), None);
         assert!(ledger.note(2, Fate::Ignored), "told late");
         assert_eq!(ledger.reach(10), Some(7));
+        let mut open = Vec::new();
+        assert!(ledger.note(12, Fate::Refused) && ledger.note(13, Fate::Refused));
+        ledger.rewind(13, |fate| open.push(fate));
+        assert_eq!(open, [Fate::Refused]);
+        assert_eq!(ledger.reach(20), Some(16));
     }
 
     #[test]
@@ -196,6 +228,8 @@ mod test {
             (b"M131S1", "Unknown command:\"M131\"", true),
             (b"M131S1", "Unknown M code: M131 S1", true),
             (b"X131", "Unknown command: \"X131\"", true),
+            (b"X131S1", "Unknown command:N12  X131.00 S1", true),
+            (b"SET_X", "Unknown command:\"SET_X\"", true),
             (b"G1X1", "Unknown command: \"M131 S1\"", false),
             (b"M13", "Unknown command: \"M131\"", false),
         ] {

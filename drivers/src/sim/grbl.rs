@@ -76,6 +76,8 @@ struct Grbl {
     held_since: Option<Moment>,
     /// The program paused, or asked for a tool: the state it reports meanwhile.
     paused_by_program: Option<&'static str>,
+    /// The error of the last line, where it sticks; zero for none.
+    last_error: u32,
     reports: u32,
     overrides: [u32; 3],
     out: Vec<u8>,
@@ -119,6 +121,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         probing: None,
         held_since: None,
         paused_by_program: None,
+        last_error: 0,
         reports: 0,
         overrides: [100; 3],
         out: Vec::new(),
@@ -213,6 +216,7 @@ impl Simulated for Grbl {
         self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader);
         self.held_since = None;
         self.paused_by_program = None;
+        self.last_error = 0;
         self.overrides = [100; 3];
         if moving {
             self.lock = Lock::Alarm;
@@ -405,6 +409,9 @@ impl Grbl {
         if self.lock != Lock::No || self.jogging {
             return self.error(9);
         }
+        if self.flavour.error_sticks && self.setup.error_sticks && self.last_error > 0 {
+            return self.error(self.last_error);
+        }
         if !self.motion.has_room() {
             self.busy = Busy::Room(line.to_vec());
             return;
@@ -480,10 +487,12 @@ impl Grbl {
     }
 
     fn ok(&mut self) {
+        self.last_error = 0;
         self.out.extend_from_slice(b"ok\r\n");
     }
 
     fn error(&mut self, number: u32) {
+        self.last_error = number;
         self.report.refused += 1;
         self.out.extend_from_slice(format!("error:{number}\r\n").as_bytes());
     }

@@ -8,6 +8,7 @@ mod kin;
 mod ledger;
 mod meatpack;
 mod person;
+mod words;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -77,6 +78,10 @@ struct Marlin {
     extruder: f64,
     extruder_relative: bool,
     feed: f64,
+    /// Whether it was homed since it was switched on or its motors were let go.
+    homed: bool,
+    /// What comes of the command that is at work.
+    done: words::Done,
     halted: bool,
     /// What Klipper says of that.
     why: &'static str,
@@ -142,6 +147,8 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         extruder: 0.0,
         extruder_relative: false,
         feed: 1500.0,
+        homed: false,
+        done: words::Done::Wholly,
         halted: false,
         why: "",
         emergency: Vec::new(),
@@ -255,6 +262,7 @@ impl Simulated for Marlin {
             heater.target_c = 0.0;
         }
         self.report_every = chatter(&self.setup);
+        self.homed = false;
         self.halted = false;
         self.skips = 0;
         self.out.extend_from_slice(self.flavour.banner);
@@ -270,6 +278,11 @@ impl Simulated for Marlin {
             Incident::Paused => b"//action:pause\n",
             Incident::Resumed => b"//action:resume\n",
             Incident::Cancelled => b"//action:cancel\n",
+            Incident::FilamentOut => return self.filament_is_out(),
+            Incident::Says(text) => {
+                self.out.extend_from_slice(text.as_bytes());
+                b"\n"
+            }
             Incident::DoorOpened | Incident::DoorClosed => b"",
         };
         self.out.extend_from_slice(said);
@@ -447,7 +460,8 @@ impl Marlin {
         if self.waiting == Waiting::Nothing || done == Some(false) {
             let first = self.waiting == Waiting::Nothing;
             self.waiting = Waiting::Nothing;
-            let wait = self.begin(&command);
+            self.done = self.judge(&command);
+            let wait = if matches!(self.done, words::Done::Not(_)) { Waiting::Nothing } else { self.begin(&command) };
             if wait != Waiting::Nothing {
                 self.waiting = wait;
                 if first {
@@ -462,7 +476,10 @@ impl Marlin {
         }
         self.queue.pop_front();
         self.quiet_since = self.now;
-        self.count(&command, number);
+        match self.done {
+            words::Done::Wholly => self.count(&command, number),
+            _ => self.report.ignored += 1,
+        }
         self.motion.count(self.ledger.count + self.tail.len() as u64);
         self.finish(&command, number);
         true

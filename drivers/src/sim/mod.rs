@@ -90,6 +90,18 @@ pub struct Setup {
     pub silent_after: Option<u64>,
     /// Answer to be given to a line with this count instead of `ok` (Grbl), such as `error:33`.
     pub refuse_line: Option<u64>,
+    /// What a printer says in front of its answer to a command that begins so: `("G29", "Error:Probing Failed")`.
+    pub says: Vec<(String, String)>,
+    /// Commands (printers) in a thousand in front of whose answer it says something beside the matter.
+    pub chatter_permille: u32,
+    /// Commands (printers) in a thousand at which it complains of itself or asks for a pause.
+    pub complaints_permille: u32,
+    /// Below this a printer's hot end takes no filament, in °C. None: it takes it at any temperature.
+    pub extrudes_above_c: Option<f64>,
+    /// Whether a printer that can be built so refuses to move before it is homed.
+    pub must_home: bool,
+    /// Whether one error makes a grblHAL refuse everything behind it, as it does unless it was built otherwise.
+    pub error_sticks: bool,
     /// Height at which a probe touches, in millimetres.
     pub probe_z_mm: f64,
     /// Whether a printer says `wait` each second that it has nothing to do (Marlin's `NO_TIMEOUTS`, `OctoPrint`'s virtual
@@ -136,6 +148,12 @@ impl Default for Setup {
             dynamics: None,
             silent_after: None,
             refuse_line: None,
+            says: Vec::new(),
+            chatter_permille: 0,
+            complaints_permille: 0,
+            extrudes_above_c: None,
+            must_home: false,
+            error_sticks: true,
             probe_z_mm: -5.0,
             says_wait: false,
             temperatures_every_ms: 0,
@@ -196,6 +214,8 @@ pub struct Report {
     pub refused: u64,
     /// Executed commands in which it read another number than is written there, as firmwares read them.
     pub misread: u64,
+    /// Commands it answered and did not do, or not wholly; they are not among the executed ones.
+    pub ignored: u64,
     /// Times the planner ran empty and was filled again within half a second.
     pub underruns: u64,
     /// Where it stands, X Y Z in millimetres.
@@ -225,6 +245,10 @@ pub enum Incident {
     Resumed,
     /// Somebody chooses "stop print" at its display.
     Cancelled,
+    /// Its filament runs out.
+    FilamentOut,
+    /// It says this, by itself.
+    Says(&'static str),
 }
 
 /// A simulated machine.

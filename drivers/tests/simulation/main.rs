@@ -116,6 +116,10 @@ fn run(dialect: &'static str, seed: u64) -> Run {
         ok_after_resend: random.below(2) == 0,
         passes_over_repeats: random.below(2) == 0,
         emergency_parser: random.below(4) > 0,
+        // What printers say beside the matter, and now and then of themselves: then the job is held.
+        chatter_permille: [0, 0, 20, 200][random.below(4) as usize],
+        complaints_permille: [0, 0, 0, 2][random.below(4) as usize],
+        error_sticks: random.below(4) > 0,
         seed,
         ..chatter(seed)
     };

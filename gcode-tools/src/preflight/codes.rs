@@ -56,6 +56,9 @@ impl Preflight<'_> {
 
     #[cold]
     fn check_codes(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
+        if statement.codes().len() > 1 {
+            self.check_several(line, block);
+        }
         for &(letter, tenths) in statement.codes() {
             let place = Place::Code(letter, tenths);
             let name = code_name(letter, tenths);

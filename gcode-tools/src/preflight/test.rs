@@ -111,6 +111,49 @@ fn words_of_another_firmware_and_settings_are_refused() {
 }
 
 #[test]
+fn two_commands_on_one_line_are_refused_where_the_firmware_runs_one() {
+    let with = |dialect: &str, program: &str| {
+        let mut profile = profile("generic-printer");
+        dialect.clone_into(&mut profile.dialect);
+        let found = check(format!("{START}{program}\nM104 S0\n").as_bytes(), &profile).findings;
+        found.into_iter().find(|finding| finding.code == "line.several_commands").map(|it| (it.line, it.column))
+    };
+    for (program, column) in [
+        ("M104 S200 M140 S60", 11),
+        ("G90 G1 X50", 5),
+        ("G90G1X50", 4),
+        ("g1 x5 f600 g1 x6", 12),
+        ("T0 G1 X5", 4),
+        ("N7 G1 X5 M106 S255", 10),
+        ("G1 X5 F600 M106 ; fan", 12),
+        ("M82 G21 G90 G28 G1 X5 Y5 F3000 G1 X10 G1 Y10 G1 X5 M104 S0", 5),
+    ] {
+        for dialect in ["marlin", "repetier", "klipper"] {
+            assert_eq!(with(dialect, program), Some((6, column)), "{dialect}: {program}");
+        }
+        for dialect in ["reprapfirmware", "smoothieware"] {
+            assert_eq!(with(dialect, program), None, "{dialect}: {program}");
+        }
+    }
+    for program in [
+        "M104 T0 S200",
+        "M117 G1 X5 M104",
+        "M118 E1 G28 done",
+        "G1 X5 ; then G1 Y5",
+        "G53 G0 X0",
+        "M810 G0 X0|G0 Y0",
+        "M486 T12",
+        "M600 T1",
+        "M23 part_g1m2.gco",
+        "M862.3 P \"MK3S\"",
+        "N7 G1 X5",
+    ] {
+        assert_eq!(with("marlin", program), None, "{program}");
+    }
+    assert!(!found("generic-grbl-mill", "G21 G90 G54\n").iter().any(|it| it.2 == "line.several_commands"));
+}
+
+#[test]
 fn text_faults_have_their_place() {
     let text = |program: &str, line, column, code| {
         let found = found("generic-grbl-mill", program);

@@ -1,9 +1,11 @@
 //! What Marlin's answers, errors and reports mean.
 
-use crate::dialect::{Reply, printable};
+use crate::dialect::words::{self, Table};
+use crate::dialect::{Reply, host_action, printable};
 use crate::snapshot::Identity;
 
-pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
+/// `name`: the dialect's; `tables`: what its firmware says in words.
+pub(super) fn read(name: &str, tables: &[Table], line: &[u8], heard: &mut Vec<Reply>) {
     let line = line.trim_ascii();
     if let Some(rest) = line.strip_prefix(b"ok") {
         if rest.is_empty() {
@@ -19,24 +21,6 @@ pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
         let rest = rest.strip_prefix(b"N").unwrap_or(rest);
         return heard.push(number(rest).map_or(Reply::Chatter, |number| Reply::Resend { number }));
     }
-    if let Some(rest) = line.strip_prefix(b"Error:") {
-        return heard.push(read_error(rest.trim_ascii()));
-    }
-    if let Some(rest) = line.strip_prefix(b"!!") {
-        return heard.push(Reply::Halted { text: printable(rest), explained: true });
-    }
-    // Once stopped, every move is answered with `ok` behind these words, without `Error:`, and does nothing
-    // (`GCodeQueue::get_serial_commands`, `queue.cpp`; `G0_G1.cpp`).
-    if line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"printer stopped")) {
-        return heard.push(Reply::Halted { text: printable(line), explained: true });
-    }
-    if let Some(rest) = line.strip_prefix(b"echo:") {
-        return read_echo(rest.trim_ascii(), heard);
-    }
-    if let Some(rest) = line.strip_prefix(b"//") {
-        let rest = rest.trim_ascii();
-        return heard.push(crate::dialect::host_action::read(rest));
-    }
     if line == b"start" {
         return heard.push(Reply::Started);
     }
@@ -51,9 +35,16 @@ pub(super) fn read(line: &[u8], heard: &mut Vec<Reply>) {
     if let Some(identity) = read_identity(line) {
         return heard.push(Reply::Identity(Box::new(identity)));
     }
-    if !read_temperatures(line, heard) && !read_position(line, heard) {
-        heard.push(Reply::Chatter);
+    if read_temperatures(line, heard) || read_position(line, heard) {
+        return;
     }
+    if let Some(reply) = line.strip_prefix(b"echo:").and_then(|text| read_echo(text.trim_ascii())) {
+        return heard.push(reply);
+    }
+    if let Some(reply) = words::read(name, tables, line) {
+        return heard.push(reply);
+    }
+    heard.push(line.strip_prefix(b"//").map_or(Reply::Chatter, |text| host_action::read(text.trim_ascii())));
 }
 
 /// `ok`, `ok N12 P15 B3` (ADVANCED_OK), `ok T:20.1 /0.0 B:…` (the answer to M105).
@@ -81,43 +72,15 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
         || start(b"X:").is_some_and(|told| read_position(told, heard));
 }
 
-fn read_error(text: &[u8]) -> Reply {
-    let lower = text.to_ascii_lowercase();
-    let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
-    if has("line number is not last") {
-        return Reply::Gap;
-    }
-    if has("checksum mismatch") || has("no checksum with line") || has("no line number") {
-        return Reply::ChecksumError;
-    }
-    // `stop()` takes no moves until M999; every further one is refused with the same words.
-    if has("halted")
-        || has("printer stopped")
-        || has("kill")
-        || has("heating failed")
-        || has("thermal runaway")
-        || has("maxtemp")
-        || has("mintemp")
-    {
-        return Reply::Halted { text: printable(text), explained: true };
-    }
-    Reply::Message(printable(text))
-}
-
-fn read_echo(text: &[u8], heard: &mut Vec<Reply>) {
+/// What an `echo:` says that is no sentence for people.
+fn read_echo(text: &[u8]) -> Option<Reply> {
     if let Some(busy) = text.strip_prefix(b"busy:") {
         let busy = busy.trim_ascii();
         // "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the machine.
-        return heard.push(if busy.starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy });
+        return Some(if busy.starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy });
     }
-    if text.starts_with(b"Unknown command") {
-        // The line was answered with `ok` like any other: it did nothing.
-        return heard.push(Reply::Unknown(printable(text)));
-    }
-    if let Some(value) = text.trim_ascii_start().strip_prefix(b"M86 ") {
-        return heard.push(Reply::Setting("M86".to_owned(), printable(value)));
-    }
-    heard.push(Reply::Message(printable(text)));
+    let value = text.strip_prefix(b"M86 ")?;
+    Some(Reply::Setting("M86".to_owned(), printable(value)))
 }
 
 /// `FIRMWARE_NAME:Marlin … SOURCE_CODE_URL:… MACHINE_TYPE:… UUID:…` and `Cap:NAME:1`.
@@ -230,7 +193,7 @@ mod test {
 
     fn heard(line: &str) -> Vec<Reply> {
         let mut heard = Vec::new();
-        read(line.as_bytes(), &mut heard);
+        read("marlin", super::super::MARLIN.words, line.as_bytes(), &mut heard);
         heard
     }
 

@@ -20,6 +20,9 @@ pub(super) struct Flavour {
     pub(super) tool_change: ToolChange,
     /// Whether it says nothing while it homes, not even how it is.
     pub(super) silent_homing: bool,
+    /// Whether one error makes it refuse every later line of G-code, until a `$` command, an empty line or a reset
+    /// (`COMPATIBILITY_LEVEL` 0, `protocol.c`).
+    pub(super) error_sticks: bool,
 }
 
 /// What a firmware of the family does at M6.
@@ -48,6 +51,7 @@ pub(super) static GRBL: Flavour = Flavour {
     measures_spindle: false,
     tool_change: ToolChange::Refused,
     silent_homing: true,
+    error_sticks: false,
 };
 
 pub(super) static GRBLHAL: Flavour = Flavour {
@@ -66,6 +70,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
     measures_spindle: true,
     tool_change: ToolChange::Waits,
     silent_homing: false,
+    error_sticks: true,
 };
 
 pub(super) static FLUIDNC: Flavour = Flavour {
@@ -81,4 +86,5 @@ pub(super) static FLUIDNC: Flavour = Flavour {
     measures_spindle: false,
     tool_change: ToolChange::Nothing,
     silent_homing: false,
+    error_sticks: false,
 };

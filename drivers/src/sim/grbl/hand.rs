@@ -35,7 +35,8 @@ impl Grbl {
             Incident::DoorClosed => self.door = self.door.map(|_| false),
             Incident::Paused => drop(self.pick_realtime(now, b'!')),
             Incident::Resumed => drop(self.pick_realtime(now, b'~')),
-            Incident::Cancelled => {}
+            Incident::Says(text) => self.out.extend_from_slice(format!("{text}\r\n").as_bytes()),
+            Incident::Cancelled | Incident::FilamentOut => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::words::Done;
 use super::{HEAT_C_S, Marlin, ROOM_C, Waiting};
 use crate::sim::Reader;
 use crate::sim::dynamics::Course;
@@ -9,7 +10,7 @@ use crate::sim::motion::length_mm;
 use crate::sim::printer::Counting;
 
 impl Marlin {
-    fn reader(&self) -> Reader {
+    pub(super) fn reader(&self) -> Reader {
         self.flavour.aged(self.setup.vintage).0
     }
 
@@ -73,14 +74,18 @@ impl Marlin {
         Waiting::Nothing
     }
 
+    /// How far a move would push filament.
+    pub(super) fn would_push(&self, command: &[u8]) -> f64 {
+        let Some(value) = self.reader().value(command, b'E') else { return 0.0 };
+        if self.extruder_relative { value } else { value - self.extruder }
+    }
+
     /// How far a move pushes filament. Without inertia that takes no time.
     fn push(&mut self, command: &[u8]) -> f64 {
-        let Some(value) = self.reader().value(command, b'E').filter(|_| self.setup.dynamics.is_some()) else {
-            return 0.0;
-        };
-        let before = self.extruder;
-        self.extruder = if self.extruder_relative { before + value } else { value };
-        self.extruder - before
+        let pushed = self.would_push(command);
+        self.extruder += pushed;
+        let takes_time = self.setup.dynamics.is_some() && self.done == Done::Wholly;
+        if takes_time { pushed } else { 0.0 }
     }
 
     fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
@@ -101,6 +106,11 @@ impl Marlin {
 
     /// Ends a command: its own answer, then `ok`.
     pub(super) fn finish(&mut self, command: &[u8], number: Option<i64>) {
+        self.say_undone(command, number, self.done);
+        self.say_besides(command);
+        if matches!(self.done, Done::Not(_)) {
+            return self.ok(number, false);
+        }
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
         let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
         match (letter, code) {
@@ -153,20 +163,14 @@ impl Marlin {
                 self.extruder = self.reader().value(command, b'E').unwrap_or(self.extruder);
                 self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
             }
-            (b'M', 113) if !self.setup.host_keepalive => self.say_unknown(command),
-            (b'G' | b'M' | b'T', 0..) => {}
-            _ if command.is_empty() => {}
+            (b'G', 28) => self.homed = true,
+            (b'M', 18 | 84) => self.homed = false,
             _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
                 self.out.extend_from_slice(b"// Klipper state: Ready\n");
             }
-            _ => self.say_unknown(command),
+            _ => {}
         }
         self.ok(number, false);
-    }
-
-    fn say_unknown(&mut self, command: &[u8]) {
-        let text = String::from_utf8_lossy(command);
-        self.out.extend_from_slice(format!("echo:Unknown command: \"{text}\"\n").as_bytes());
     }
 
     fn ok(&mut self, number: Option<i64>, more: bool) {

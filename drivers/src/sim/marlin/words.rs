@@ -1,0 +1,160 @@
+//! What a simulated printer says in words: of commands it does not do, of itself, and beside the matter.
+//!
+//! After Marlin `parser.cpp`, `motion.cpp`, `planner.cpp`, `runout.cpp`; Repetier-Firmware `Commands.cpp`, `Printer.cpp`;
+//! RepRapFirmware `GCodes.cpp`, `GCodes2.cpp`, `Tool.cpp`; Klipper `gcode.py`, `kinematics/extruder.py`; Smoothieware
+//! `FilamentDetector.cpp`, which answers what it does not know like everything else.
+
+use super::Marlin;
+use crate::sim::printer::Counting;
+
+/// Said beside the matter, now and then: nothing of it concerns a job.
+const CHATTER: [&str; 10] = [
+    "echo:SD init fail",
+    "Error:volume.init failed",
+    "Error:No thermistors - no temperature",
+    "echo:enqueueing \"M105\"",
+    "echo:endstops hit:  Z:0.00",
+    "//action:notification Layer 3",
+    "// a remark",
+    "echo:Now fresh file: PART.GCO",
+    "Warning: the fan is loud",
+    "Info:Cold extrusion disallowed",
+];
+
+/// Said now and then where something is wrong: a job stops for each of them.
+const COMPLAINTS: [&str; 5] = [
+    "Error:TMC CONNECTION ERROR",
+    "Error:Something nobody has heard of",
+    "//action:pause",
+    "// action:out_of_filament T0",
+    "RequestPause:No Filament",
+];
+
+/// What comes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Wholly,
+    /// Without what it would extrude.
+    Cold,
+    /// Not at all, and it says so.
+    Not(Why),
+}
+
+/// Why a command is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Unknown,
+    NotHomed,
+    Cold,
+}
+
+/// M-codes of old slicers (Skeinforge's extruder on, reverse and off) that no firmware here knows any more.
+const FORGOTTEN: [i64; 3] = [101, 102, 103];
+
+impl Marlin {
+    /// What will come of a command that is about to be begun.
+    pub(super) fn judge(&mut self, command: &[u8]) -> Done {
+        let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
+        let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
+        if !self.knows(command, letter, code) {
+            return Done::Not(Why::Unknown);
+        }
+        if !(letter == b'G' && (0..=3).contains(&code)) {
+            return Done::Wholly;
+        }
+        let counting = self.flavour.counting;
+        let complains = matches!(counting, Counting::Flush | Counting::Drop | Counting::Ignore);
+        if complains && self.setup.must_home && !self.homed {
+            return Done::Not(Why::NotHomed);
+        }
+        let cold = self.setup.extrudes_above_c.is_some_and(|least| self.heaters[0].actual_c < least);
+        match counting {
+            _ if !cold || self.would_push(command) == 0.0 => Done::Wholly,
+            Counting::Ignore => Done::Not(Why::Cold),
+            _ => Done::Cold,
+        }
+    }
+
+    fn knows(&self, command: &[u8], letter: u8, code: i64) -> bool {
+        let klipper = self.flavour.identity.is_empty();
+        match letter {
+            b'M' if self.flavour.counting != Counting::Ask && FORGOTTEN.contains(&code) => false,
+            b'M' if code == 113 => self.setup.host_keepalive || self.flavour.counting != Counting::Flush,
+            b'G' | b'M' | b'T' => code >= 0 || self.flavour.counting == Counting::Ask,
+            // What spoils half a line has a checksum that fits none.
+            b'*' => true,
+            _ => command.is_empty() || (klipper && command == b"STATUS"),
+        }
+    }
+
+    /// Says what did not come of a command, in front of its answer.
+    pub(super) fn say_undone(&mut self, command: &[u8], number: Option<i64>, done: Done) {
+        let text = String::from_utf8_lossy(command);
+        let first_word = text.split(' ').next().unwrap_or_default();
+        let said = match (done, self.flavour.counting) {
+            (Done::Wholly, _) | (_, Counting::Ask) => return,
+            (Done::Not(Why::Unknown), Counting::Flush) => format!("echo:Unknown command: \"{text}\"\n"),
+            (Done::Not(Why::Unknown), Counting::Ignore) => format!("// Unknown command:\"{first_word}\"\n"),
+            (Done::Not(Why::Unknown), Counting::Skip) => {
+                let number = number.map(|number| format!("N{number} ")).unwrap_or_default();
+                format!("Unknown command:{number}{text}\r\n")
+            }
+            (Done::Not(Why::Unknown), Counting::Drop) if text.starts_with(['G', 'M', 'T']) => {
+                format!("Warning: {first_word}: Command is not supported\n")
+            }
+            (Done::Not(Why::Unknown), Counting::Drop) => format!("Error: Bad command: {text}\n"),
+            (Done::Not(Why::NotHomed), Counting::Drop) => "Error: G0/G1: insufficient axes homed\n".to_owned(),
+            (Done::Not(Why::NotHomed), Counting::Ignore) => "!! Must home axis first: 1.000 0.000 0.000 [0.000]\n".to_owned(),
+            (Done::Not(Why::NotHomed), _) => "echo:Home XYZ First\n".to_owned(),
+            (Done::Cold | Done::Not(Why::Cold), Counting::Flush) => "echo: cold extrusion prevented\n".to_owned(),
+            (Done::Cold | Done::Not(Why::Cold), Counting::Ignore) => {
+                "// Extrude below minimum temp\n// See the 'min_extrude_temp' config option for details\n\
+                 !! Extrude below minimum temp\n"
+                    .to_owned()
+            }
+            (Done::Cold | Done::Not(Why::Cold), Counting::Drop) => {
+                "Warning: Tool 0 was not driven because its heater temperatures were not high enough or it has a heater \
+                 fault\n"
+                    .to_owned()
+            }
+            // Repetier drops the filament's part and says nothing.
+            (Done::Cold | Done::Not(Why::Cold), Counting::Skip) => return,
+        };
+        self.out.extend_from_slice(said.as_bytes());
+    }
+
+    /// What it says besides, in front of the answer to a command.
+    pub(super) fn say_besides(&mut self, command: &[u8]) {
+        let texts = self.setup.says.iter().filter(|(start, _)| command.starts_with(start.as_bytes()));
+        for (_, text) in texts {
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'\n');
+        }
+        let mut now_and_then = |permille: u32, texts: &[&str]| {
+            if permille > 0 && self.random.below(1000) < u64::from(permille) {
+                let text = texts[self.random.below(texts.len() as u64) as usize];
+                self.out.extend_from_slice(text.as_bytes());
+                self.out.push(b'\n');
+            }
+        };
+        now_and_then(self.setup.chatter_permille, &CHATTER);
+        now_and_then(self.setup.complaints_permille, &COMPLAINTS);
+    }
+
+    /// Its filament runs out, in the words of its firmware.
+    pub(super) fn filament_is_out(&mut self) {
+        let said: &[u8] = match self.flavour.counting {
+            Counting::Flush => {
+                b"//action:prompt_end\n//action:prompt_begin FilamentRunout T0\n//action:prompt_show\n\
+                  //action:out_of_filament T0\n//action:pause filament_runout 0\n"
+            }
+            Counting::Skip => {
+                b"important:Extruder jam detected\r\n// action:out_of_filament T0\r\nRequestPause:Extruder Jam Detected!\r\n"
+            }
+            Counting::Ask => b"// Filament Detector has detected a filament jam\r\n// action:pause\r\n",
+            Counting::Drop => b"Error: Filament error on extruder 0: noFilament\n",
+            Counting::Ignore => b"// action:paused\n",
+        };
+        self.out.extend_from_slice(said);
+    }
+}
