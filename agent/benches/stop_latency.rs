@@ -2,14 +2,19 @@
 //! as bad as it gets: a job streams at full speed, 8 MB uploads arrive, and the MQTT broker takes the connection and
 //! then reads nothing.
 //!
-//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES] [busy] [grbl|marlin]`; `busy` keeps every core busy with an
-//! endless loop meanwhile. The machines are a simulated Grbl and a simulated
+//! `cargo bench -p fab-agent --bench stop_latency [-- SAMPLES] [busy] [shop] [grbl|marlin]`; `busy` keeps every core busy with an
+//! endless loop meanwhile. `shop` gives the agent fifteen more machines, each streaming 60 % of 250000 baud, and one core
+//! for all its threads; the fifteen are in a process of their own, and that, the client, the uploads and the machine that is
+//! stopped are on the other core. The machines are a simulated Grbl and a simulated
 //! Marlin whose motion takes no time, each on a real pseudo-terminal; the clock stops when their end of the terminal
 //! has read the stop. The time includes the client's own TCP connection, as a page's would.
 //!
 //! The agent's threads ask for the priority they ask for in the daemon. Client and machine stand for other computers,
 //! so their threads get it too; the uploads' does not.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench is a script")]
+
+#[path = "shop/fleet.rs"]
+mod fleet;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -27,6 +32,7 @@ use fab_agent::Agent;
 use fab_agent::client::Client;
 use fab_agent::config::{Config, Http, Store};
 use fab_agent::sinks::{self, mqtt};
+use fleet::{Fleet, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -68,14 +74,23 @@ const UPLOAD_CHUNK: usize = 64 << 10;
 /// Longest wait for anything. Beyond it the bench has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Machines of a shop beside the one that is stopped, and the lines of their jobs: a quarter of an hour at their rate.
+const OTHERS: usize = 15;
+const OTHERS_SECONDS: f64 = 900.0;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((role, rest)) = arguments.split_first() {
+        if role == "--machines" {
+            return fleet::serve(rest);
+        }
+    }
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let samples = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(SAMPLES);
     let busy = has("busy").then(Busy::start);
     let one = CASES.iter().any(|case| has(case.dialect));
     for case in CASES.iter().filter(|case| !one || has(case.dialect)) {
-        measure(case, samples, busy.as_ref());
+        measure(case, samples, busy.as_ref(), has("shop"));
     }
 }
 
@@ -116,7 +131,16 @@ impl Drop for Busy {
     }
 }
 
-fn measure(case: &Case, samples: usize, busy: Option<&Busy>) {
+fn measure(case: &Case, samples: usize, busy: Option<&Busy>, shop: bool) {
+    // A thread runs where the one that starts it ran.
+    let pin = |core| {
+        if shop {
+            fleet::pin(core)
+        }
+    };
+    let fleet = shop.then(|| Fleet::start(OTHERS, 1));
+    let others = fleet.as_ref().map_or(&[][..], |fleet| &fleet.ports);
+    pin(fleet::AGENT_CORE);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .on_thread_start(|| {
@@ -125,10 +149,13 @@ fn measure(case: &Case, samples: usize, busy: Option<&Busy>) {
         .enable_all()
         .build()
         .unwrap();
+    pin(fleet::OTHER_CORE);
     let wire = Wire::open(case);
     let folder = tempfile::tempdir().unwrap();
     let deaf = deaf_broker();
-    let agent = runtime.block_on(Agent::start(config(case, &wire, folder.path(), deaf))).unwrap();
+    pin(fleet::AGENT_CORE);
+    let agent = runtime.block_on(Agent::start(config(case, &wire, folder.path(), deaf, others))).unwrap();
+    pin(fleet::OTHER_CORE);
     let address = agent.address().to_string();
     let uploading = Arc::new(AtomicBool::new(true));
     let uploader = std::thread::spawn({
@@ -140,6 +167,7 @@ fn measure(case: &Case, samples: usize, busy: Option<&Busy>) {
         }
     });
     let client = Client::new(address, None);
+    runtime.block_on(stream_on_all(&client, others.len()));
     let program = program(case);
     let mut latencies = Vec::new();
     // The client runs on this thread.
@@ -151,10 +179,51 @@ fn measure(case: &Case, samples: usize, busy: Option<&Busy>) {
             eprintln!("{} of {samples}", sample + 1);
         }
     }
+    if shop {
+        let streaming = runtime.block_on(streaming(&client, others.len()));
+        println!(
+            "{streaming} of {} other machines stream; the agent and all else here hold {:.1} MB",
+            others.len(),
+            fleet::resident_mb(std::process::id())
+        );
+    }
     uploading.store(false, Ordering::Relaxed);
     let uploads = uploader.join().unwrap();
     runtime.block_on(agent.stop());
     report(case, &mut latencies, uploads);
+    if let Some(fleet) = fleet {
+        let underruns: u64 = fleet.reports().iter().filter_map(|report| report["underruns"].as_u64()).sum();
+        println!("underruns of the other machines: {underruns}");
+    }
+}
+
+/// Begins a long job on every other machine.
+async fn stream_on_all(client: &Client, machines: usize) {
+    for machine in 1..=machines {
+        let kind = Kind::of(machine);
+        let program = kind.program((kind.lines_per_s() * OTHERS_SECONDS) as u64);
+        let deadline = Instant::now() + PATIENCE;
+        while state_of(client, &format!("m{machine}")).await != "idle" {
+            assert!(Instant::now() < deadline, "m{machine} does not become idle");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let path = format!("/api/v1/machines/m{machine}/jobs?name=shop.gcode");
+        let record = client.post(&path, "text/x.gcode", program).await.unwrap();
+        let start = format!("/api/v1/jobs/{}/start", record["id"].as_str().unwrap());
+        while client.post(&start, "application/json", "").await.is_err() {
+            assert!(Instant::now() < deadline, "the job of m{machine} cannot be started: {record:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// How many of the other machines stream.
+async fn streaming(client: &Client, machines: usize) -> usize {
+    let mut count = 0;
+    for machine in 1..=machines {
+        count += usize::from(state_of(client, &format!("m{machine}")).await == "running");
+    }
+    count
 }
 
 fn report(case: &Case, latencies: &mut [Duration], uploads: usize) {
@@ -207,7 +276,11 @@ async fn stop_once(client: &Client, wire: &Wire, program: &str, busy: Option<&Bu
 }
 
 async fn state(client: &Client) -> String {
-    let machine: Value = client.get("/api/v1/machines/bench").await.unwrap();
+    state_of(client, "bench").await
+}
+
+async fn state_of(client: &Client, machine: &str) -> String {
+    let machine: Value = client.get(&format!("/api/v1/machines/{machine}")).await.unwrap();
     machine["state"].as_str().unwrap().to_owned()
 }
 
@@ -227,21 +300,23 @@ fn program(case: &Case) -> String {
     text
 }
 
-fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16) -> Config {
-    let setup = machine::Setup {
-        name: "bench".to_owned(),
-        port: wire.path.clone(),
+fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16, others: &[String]) -> Config {
+    let setup = |name: String, port: &str, profile: &str| machine::Setup {
+        name,
+        port: port.to_owned(),
         baud: drivers::machine::Baud::Profile,
-        profile: Arc::new(Profile::named(case.profile).unwrap()),
+        profile: Arc::new(Profile::named(profile).unwrap()),
         reconnect: true,
     };
+    let stopped = setup("bench".to_owned(), &wire.path, case.profile);
+    let others = (1..).zip(others).map(|(number, port)| setup(format!("m{number}"), port, Kind::of(number).profile));
     Config {
         site: "bench".to_owned(),
         agent: "bench".to_owned(),
         http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None },
         sinks: sinks::Settings { mqtt: Some(mqtt::Settings::plain("127.0.0.1", broker_port)) },
         store: Store { reserve_bytes: 0, ..Store::at(folder) },
-        machines: vec![setup],
+        machines: std::iter::once(stopped).chain(others).collect(),
     }
 }
 

@@ -3,7 +3,8 @@
 //! *Credit* is what the machine can still take; every answer returns the credit of the oldest frame, whether the
 //! line was accepted or refused. The *cursor* (which line is next, see `history`) is moved by sending and by a
 //! resend, and by nothing else. Ping-pong is a limit of one line, Marlin's queue a few lines within its receive
-//! buffer, Grbl's character counting a limit in bytes.
+//! buffer, Grbl's character counting a limit in bytes. What the *wire* is worth is a limit of its own, the
+//! [`Budget`]: on one that damages lines, fewer are on their way.
 
 use std::collections::VecDeque;
 
@@ -60,10 +61,75 @@ pub enum Aside {
     Past,
 }
 
+/// How many lines a wire is worth. A damaged line takes with it what is behind it: all of that is said again, and the
+/// answers to it are waited out first. So each damaged line takes a quarter of the lines, and undamaged answers, or none at
+/// all for a while, give them back. With one line on its way nothing is lost but the line itself.
+///
+/// ```
+/// use drivers::flow::Budget;
+/// let mut budget = Budget::default();
+/// assert_eq!(budget.lines(4), 4);
+/// budget.damaged(4);
+/// assert_eq!(budget.lines(4), 3);
+/// for _ in 0..Budget::CLEAN_ANSWERS {
+///     budget.answered(4);
+/// }
+/// assert_eq!(budget.lines(4), 4);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// At most so many. None: as many as the machine holds.
+    lines: Option<usize>,
+    /// Answers in a row without damage.
+    clean: u32,
+}
+
+impl Budget {
+    /// Answers in a row after which the wire is worth more lines. Where one line in twenty or more is damaged, that many
+    /// hardly ever come in a row, and one line on its way is fastest; where it is one in fifty, several are.
+    pub const CLEAN_ANSWERS: u32 = 32;
+
+    /// How many lines may be on their way, of so many that the machine holds.
+    pub fn lines(&self, most: usize) -> usize {
+        self.lines.map_or(most, |lines| lines.clamp(1, most.max(1)))
+    }
+
+    /// Whether it is less than the machine holds.
+    pub fn is_narrow(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// A line was damaged.
+    pub fn damaged(&mut self, most: usize) {
+        self.lines = Some((self.lines(most) * 3 / 4).max(1));
+        self.clean = 0;
+    }
+
+    /// A line was answered.
+    pub fn answered(&mut self, most: usize) {
+        if self.lines.is_some() {
+            self.clean += 1;
+            if self.clean >= Self::CLEAN_ANSWERS {
+                self.widen(most);
+            }
+        }
+    }
+
+    /// No answer came for a while: it was lost, or the machine is what is slow. Either way one more line costs nothing.
+    pub fn widen(&mut self, most: usize) {
+        let lines = self.lines(most);
+        let wider = lines + (lines / 4).max(1);
+        self.lines = (wider < most).then_some(wider);
+        self.clean = 0;
+    }
+}
+
 /// Frames written and not yet answered, oldest first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Window {
     limits: Limits,
+    #[serde(default)]
+    budget: Budget,
     in_flight: VecDeque<(Frame, usize)>,
     bytes: usize,
     /// The oldest so many are known to have left the receive buffer: the machine's queue of commands holds them.
@@ -77,7 +143,7 @@ pub struct Window {
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, in_flight: VecDeque::new(), bytes: 0, queued: 0, doubtful: false }
+        Self { limits, budget: Budget::default(), in_flight: VecDeque::new(), bytes: 0, queued: 0, doubtful: false }
     }
 
     /// Changes the limits, for a machine that reported its real buffer.
@@ -93,7 +159,42 @@ impl Window {
     /// Whether a frame of `bytes` may be written now. A frame larger than the whole buffer may go alone: the
     /// machine must then be reading, since nothing else is in flight.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.in_flight.is_empty() || (self.in_flight.len() - self.queued < self.limits.lines && self.holds(bytes))
+        self.in_flight.is_empty() || (self.on_the_wire() < self.budget.lines(self.limits.lines) && self.holds(bytes))
+    }
+
+    /// Whether the machine has room for a frame of `bytes`, and only the wire is not worth it.
+    pub fn is_kept_back(&self, bytes: usize) -> bool {
+        !self.has_room(bytes) && self.on_the_wire() < self.limits.lines && self.holds(bytes)
+    }
+
+    /// Frames that are not known to have left the receive buffer.
+    fn on_the_wire(&self) -> usize {
+        self.in_flight.len() - self.queued
+    }
+
+    /// A line was damaged on its way: fewer are on their way from now on.
+    pub fn damaged(&mut self) {
+        self.budget.damaged(self.limits.lines);
+    }
+
+    /// No answer came for a while.
+    pub fn widen(&mut self) {
+        self.budget.widen(self.limits.lines);
+    }
+
+    /// Whether the wire has shown that it damages lines, and not yet that it does not.
+    pub fn is_narrow(&self) -> bool {
+        self.budget.is_narrow()
+    }
+
+    /// Another wire, perhaps: what was known of the last one is forgotten.
+    pub fn trust_wire(&mut self) {
+        self.budget = Budget::default();
+    }
+
+    /// Whether nothing but this command of the job is unanswered.
+    pub fn holds_only(&self, ordinal: u64) -> bool {
+        matches!(self.in_flight.front(), Some((Frame::Job(job), _)) if *job == ordinal) && self.in_flight.len() == 1
     }
 
     /// Whether the machine's receive buffer holds so many bytes more, however many frames are unanswered.
@@ -119,6 +220,7 @@ impl Window {
     pub fn answered(&mut self) -> Option<Frame> {
         let (frame, bytes) = self.in_flight.pop_front()?;
         self.bytes -= bytes;
+        self.budget.answered(self.limits.lines);
         self.queued = self.queued.saturating_sub(1);
         self.doubtful &= !self.in_flight.is_empty();
         Some(frame)
@@ -272,6 +374,41 @@ mod test {
         window.clear();
         window.sent(Frame::Job(4), 20);
         assert!(!window.has_room(1), "a new conversation begins with nothing known");
+    }
+
+    #[test]
+    fn a_damaged_line_narrows_the_window_and_clean_answers_or_quiet_widen_it() {
+        let mut window = Window::new(Limits { lines: 16, bytes: 1000 });
+        let room = |window: &mut Window| {
+            window.clear();
+            let mut lines = 0;
+            while window.has_room(10) {
+                window.sent(Frame::Job(lines), 10);
+                lines += 1;
+            }
+            lines
+        };
+        let mut worth = Vec::new();
+        for _ in 0..9 {
+            worth.push(room(&mut window));
+            window.damaged();
+        }
+        assert_eq!(worth, [16, 12, 9, 6, 4, 3, 2, 1, 1]);
+        window.clear();
+        window.sent(Frame::Job(1), 10);
+        assert!(!window.has_room(10) && window.is_kept_back(10) && !window.is_kept_back(1000));
+        assert!(window.holds_only(1) && !window.holds_only(2));
+        window.widen();
+        assert!(window.has_room(10) && !window.holds_only(2));
+        for line in 0..u64::from(Budget::CLEAN_ANSWERS) * 16 {
+            window.sent(Frame::Job(line), 10);
+            window.answered();
+        }
+        assert_eq!(room(&mut window), 16);
+        assert!(!window.is_narrow());
+        window.damaged();
+        window.trust_wire();
+        assert_eq!(room(&mut window), 16, "another cable");
     }
 
     #[test]

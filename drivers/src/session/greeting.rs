@@ -96,6 +96,7 @@ impl Greeting {
 impl Session {
     pub(super) fn link_up(&mut self, may_reset: bool) {
         self.forget_conversation();
+        self.window.trust_wire();
         self.known.link.opened += 1;
         self.known.notice = None;
         self.known.protection.clear();

@@ -75,6 +75,7 @@ impl Session {
         self.settle_doubt(&reply);
         let resend_ok = self.resend_ok_until.take().is_some_and(|until| self.now <= until);
         if resend_ok && matches!(reply, Reply::Ok { number: None, .. }) && self.dialect.habits().ok_after_resend {
+            self.alone_settles();
             return self.sign_of_life();
         }
         self.stop_answered(&reply);
@@ -85,6 +86,8 @@ impl Session {
             Reply::Said(said) => self.hear_said(said),
             Reply::Refused { code, sentence, answers } => self.hear_refusal(code, sentence, answers),
             Reply::Resend { number } => self.hear_resend(number),
+            // What is in flight behind a damaged line does not fit any more, and is told of as well: it is one damage.
+            Reply::ChecksumError | Reply::Gap if self.resyncs() => self.sign_of_life(),
             Reply::ChecksumError => {
                 self.known.link.checksum_errors += 1;
                 self.health.damage_told = true;
@@ -212,6 +215,7 @@ impl Session {
 
     /// Counts one answer to the oldest frame, whatever that was.
     pub(super) fn take_answer(&mut self) {
+        self.deadlines.widen = None;
         match self.window.answered() {
             None => self.known.link.answers_extra += 1,
             Some(Frame::Job(ordinal)) => {
@@ -378,7 +382,7 @@ impl Session {
             return self.end_run(ending.phase, ending.notice);
         }
         if condition == Some(Condition::Idle) {
-            run.idle_reports += 1;
+            run.idle_reported(now);
             if nothing_due && run.idle_reports >= 2 {
                 run.executed_but(0, planner_blocks);
             }

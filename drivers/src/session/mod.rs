@@ -177,6 +177,9 @@ struct Deadlines {
     /// An error that no table knows stands by then: no request to say a line again came behind it.
     #[serde(default)]
     doubt: Option<Moment>,
+    /// No answer came for so long that one more line is worth it, on a wire that damages some.
+    #[serde(default)]
+    widen: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -387,9 +390,9 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt } =
+        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen } =
             self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt].into_iter().flatten().min()
+        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen].into_iter().flatten().min()
     }
 
     /// What the machine is doing.
@@ -456,6 +459,9 @@ impl Session {
         }
         if due(&mut self.deadlines.why, self.now) {
             self.tell_halt();
+        }
+        if due(&mut self.deadlines.widen, self.now) {
+            self.window.widen();
         }
         if due(&mut self.deadlines.spin_up, self.now) {
             self.spun_up();

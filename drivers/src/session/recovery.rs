@@ -15,6 +15,10 @@ use crate::snapshot::{Cause, JobPhase};
 /// adapters (16 ms for the slowest default) and the time a full receive buffer takes at 115200 baud (11 ms).
 const SETTLE: Duration = Duration::from_millis(60);
 
+/// The same behind the `ok` of a request for the only line that was in flight: the second half of a line that noise cut in
+/// two may still arrive and be answered (96 bytes at 115200 baud are 8 ms).
+const SETTLE_ALONE: Duration = Duration::from_millis(20);
+
 /// A firmware that says when it is busy has said so by then, if an answer is still to come: it is asked for every
 /// 2 s (`M113 S2`, which is also Marlin's default, `DEFAULT_KEEPALIVE_INTERVAL`).
 pub(super) const BUSY_TOLD: Duration = Duration::from_millis(2_500);
@@ -54,10 +58,15 @@ impl Session {
     /// The machine wants a line again, and all that follow. What is in flight will be refused too; the line is said
     /// when those answers are in.
     pub(super) fn hear_resend(&mut self, number: u64) {
-        self.known.link.resends += 1;
-        if !std::mem::take(&mut self.health.damage_told) {
-            self.wire_trouble("a line was asked for again");
+        // Each line that was in flight behind a damaged one asks for that one again.
+        if self.run.as_ref().and_then(|run| run.resync).is_none_or(|resync| resync.ordinal != number) {
+            self.known.link.resends += 1;
+            if !self.health.damage_told {
+                self.wire_trouble("a line was asked for again");
+            }
+            self.window.damaged();
         }
+        self.health.damage_told = false;
         let backoff = match &self.run {
             Some(run) if run.last_rewind == number => run.rewinds.min(4),
             _ => 0,
@@ -86,11 +95,25 @@ impl Session {
             return;
         }
         let asked = run.resync.is_some_and(|resync| resync.asked);
-        run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed), asked });
-        self.resend_ok_until = Some(self.now + RESEND_OK);
+        let alone =
+            run.resync.map_or(self.window.holds_only(number), |resync| resync.alone && resync.ordinal == number);
+        run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed), asked, alone });
+        self.resend_ok_until = Some(self.now + if alone { SETTLE } else { RESEND_OK });
         let settle = (SETTLE * 2_u32.pow(backoff)).min(SETTLE_MAX);
         self.deadlines.settle = Some(self.now + settle);
         self.deadlines.answer = None;
+    }
+
+    /// Whether a line is to be said again, and the answers to what was in flight are waited for.
+    pub(super) fn resyncs(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.resync.is_some())
+    }
+
+    /// The `ok` behind a request has come. If nothing but the damaged line was in flight, that was all.
+    pub(super) fn alone_settles(&mut self) {
+        if self.run.as_ref().and_then(|run| run.resync).is_some_and(|resync| resync.alone && !resync.asked) {
+            self.deadlines.settle = self.deadlines.settle.map(|at| at.min(self.now + SETTLE_ALONE));
+        }
     }
 
     /// All answers to the rejected stretch have come: the cursor moves, and saying starts again.

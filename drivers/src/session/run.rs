@@ -1,5 +1,7 @@
 //! A run: the commands of a job, or the few lines that end one safely, and how far they got.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
@@ -10,6 +12,9 @@ use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::snapshot::{Cause, JobPhase, LinkCounters, Progress};
+
+/// Two reports closer than this were not said at different times: the shortest pause between two questions is twice as long.
+const REPORTS_APART: Duration = Duration::from_millis(50);
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +55,9 @@ pub(super) struct Resync {
     /// It was asked again in the quiet behind its requests: what it says now is where it stands.
     #[serde(default)]
     pub(super) asked: bool,
+    /// Nothing but the damaged line was unanswered: besides the `ok` behind the request nothing is to come.
+    #[serde(default)]
+    pub(super) alone: bool,
 }
 
 /// One run.
@@ -94,6 +102,9 @@ pub(super) struct Run {
     pub(super) hold_cause: Cause,
     /// Proof of the end of motion: idle reports in a row, or a position after the proving commands.
     pub(super) idle_reports: u32,
+    /// When the last one came that counted.
+    #[serde(default)]
+    pub(super) idle_at: Moment,
     pub(super) position_seen: bool,
     /// The same where it must be seen twice.
     #[serde(default)]
@@ -169,6 +180,7 @@ impl Run {
             located_at: None,
             hold_cause: Cause::Asked,
             idle_reports: 0,
+            idle_at: Moment::ZERO,
             position_seen: false,
             rounds: Rounds::default(),
             probes: 0,
@@ -201,6 +213,15 @@ impl Run {
         run.safe_ends = of.safe_ends;
         run.prompts_answered = of.prompts_answered;
         run
+    }
+
+    /// The machine reports that it is idle. Reports that an adapter or a network held back and that come in one read were
+    /// said long ago: they count as one.
+    pub(super) fn idle_reported(&mut self, now: Moment) {
+        if self.idle_reports == 0 || now.since(self.idle_at) >= REPORTS_APART {
+            self.idle_reports += 1;
+            self.idle_at = now;
+        }
     }
 
     pub(super) fn is_safe_end(&self) -> bool {

@@ -75,7 +75,9 @@ impl Session {
     pub(super) fn answer_due(&self) -> Moment {
         let habits = self.dialect.habits();
         let mut patience = self.answer_patience();
-        if self.window.is_doubtful() && habits.keepalive && !self.reporting.silent {
+        // On a wire that damages lines an answer is more likely lost than late.
+        let lost = self.window.is_doubtful() || self.window.is_narrow();
+        if lost && habits.keepalive && !self.reporting.silent {
             patience = patience.min(BUSY_TOLD);
         }
         let tells = (habits.keepalive && !self.reporting.silent) || matches!(habits.asking, Asking::Realtime { .. });

@@ -19,6 +19,10 @@ use crate::request::Denied;
 use crate::session::run::Run;
 use crate::snapshot::{Cause, JobPhase};
 
+/// Quiet after which an answer is lost or long in coming, as far as the wire's budget goes: above what any line takes to
+/// come and be answered (96 bytes at 115200 baud are 8 ms, and adapters hold back answers for 16 ms).
+const ANSWER_QUIET: Duration = Duration::from_millis(50);
+
 impl Session {
     /// Takes the next line of the program.
     pub(super) fn program_line(&mut self, number: u64, bytes: &[u8]) {
@@ -179,6 +183,9 @@ impl Session {
             self.packing.pack(&mut self.spelled);
             let length = self.spelled.len();
             if !(self.window.has_room(length) || run.unheard && self.window.holds(length)) {
+                if self.window.is_kept_back(length) {
+                    self.deadlines.widen.get_or_insert(self.now + ANSWER_QUIET);
+                }
                 return;
             }
             self.window.sent(Frame::Job(ordinal), length);

@@ -16,10 +16,8 @@ pub(super) fn read(name: &str, tables: &[Table], line: &[u8], heard: &mut Vec<Re
         }
         return heard.push(Reply::Chatter);
     }
-    if let Some(rest) = line.strip_prefix(b"Resend:").or_else(|| line.strip_prefix(b"rs ")) {
-        let rest = rest.trim_ascii_start();
-        let rest = rest.strip_prefix(b"N").unwrap_or(rest);
-        return heard.push(number(rest).map_or(Reply::Chatter, |number| Reply::Resend { number }));
+    if let Some(number) = read_resend(line) {
+        return heard.push(Reply::Resend { number });
     }
     if line == b"start" {
         return heard.push(Reply::Started);
@@ -45,6 +43,17 @@ pub(super) fn read(name: &str, tables: &[Table], line: &[u8], heard: &mut Vec<Re
         return heard.push(reply);
     }
     heard.push(line.strip_prefix(b"//").map_or(Reply::Chatter, |text| host_action::read(text.trim_ascii())));
+}
+
+/// `Resend: 12`, `Resend:12`, `Resend 12`, `Resend: N12`, `Resend: N:12`, `rs 12`, `rs N12`, `rs:12`: builds differ in all of it
+/// (OctoPrint pull request 1015).
+fn read_resend(line: &[u8]) -> Option<u64> {
+    let rest = [&b"resend"[..], b"rs"].into_iter().find_map(|word| {
+        let start = line.get(..word.len()).filter(|start| start.eq_ignore_ascii_case(word))?;
+        line.get(start.len()..)
+    })?;
+    let signs = rest.iter().take_while(|byte| matches!(byte, b' ' | b':' | b'N' | b'n')).count();
+    if signs == 0 { None } else { number(&rest[signs..]) }
 }
 
 /// `ok`, `ok N12 P15 B3` (ADVANCED_OK), `ok T:20.1 /0.0 B:…` (the answer to M105).
@@ -204,6 +213,26 @@ mod test {
             [Reply::Ok { number: Some(12), planner_free: Some(15), queue_free: Some(3) }]
         );
         assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
+    }
+
+    #[test]
+    fn a_request_to_say_a_line_again_is_read_as_any_build_writes_it() {
+        for line in [
+            "Resend: 12",
+            "Resend:12",
+            "Resend 12",
+            "Resend: N12",
+            "Resend: N:12",
+            "rs 12",
+            "rs N12",
+            "rs:12",
+            "resend: 12",
+        ] {
+            assert_eq!(heard(line), [Reply::Resend { number: 12 }], "{line}");
+        }
+        for line in ["Resend:", "rs", "rs422 12", "Resending 12"] {
+            assert_eq!(heard(line), [Reply::Chatter], "{line}");
+        }
     }
 
     #[test]
