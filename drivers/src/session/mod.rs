@@ -392,7 +392,10 @@ impl Session {
     pub fn deadline(&self) -> Option<Moment> {
         let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen } =
             self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen].into_iter().flatten().min()
+        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What the machine is doing.
