@@ -135,7 +135,7 @@ fn measure(case: &Case, samples: usize, busy: Option<&Busy>, shop: bool) {
     // A thread runs where the one that starts it ran.
     let pin = |core| {
         if shop {
-            fleet::pin(core)
+            fleet::pin(core);
         }
     };
     let fleet = shop.then(|| Fleet::start(OTHERS, 1));
@@ -179,13 +179,12 @@ fn measure(case: &Case, samples: usize, busy: Option<&Busy>, shop: bool) {
             eprintln!("{} of {samples}", sample + 1);
         }
     }
-    if shop {
-        let streaming = runtime.block_on(streaming(&client, others.len()));
-        println!(
-            "{streaming} of {} other machines stream; the agent and all else here hold {:.1} MB",
-            others.len(),
-            fleet::resident_mb(std::process::id())
-        );
+    if let Some(fleet) = &fleet {
+        let (streaming, process) = (runtime.block_on(streaming(&client, others.len())), std::process::id());
+        println!("{streaming} of {} other machines stream", others.len());
+        println!("their process has used {:.0} s of its core", fleet.cpu_s());
+        let (cpu_s, resident_mb) = (fleet::cpu_s(process), fleet::resident_mb(process));
+        println!("the agent and all else here have used {cpu_s:.0} s and hold {resident_mb:.1} MB");
     }
     uploading.store(false, Ordering::Relaxed);
     let uploads = uploader.join().unwrap();

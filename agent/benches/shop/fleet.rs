@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
