@@ -3,7 +3,7 @@
 //! Everything comes from the machine's profile and from what the machine said about itself. What is not known is
 //! absent, never guessed.
 
-use drivers::profile::{Envelope, Kind, Motion, Profile, Tool};
+use drivers::profile::{Bed, Clearance, Envelope, Home, KeepOut, Kind, Motion, Profile, Rotary, SMeans, Tool};
 use drivers::snapshot::Identity;
 use serde::Serialize;
 
@@ -44,6 +44,24 @@ pub struct Capability {
     /// Largest part: the envelope's lengths along X, Y, Z.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_max_mm: Option<[f64; 3]>,
+    /// Where a print may be, where that is less than the travel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bed: Option<Bed>,
+    /// Places the tool must not enter.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep_out: Vec<KeepOut>,
+    /// Where it homes, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+    /// Room that parts need where they are made one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clearance: Option<Clearance>,
+    /// An axis that turns the work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotary: Option<Rotary>,
+    /// Whether programs may have arcs (G2, G3), where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arcs: Option<bool>,
     /// Thinnest reliable layer or kerf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance_mm: Option<f64>,
@@ -87,9 +105,15 @@ pub struct ToolOffer {
     /// Material it holds now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub material: Option<String>,
+    /// The hot end it is heated by, where that is not its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heater: Option<u32>,
+    /// Where its tip is, seen from the first tool's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset_mm: Option<[f64; 3]>,
 }
 
-/// Highest temperatures, in °C.
+/// Highest temperatures that can be set, in °C.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Temperatures {
     /// Nozzle.
@@ -111,6 +135,11 @@ pub struct SpindleOffer {
     pub max_rpm: f64,
     /// Whether it turns both ways.
     pub reversible: bool,
+    /// What the S of a program means: `rpm`, `share` of full speed, or nothing because it is set `by_hand`.
+    pub s_means: SMeans,
+    /// The S of full speed, where S is a share of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s_max: Option<f64>,
 }
 
 /// A laser.
@@ -140,6 +169,12 @@ impl Capability {
             materials: profile.work.materials.clone(),
             envelope_mm: profile.envelope_mm,
             size_max_mm: profile.envelope_mm.map(lengths),
+            bed: profile.bed,
+            keep_out: profile.keep_out.clone(),
+            home: Some(profile.home).filter(|home| *home != Home::default()),
+            clearance: profile.clearance,
+            rotary: profile.rotary.clone(),
+            arcs: profile.motion.arcs,
             tolerance_mm: profile.work.tolerance_mm,
             // A profile without a [motion] section falls back on a slow machine's numbers for time estimates;
             // those are no promise.
@@ -154,6 +189,8 @@ impl Capability {
                 min_rpm: spindle.min_rpm,
                 max_rpm: spindle.max_rpm,
                 reversible: spindle.reversible,
+                s_means: spindle.s_means,
+                s_max: spindle.s_max,
             }),
             laser: profile.laser.as_ref().map(|laser| LaserOffer { s_max: laser.s_max, power_w: laser.power_w }),
             dialect: profile.dialect.clone(),
@@ -171,6 +208,8 @@ impl ToolOffer {
             name: tool.name.clone(),
             diameter_mm: tool.diameter_mm,
             material: tool.material.clone(),
+            heater: tool.heater,
+            offset_mm: tool.offset_mm,
         }
     }
 }

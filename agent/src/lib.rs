@@ -13,6 +13,7 @@ pub mod host;
 pub mod http;
 pub mod jobs;
 mod owners;
+mod place;
 pub mod sinks;
 pub mod status;
 pub mod store;

@@ -52,13 +52,16 @@ fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
     let Some(code) = block.codes().next() else { return Ok(()) };
     let bed_max_c = heat.bed_max_c.unwrap_or(0.0);
     let max_c = match code {
-        ('M', 1040 | 1090) => heat.tool_max_c,
+        ('M', 1040 | 1090) => {
+            let named = block.value('T').filter(|tool| *tool >= 0.0).map(|tool| tool as u32);
+            profile.tool_max_c(named).unwrap_or(heat.tool_max_c)
+        }
         ('M', 1400 | 1900) => bed_max_c,
         ('M', 1410 | 1910) => heat.chamber_max_c.unwrap_or(0.0),
         // Tuning heats up to its S; E-1 is the bed.
         ('M', 3030) if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
         // RepRapFirmware sets a tool's temperatures with these, too.
-        ('M', 3030 | 5680) | ('G', 100) => heat.tool_max_c,
+        ('M', 3030 | 5680) | ('G', 100) => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
         _ => return Ok(()),
     };
     let asked_c = ['S', 'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);

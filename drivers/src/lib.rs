@@ -4,6 +4,7 @@
 //! nothing and reads no clock; it is all there is without the `io` feature. The impure half (links, the shell)
 //! moves bytes and time between the world and a session, and decides nothing.
 
+pub mod agreement;
 pub mod dialect;
 pub mod doctor;
 pub mod event;
@@ -19,6 +20,7 @@ pub mod request;
 pub mod session;
 pub mod sim;
 pub mod snapshot;
+pub mod work_place;
 
 #[cfg(feature = "io")]
 pub mod link;

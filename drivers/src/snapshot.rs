@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::modbus::{AuxiliaryKind, Meaning, Value};
 use crate::moment::Moment;
 use crate::notice::Notice;
+use crate::work_place::WorkPlace;
 
 /// A value that came from the machine, with when it was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -442,6 +443,12 @@ pub struct Snapshot {
     /// Whether it was homed since its position was last lost, as far as the agent saw.
     #[serde(default)]
     pub homed: bool,
+    /// Where a program's zero is, as it says. Absent: it has not said.
+    #[serde(default)]
+    pub place: Option<WorkPlace>,
+    /// Where it differs from its profile, by its own settings.
+    #[serde(default)]
+    pub differences: Vec<Notice>,
     /// What it asks of a person.
     #[serde(default)]
     pub asked: Option<Asked>,
@@ -524,6 +531,8 @@ impl Snapshot {
             overrides: None,
             probe: None,
             homed: false,
+            place: None,
+            differences: Vec::new(),
             asked: None,
             job: None,
             link: LinkCounters::default(),

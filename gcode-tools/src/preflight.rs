@@ -8,7 +8,7 @@ use crate::follow::{self, Extent};
 use crate::interpret::{Event, Family, Move, State, Watch};
 use crate::metadata::Slicer;
 use crate::modal::Spindle;
-use crate::profile::Profile;
+use crate::profile::{Envelope, Profile};
 use crate::read::LineEnd;
 use crate::sniff::ReadError;
 use crate::statement::Statement;
@@ -21,6 +21,7 @@ mod finding;
 mod lines;
 mod machine;
 mod motion;
+mod place;
 mod several;
 mod words;
 
@@ -93,10 +94,25 @@ impl Verdict {
 /// What is known of the machine's present state. Everything optional: unknown is assumed, and said.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
-    /// Offset of the selected work coordinates (G54) from machine zero, in millimetres.
+    /// Offset of the selected work coordinates (G54) from machine zero, in millimetres: all that counts now added up.
     pub work_offset_mm: Option<[f64; 3]>,
     /// Whether the machine is homed.
     pub homed: bool,
+    /// It was asked what it knows, or nobody could be asked: what is not known here is then not assumed either, and a
+    /// program whose place follows from it is checked for its size only.
+    pub asked: bool,
+    /// Its work offsets, G54 to G59.3, as far as it lists them.
+    pub work_offsets_mm: [Option<[f64; 3]>; 9],
+    /// Its G92 shift.
+    pub shift_mm: Option<[f64; 3]>,
+    /// Its tool length offset.
+    pub tool_mm: Option<[f64; 3]>,
+    /// Where it stands, in machine coordinates.
+    pub position_mm: Option<[f64; 3]>,
+    /// The codes that are in force before the first line, as it says them: `G0 G55 G17 G20 G90`.
+    pub codes: String,
+    /// What else is known of it that whoever reads the verdict should know: where it differs from its profile.
+    pub findings: Vec<Finding>,
 }
 
 /// Checks a program against a machine.
@@ -139,6 +155,13 @@ pub struct Preflight<'p> {
     /// Whether a command was called whose effects are not known here: a macro of the machine.
     macros_called: bool,
     homed: [bool; 3],
+    /// Where the present tool's tip can go.
+    reach: Option<Envelope>,
+    /// A move depended on an offset that is not known here.
+    unplaced: bool,
+    layers_begun: bool,
+    arcs_told: bool,
+    part_top_mm: f64,
     heat: machine::Heat,
     spindle_used: bool,
     feed_set: bool,
@@ -172,6 +195,11 @@ impl<'p> Preflight<'p> {
             slicer: Slicer::default(),
             macros_called: false,
             homed: [conditions.homed; 3],
+            reach: profile.envelope_mm,
+            unplaced: false,
+            layers_begun: false,
+            arcs_told: false,
+            part_top_mm: 0.0,
             heat: machine::Heat::default(),
             spindle_used: false,
             feed_set: false,
@@ -186,7 +214,8 @@ impl<'p> Preflight<'p> {
             tiny_moves: 0,
             tiny_line: 0,
             extent: motion::Span::of(profile, conditions),
-            line_bytes_max: lines::line_bytes_max(firmware, Firmware::of_dialect(&profile.dialect).is_some()),
+            line_bytes_max: lines::line_bytes_max(firmware, Firmware::of_dialect(&profile.dialect).is_some())
+                .min(profile.stream.line_bytes_max.unwrap_or(usize::MAX)),
             line_ends_rewritten: false,
             scratch: Vec::new(),
             ended: false,
@@ -196,8 +225,27 @@ impl<'p> Preflight<'p> {
     /// The state a program starts from on this machine.
     pub fn state(&self) -> State {
         let mut state = State::of_profile(self.profile);
-        if let Some(offset) = self.conditions.work_offset_mm {
-            state.offsets.set_work(0, offset);
+        let conditions = &self.conditions;
+        for word in conditions.codes.split_ascii_whitespace() {
+            // How the machine counts now; the program's own feed, motion and switches are to come.
+            if matches!(word, "G20" | "G90" | "G91") || word.starts_with("G5") && word != "G53" {
+                state.modal.apply(&crate::block::Block::new(word.as_bytes()));
+            }
+        }
+        state.modal.units_stated = false;
+        for (index, offset) in conditions.work_offsets_mm.iter().enumerate() {
+            offset.iter().for_each(|offset| state.offsets.set_work(index, *offset));
+        }
+        let selected = usize::from(state.modal.work_offset);
+        if let Some(total) = conditions.work_offset_mm {
+            // What counts now added up is newer than the list; what is not its own stays beside it.
+            let [shift, tool] = [conditions.shift_mm, conditions.tool_mm].map(Option::unwrap_or_default);
+            state.offsets.set_work(selected, std::array::from_fn(|axis| total[axis] - shift[axis] - tool[axis]));
+        }
+        let [shift, tool] = [conditions.shift_mm, conditions.tool_mm].map(Option::unwrap_or_default);
+        state.offsets.begin(selected, shift, tool);
+        if let Some(position) = conditions.position_mm.filter(|_| self.family == Family::Cnc) {
+            state.position = position;
         }
         state
     }
@@ -209,6 +257,10 @@ impl<'p> Preflight<'p> {
         }
         self.check_end(extent, state);
         self.check_whole();
+        self.check_place();
+        if !self.layers_begun {
+            self.findings.settle("bed.outside", true);
+        }
         self.findings.settle("spindle.off", self.spindle_used);
         self.findings.settle("heat.cold_extrusion", self.heat.ever_set());
         let offsets = if self.family == Family::Printer || !state.offsets.assumed() { "known" } else { "assumed" };

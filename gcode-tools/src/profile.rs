@@ -17,11 +17,20 @@
 use crate::modal::ExtruderMode;
 use serde::{Deserialize, Serialize};
 
+mod geometry;
+mod head;
 pub mod modbus;
 mod places;
+mod problems;
+mod safe_end;
+mod variant;
 
+pub use geometry::{Bed, Circle, Clearance, Home, HomeEnd, KeepOut, Places, Probe, Rectangle, Rotary};
+pub use head::{Laser, SMeans, Spindle};
 pub use modbus::{Auxiliary, Modbus};
 pub use places::{Problem, Step};
+pub use safe_end::Hazard;
+pub use variant::{Variant, split};
 
 /// Largest profile file that is read, in bytes. A profile is a page of text; anything larger is a mistake.
 pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
@@ -38,8 +47,29 @@ pub struct Profile {
     pub kind: Kind,
     /// Name of the dialect the machine speaks: an entry of the drivers' dialect table.
     pub dialect: String,
+    /// The machine can only be reached over a network that this agent does not speak: programs are checked for it, and
+    /// none is streamed.
+    #[serde(default)]
+    pub network_only: bool,
     /// Where the tool can go, in machine coordinates.
     pub envelope_mm: Option<Envelope>,
+    /// Where plastic finds a bed under it, and how low a print may begin. Absent: everywhere the nozzle can go.
+    pub bed: Option<Bed>,
+    /// Places inside the travel where the tool must not go: a dock, clips, a probe.
+    #[serde(default)]
+    pub keep_out: Vec<KeepOut>,
+    /// Where it homes, and how far its coordinates can be relied on.
+    #[serde(default)]
+    pub home: Home,
+    /// Places that its programs and people go to.
+    #[serde(default)]
+    pub places: Places,
+    /// The probe on its tool head.
+    pub probe: Option<Probe>,
+    /// Room that parts need beside the tool head where they are made one by one.
+    pub clearance: Option<Clearance>,
+    /// An axis that turns the work.
+    pub rotary: Option<Rotary>,
     /// Speeds and accelerations, for time estimates and limits.
     #[serde(default)]
     pub motion: Motion,
@@ -74,6 +104,9 @@ pub struct Profile {
     /// Devices beside it: the drive of its spindle, a meter of what it draws.
     #[serde(default)]
     pub auxiliary: Vec<Auxiliary>,
+    /// What it is sold or built as besides: another laser module, head or size. Chosen by name, as in `my-laser:20w`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variant: Vec<Variant>,
 }
 
 /// What kind of work a machine does.
@@ -96,6 +129,9 @@ pub struct Envelope {
     pub min: [f64; 3],
     /// Highest reachable coordinate of each axis.
     pub max: [f64; 3],
+    /// On a delta and other round machines: how far the tool gets from the middle of the box, in X and Y together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radius: Option<f64>,
 }
 
 /// How the firmware slows down at corners.
@@ -128,6 +164,9 @@ pub struct Motion {
     pub homing_required: bool,
     /// Highest distance of an arc chord from the true arc, in millimetres. Grbl `$12`.
     pub arc_tolerance_mm: f64,
+    /// Whether the firmware does arcs (G2, G3): builds of Marlin may leave them out, Klipper needs `[gcode_arcs]`.
+    /// Absent: unknown.
+    pub arcs: Option<bool>,
 }
 
 impl Default for Motion {
@@ -141,6 +180,7 @@ impl Default for Motion {
             planner_blocks: 15,
             homing_required: false,
             arc_tolerance_mm: 0.002,
+            arcs: None,
         }
     }
 }
@@ -149,12 +189,18 @@ impl Default for Motion {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heat {
-    /// Highest allowed nozzle temperature.
+    /// Highest nozzle temperature that can be set. Firmwares shut down above another, higher one: see `tool_trip_c`.
     pub tool_max_c: f64,
-    /// Highest allowed bed temperature. Absent: no heated bed.
+    /// Above this nozzle temperature the firmware shuts down (Marlin `HEATER_0_MAXTEMP`, Klipper `max_temp`).
+    pub tool_trip_c: Option<f64>,
+    /// Highest bed temperature that can be set. Absent: no heated bed.
     pub bed_max_c: Option<f64>,
-    /// Highest allowed chamber temperature. Absent: no heated chamber.
+    /// Above this bed temperature the firmware shuts down.
+    pub bed_trip_c: Option<f64>,
+    /// Highest chamber temperature that can be set. Absent: no heated chamber.
     pub chamber_max_c: Option<f64>,
+    /// Above this chamber temperature the firmware shuts down.
+    pub chamber_trip_c: Option<f64>,
     /// Below this nozzle temperature the firmware refuses to extrude. Marlin's `EXTRUDE_MINTEMP` is 170.
     #[serde(default = "extrude_min_c")]
     pub extrude_min_c: f64,
@@ -162,35 +208,6 @@ pub struct Heat {
 
 fn extrude_min_c() -> f64 {
     170.0
-}
-
-/// Spindle of a mill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spindle {
-    /// Lowest useful speed in revolutions per minute.
-    pub min_rpm: f64,
-    /// Highest speed in revolutions per minute. Grbl `$30`.
-    pub max_rpm: f64,
-    /// Whether it can turn counter-clockwise (M4).
-    #[serde(default)]
-    pub reversible: bool,
-}
-
-/// Laser of a laser cutter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Laser {
-    /// The S value that means full power. Grbl `$30`.
-    pub s_max: f64,
-    /// Optical power at full S, in watts.
-    pub power_w: Option<f64>,
-    /// Whether the firmware's laser mode (Grbl `$32=1`) is on, so that S changes do not stop the machine and
-    /// M4 switches the beam off when motion stops. Absent: unknown until the machine is asked.
-    pub laser_mode: Option<bool>,
-    /// Whether unattended work must use M4 (power follows speed) instead of M3 (beam stays on when motion stops).
-    #[serde(default = "yes")]
-    pub require_m4: bool,
 }
 
 /// One tool: a nozzle, a cutter, a laser head.
@@ -210,6 +227,13 @@ pub struct Tool {
     pub filament_mm: Option<f64>,
     /// Density of the material in g/cm³, for grams from length.
     pub density_g_cm3: Option<f64>,
+    /// The hot end it is heated by. Absent: one of its own, of the same number. Several filaments that go through one
+    /// nozzle name one heater.
+    pub heater: Option<u32>,
+    /// Highest temperature of this hot end that can be set, in °C, where it is not that of [`Heat`].
+    pub max_c: Option<f64>,
+    /// Where its tip is, seen from the first tool's, X Y Z in millimetres. Absent: unknown.
+    pub offset_mm: Option<[f64; 3]>,
 }
 
 /// How the wire is set up.
@@ -249,6 +273,8 @@ pub struct Stream {
     pub meatpack: bool,
     /// Longest time without any sign of life while an answer is due, in milliseconds.
     pub answer_timeout_ms: u64,
+    /// Longest line its firmware takes, in bytes without the line end. Absent: the dialect's usual.
+    pub line_bytes_max: Option<usize>,
 }
 
 impl Default for Stream {
@@ -261,6 +287,7 @@ impl Default for Stream {
             send_comments: false,
             meatpack: false,
             answer_timeout_ms: 10_000,
+            line_bytes_max: None,
         }
     }
 }
@@ -355,73 +382,41 @@ impl Profile {
     /// # Errors
     /// `profile.invalid`: everything that is wrong, a line each, with its line in the file.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        Self::read(text, Self::problems)
+    }
+
+    /// Reads the profile of a machine that programs are streamed to: as [`Profile::parse`], and its safe end must leave
+    /// nothing on.
+    ///
+    /// # Errors
+    /// `profile.invalid`: everything that is wrong, a line each, with its line in the file.
+    pub fn parse_streamed(text: &str) -> Result<Self, ProfileError> {
+        Self::read(text, |profile| {
+            let mut problems = profile.problems();
+            problems.extend(profile.safe_end_problems());
+            problems
+        })
+    }
+
+    fn read(text: &str, problems: impl Fn(&Self) -> Vec<Problem>) -> Result<Self, ProfileError> {
         let invalid = |message: String| ProfileError { code: "profile.invalid", message };
         let profile: Self = toml::from_str(text).map_err(|error| invalid(places::unreadable(text, &error)))?;
-        let problems = profile.problems();
+        let mut problems = problems(&profile);
+        if problems.is_empty() {
+            problems.extend(variant::problems(text, &profile));
+        }
         if problems.is_empty() { Ok(profile) } else { Err(invalid(places::said(text, &problems))) }
     }
 
-    /// Every statement of this profile that cannot be true, one sentence each.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut wrong = |place: &[&'static str], message: String| {
-            problems.push(Problem::at(place.iter().map(|key| Step::Key(key)), message));
-        };
-        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
-            wrong(&["name"], format!("name `{}` must be lower-case letters, digits and hyphens", self.name));
-        }
-        if let Some(envelope) = self.envelope_mm {
-            for (axis, (low, high)) in ["X", "Y", "Z"].iter().zip(envelope.min.iter().zip(envelope.max)) {
-                if !(low.is_finite() && high.is_finite() && *low < high) {
-                    wrong(
-                        &["envelope_mm"],
-                        format!("envelope_mm: {axis} runs from {low} to {high}, which is no distance"),
-                    );
-                }
-            }
-        }
-        for (field, values) in
-            [("feed_max_mm_min", self.motion.feed_max_mm_min), ("acceleration_mm_s2", self.motion.acceleration_mm_s2)]
-        {
-            if values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
-                wrong(&["motion", field], format!("motion.{field}: every value must be above 0"));
-            }
-        }
-        if self.motion.planner_blocks == 0 || self.motion.planner_blocks > 1024 {
-            wrong(&["motion", "planner_blocks"], "motion.planner_blocks must be from 1 to 1024".to_owned());
-        }
-        if self.safety.lift_mm.is_some_and(|lift| !(lift > 0.0 && lift <= 100.0)) {
-            wrong(&["safety", "lift_mm"], "safety.lift_mm must be above 0 and at most 100".to_owned());
-        }
-        match (self.kind, &self.heat, &self.spindle, &self.laser) {
-            (Kind::Printer, None, _, _) => wrong(&["kind"], "a printer needs a [heat] section".to_owned()),
-            (Kind::Mill, _, None, _) => wrong(&["kind"], "a mill needs a [spindle] section".to_owned()),
-            (Kind::Laser, _, _, None) => wrong(&["kind"], "a laser needs a [laser] section".to_owned()),
-            _ => {}
-        }
-        self.register_problems(&mut problems);
-        problems
-    }
-
-    /// What cannot be true of its registers and of the devices beside it.
-    fn register_problems(&self, problems: &mut Vec<Problem>) {
-        if let Some(modbus) = &self.modbus {
-            let under = |problem: Problem| problem.under([Step::Key("modbus")]).of("modbus");
-            problems.extend(modbus.problems().into_iter().map(under));
-            if modbus.program.is_some() && !self.safety.safe_end.is_empty() {
-                let why = "safety.safe_end: a machine that runs program files takes no single lines";
-                problems.push(Problem::at([Step::Key("safety"), Step::Key("safe_end")], why));
-            }
-        }
-        for (at, auxiliary) in self.auxiliary.iter().enumerate() {
-            let place = [Step::Key("auxiliary"), Step::Item(at)];
-            problems.extend(auxiliary.problems().into_iter().map(|problem| problem.under(place)));
-            if self.auxiliary[..at].iter().any(|earlier| earlier.name == auxiliary.name) {
-                problems
-                    .push(Problem::at(place, format!("auxiliary `{}`: there are two of this name", auxiliary.name)));
-            }
-        }
+    /// Highest temperature that a tool's hot end can be set to, in °C: of the current tool, whichever it is, where none is
+    /// named.
+    pub fn tool_max_c(&self, tool: Option<u32>) -> Option<f64> {
+        let heat = self.heat.as_ref()?;
+        let own = |number: u32| self.tools.iter().find(|tool| tool.number == number)?.max_c;
+        Some(match tool {
+            Some(number) => own(number).unwrap_or(heat.tool_max_c),
+            None => self.tools.iter().filter_map(|tool| tool.max_c).fold(heat.tool_max_c, f64::max),
+        })
     }
 
     /// The profiles of `config/machines/`, compiled in, as (name, TOML text) in order of name.
@@ -429,10 +424,11 @@ impl Profile {
         BUNDLED
     }
 
-    /// A compiled-in profile by its name.
+    /// A compiled-in profile by its name, or one of its variants as `name:variant`.
     pub fn named(name: &str) -> Result<Self, ProfileError> {
-        match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-            Some((_, text)) => Self::parse(text),
+        let (file, variant) = variant::split(name);
+        match BUNDLED.iter().find(|(bundled, _)| *bundled == file) {
+            Some((_, text)) => Self::parse(text)?.chosen(text, variant),
             None => Err(ProfileError {
                 code: "profile.unknown",
                 message: format!(

@@ -7,6 +7,7 @@ mod doctor;
 mod job;
 mod modbus;
 mod ports;
+mod profile;
 mod replay;
 mod run;
 mod send;
@@ -47,6 +48,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Submits, lists, starts, holds and ends jobs of a running agent
     Job(job::Arguments),
+    /// Lists, shows and checks machine profiles
+    Profile(profile::Arguments),
     /// Checks a configuration, or prints its schema
     Config(config::Arguments),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Job(arguments) => job::run(arguments).await,
+            Command::Profile(arguments) => profile::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }
     });

@@ -13,7 +13,7 @@ use drivers::snapshot::{JobPhase, Progress};
 use drivers::{Event, EventKind, Notice, Request, Snapshot, State, shell};
 use gcode_tools::analysis::{Info, analyse};
 use gcode_tools::formats;
-use gcode_tools::preflight::{self, Finding, Severity};
+use gcode_tools::preflight::{self, Conditions, Finding, Severity};
 use gcode_tools::sniff::ReadError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 use self::connect::{Cleared, connect, who_else};
 use super::{EndSignals, Failure, print};
 use crate::config::load_profile;
+use crate::place;
 use crate::status::likely_cause;
 use crate::surroundings;
 
@@ -169,11 +170,17 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         Some(name) => Some(load_profile(name, Path::new(".")).map_err(|message| bad_profile(&message))?),
         None => None,
     };
+    if let Some(profile) = named.as_ref().filter(|profile| profile.network_only) {
+        return Err(bad_profile(&format!("`{}` is reached over its own network only", profile.name)));
+    }
+    let (unplaced, nothing) = (place::unplaced(), Conditions::default());
     let info = read(&arguments.file, named.as_ref()).map_err(|error| unreadable(&arguments.file, &error))?;
     (outcome.lines, outcome.commands) = (info.lines, info.commands);
     let (profile, baud) = meet(arguments, named).await?;
+    // Where it will lie the machine says once it is met.
+    let later = place::is_asked(&profile) && profile.envelope_mm.is_some();
     if !arguments.no_preflight {
-        check(arguments, &profile, outcome)?;
+        check(arguments, &profile, if later { &unplaced } else { &nothing }, outcome)?;
     }
     let setup = Setup {
         name: "send".into(),
@@ -188,6 +195,13 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         record(&machine, arguments).await;
         machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
+    }
+    if later && !arguments.no_preflight {
+        if let Err(refused) = check(arguments, machine.profile(), &place::known(&machine).await, outcome) {
+            record(&machine, arguments).await;
+            machine.release().await;
+            return Err(refused);
+        }
     }
     let streamed = stream(&machine, arguments, &info, outcome).await;
     outcome.cause = likely_cause(&machine.snapshot(), surroundings::read());
@@ -274,15 +288,20 @@ async fn meet(arguments: &Arguments, named: Option<Profile>) -> Result<(Profile,
 }
 
 /// Checks the whole program against the machine before the machine hears of it.
-fn check(arguments: &Arguments, profile: &Profile, outcome: &mut Outcome) -> Result<(), Failure> {
+fn check(
+    arguments: &Arguments,
+    profile: &Profile,
+    conditions: &Conditions,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
     let opened = std::fs::File::open(&arguments.file).map_err(|error| ReadError::from_io(&error));
     let program = opened.and_then(formats::open).map_err(|error| unreadable(&arguments.file, &error))?;
-    let verdict = preflight::check(program, profile);
+    let verdict = preflight::check_with(program, profile, conditions);
     let (passes, truncation) = (verdict.passes(), verdict.truncation().cloned());
-    outcome.findings = verdict.findings;
+    let known = std::mem::replace(&mut outcome.findings, verdict.findings);
     if !arguments.json {
-        for finding in outcome.findings.iter().filter(|finding| passes || finding.severity == Severity::Error).take(20)
-        {
+        let shown = outcome.findings.iter().filter(|finding| passes || finding.severity == Severity::Error);
+        for finding in shown.filter(|finding| !known.contains(finding)).take(20) {
             let (message, help, code) = (&finding.message, &finding.help, finding.code);
             match finding.line {
                 // Of the program as a whole.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drivers::Notice;
+use drivers::profile::Hazard;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Dynamics, Faults, LineSpeed};
 
@@ -41,6 +42,12 @@ pub(super) struct Arguments {
     /// accelerations, its corners, its queue and its laser mode; without it, moves have their feed at once
     #[arg(long)]
     profile: Option<String>,
+    /// Where the zero of programs is on a Grbl (its G54), in machine coordinates: -200,-100,-20
+    #[arg(long, allow_hyphen_values = true)]
+    work_offset: Option<String>,
+    /// A setting of a Grbl, such as 22=1 for one that homes or 13=1 for reports in inches; may be given several times
+    #[arg(long = "setting")]
+    settings: Vec<String>,
     /// How many times faster than real it moves and heats; 0: motion takes no time
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
@@ -121,7 +128,19 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
         // Grbl keeps one block of its ring free. Rapids are as fast as the axes are, which are all slower than this.
         let blocks = profile.motion.planner_blocks as usize + usize::from(profile.dialect == "grbl");
         (setup.planner_blocks, setup.rapid_mm_min) = (blocks.clamp(2, 1024), 1e6);
+        let hot_end = |hazard: &Hazard| matches!(hazard, Hazard::HotEnd { .. });
+        setup.hot_ends = profile.hazards().iter().filter(|hazard| hot_end(hazard)).count().max(1);
         setup.laser_mode = profile.laser.as_ref().and_then(|laser| laser.laser_mode).unwrap_or(setup.laser_mode);
+    }
+    if let Some(text) = &arguments.work_offset {
+        let numbers: Vec<f64> = text.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+        setup.work_offset_mm = <[f64; 3]>::try_from(numbers)
+            .map_err(|_| usage(format!("`{text}` is no offset: write three numbers, such as -200,-100,-20.")))?;
+    }
+    for setting in &arguments.settings {
+        let parsed = setting.trim_start_matches('$').split_once('=');
+        let parsed = parsed.and_then(|(key, value)| Some((key.parse().ok()?, value.parse().ok()?)));
+        setup.settings.push(parsed.ok_or_else(|| usage(format!("`{setting}` is no setting such as 22=1.")))?);
     }
     let mut faults = Faults::default();
     for fault in &arguments.faults {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drivers::machine::{self, Baud};
 use drivers::modbus::address;
-use drivers::profile::Profile;
+use drivers::profile::{self, Profile};
 use toml::de::DeTable;
 
 use crate::sinks::{self, mqtt};
@@ -267,6 +267,12 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
 
 /// Whether a machine of that profile can be on that port.
 fn fits(port: &str, profile: &Profile) -> Result<(), String> {
+    if profile.network_only {
+        return Err(format!(
+            "`{}` is reached over its own network only, which this agent does not speak: programs can be checked for it, and none can be sent.",
+            profile.name
+        ));
+    }
     let dialect = drivers::dialect::named(&profile.dialect);
     let registers = dialect.is_some_and(|dialect| dialect.habits().registers);
     for device in &profile.auxiliary {
@@ -297,22 +303,28 @@ fn fits(port: &str, profile: &Profile) -> Result<(), String> {
     }
 }
 
-/// A bundled profile by name, or the profile in a file.
+/// A bundled profile by name, or the profile in a file; of either a variant, as `name:variant`. Programs can be streamed
+/// to its machine: its safe end leaves nothing on.
 ///
 /// # Errors
 /// What is wrong, a line each, and which profiles there are.
 pub fn load_profile(name: &str, folder: &Path) -> Result<Profile, String> {
-    let is_path = name.contains('/') || Path::new(name).extension().is_some_and(|extension| extension == "toml");
+    let (file, variant) = profile::split(name);
+    let is_path = file.contains('/') || Path::new(file).extension().is_some_and(|extension| extension == "toml");
     let profile = if is_path {
-        let path = folder.join(name);
+        let path = folder.join(file);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("the machine profile {} cannot be read: {error}.", path.display()))?;
         let said =
             |message: String| message.lines().map(|line| format!("{}: {line}", path.display())).collect::<Vec<_>>();
-        Profile::parse(&text).map_err(|error| said(error.to_string()).join("\n"))?
+        let profile = Profile::parse_streamed(&text).and_then(|profile| profile.chosen(&text, variant));
+        profile.map_err(|error| said(error.to_string()).join("\n"))?
     } else {
         Profile::named(name).map_err(|error| error.to_string())?
     };
+    if let Some(problem) = profile.safe_end_problems().first() {
+        return Err(problem.message.clone());
+    }
     if drivers::dialect::named(&profile.dialect).is_none() {
         let known: Vec<_> = drivers::dialect::ALL.iter().map(|dialect| dialect.habits().name).collect();
         return Err(format!(
@@ -373,7 +385,7 @@ pub fn schema() -> serde_json::Value {
             "machine": { "type": "array", "maxItems": MACHINES_MAX, "items": section(serde_json::json!({
                 "id": text("The machine's name in topics and addresses."),
                 "port": text("Device path or tcp://host:port."),
-                "profile": text("Name of a bundled machine profile, or path of a TOML file."),
+                "profile": text("Name of a bundled machine profile, or path of a TOML file; behind a colon the name of one of its variants."),
                 "baud": { "anyOf": [
                     number("Bits per second, if not the profile's.", 300, 4_000_000),
                     { "const": "auto", "description": "Find it out, and remember it." },

@@ -6,10 +6,11 @@ use drivers::profile::Profile;
 use gcode_tools::analysis::Info;
 use gcode_tools::formats;
 use gcode_tools::inspect::inspect;
-use gcode_tools::preflight::{Conditions, Severity};
+use gcode_tools::preflight::Severity;
 use gcode_tools::sniff::ReadError;
 
 use crate::jobs::{FINDINGS_MAX, Reason};
+use crate::place;
 
 /// What reading a program found.
 pub(super) enum Checked {
@@ -26,7 +27,7 @@ impl Checked {
     }
 }
 
-/// Reads a whole program against its machine.
+/// Reads a whole program against its machine. Where it will lie is looked at when it is started.
 pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
     let reason = |code: &str, message: String| Reason { code: code.to_owned(), message };
     // By content: a packed program is unpacked while it is read.
@@ -37,7 +38,7 @@ pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
         Ok(program) => program,
         Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
     };
-    let (info, verdict) = inspect(program, profile, &Conditions::default());
+    let (info, verdict) = inspect(program, profile, &place::unplaced());
     let info = match info {
         Ok(info) => info,
         Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),

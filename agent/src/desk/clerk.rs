@@ -352,8 +352,12 @@ impl Clerk {
                 });
             }
             Ok(Decision::Arm(record)) => {
+                let machine = match self.machine(&record.machine) {
+                    Ok(machine) => machine.clone(),
+                    Err(refusal) => return drop(reply.send(Err(refusal))),
+                };
                 self.arming.insert(id.to_owned());
-                let start = Start { record, wanted, who, reply };
+                let start = Start { machine, record, wanted, who, reply };
                 tokio::spawn(start::arm(start, self.store.clone(), self.asks.clone()));
             }
         }

@@ -1,7 +1,7 @@
 //! A start, from the person's word to the machine's: fresh or void.
 //!
 //! ```text
-//! asked ─► program read through ─► armed on the disk ─► still wanted? ─► machine
+//! asked ─► program read through, where it will lie ─► armed on the disk ─► still wanted? ─► machine
 //!                                                          └ no: void, and the job waits as before
 //! ```
 //!
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drivers::machine::Program;
+use drivers::machine::{Machine, Program};
 use drivers::request::Job;
 use drivers::{Answer, Denied, Notice};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use super::refusal::{self, denied};
 use super::{Ask, Refusal, Reply, facts};
 use crate::desk::Action;
 use crate::jobs::{JobState, Reason, Record};
+use crate::place;
 use crate::store::{Asked, Change, Fact, NotWritten, Spooled, Store, Who};
 
 /// How long a start is good for. Whoever pressed a button stands at the machine this long, and not longer.
@@ -77,6 +78,8 @@ pub(super) struct Armed {
 pub(super) enum NotArmed {
     /// Its program is not what was checked.
     Program(Notice),
+    /// It does not fit where the machine's zero is now: that can be put right, and the job waits.
+    Place(Notice),
     /// It is not on the disk that it is, or it may not be.
     Store(Notice),
     /// Whoever asked has gone, or it took too long.
@@ -85,6 +88,7 @@ pub(super) enum NotArmed {
 
 /// A start that was asked for.
 pub(super) struct Start {
+    pub(super) machine: Machine,
     pub(super) record: Arc<Record>,
     pub(super) wanted: Wanted,
     pub(super) who: Option<Who>,
@@ -93,10 +97,10 @@ pub(super) struct Start {
 
 /// Reads the program through and writes down that the job is armed.
 pub(super) async fn arm(start: Start, store: Store, desk: mpsc::Sender<Ask>) {
-    let Start { record, wanted, who, mut reply } = start;
+    let Start { machine, record, wanted, who, mut reply } = start;
     let id = record.id.clone();
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(FRESH_FOR, armed(&record, &wanted, who, &store)) => {
+        outcome = tokio::time::timeout(FRESH_FOR, armed(&machine, &record, &wanted, who, &store)) => {
             outcome.unwrap_or(Err(NotArmed::Stale))
         }
         () = reply.closed() => Err(NotArmed::Stale),
@@ -104,10 +108,17 @@ pub(super) async fn arm(start: Start, store: Store, desk: mpsc::Sender<Ask>) {
     let _ = desk.send(Ask::Armed(Box::new(Armed { id, outcome, wanted, reply }))).await;
 }
 
-async fn armed(record: &Arc<Record>, wanted: &Wanted, who: Option<Who>, store: &Store) -> Result<PathBuf, NotArmed> {
+async fn armed(
+    machine: &Machine,
+    record: &Arc<Record>,
+    wanted: &Wanted,
+    who: Option<Who>,
+    store: &Store,
+) -> Result<PathBuf, NotArmed> {
     let (programs, sha256, bytes) = (store.programs().clone(), record.sha256.clone(), record.bytes);
     let verified = tokio::task::spawn_blocking(move || programs.verify(&sha256, bytes)).await;
     let path = verified.map_err(|_| NotArmed::Stale)?.map_err(NotArmed::Program)?;
+    place::may_start(machine, path.clone()).await.map_err(NotArmed::Place)?;
     if !wanted.is_fresh() {
         return Err(NotArmed::Stale);
     }
@@ -178,6 +189,10 @@ impl Clerk {
                 let state = record.state;
                 self.put(record, []);
                 Refusal::Conflict(refusal::not_startable(state))
+            }
+            NotArmed::Place(notice) => {
+                self.put(record, [facts::start_void(job, &notice)]);
+                Refusal::Conflict(notice)
             }
             NotArmed::Store(notice) => {
                 self.put(record, []);

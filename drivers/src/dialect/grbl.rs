@@ -80,7 +80,8 @@ pub(super) const HABITS: Habits = Habits {
     motion_end: MotionEnd::IdleReport,
     // BLOCK_BUFFER_SIZE 16 (`planner.h`), one of which stays free.
     planner_blocks: 15,
-    settings: &["$$", "$G"],
+    settings: &["$$"],
+    place: &["$#", "$G"],
     inactivity: None,
     keepalive: false,
     tool_change: true,
@@ -108,7 +109,12 @@ impl Dialect for GrblLike {
     }
 
     fn read(&self, line: &[u8], heard: &mut Vec<Reply>) {
-        heard.push(self.read_line(line.trim_ascii()));
+        let line = line.trim_ascii();
+        heard.push(self.read_line(line));
+        // Whether something turns is one thing that the codes say; what else is in force another.
+        if let Some(codes) = line.strip_prefix(b"[GC:").and_then(|rest| rest.strip_suffix(b"]")) {
+            heard.push(Reply::Codes(printable(codes)));
+        }
     }
 
     fn likeness(&self, line: &[u8]) -> Likeness {
@@ -245,6 +251,13 @@ impl GrblLike {
             },
             b"GC" => spindle_on(&text).map_or(Reply::Chatter, Reply::SpindleOn),
             b"PRB" => probed(&text).map_or(Reply::Chatter, Reply::Probed),
+            // Grbl says one number of the tool's length, grblHAL one an axis.
+            b"TLO" => offset(&text)
+                .or_else(|| decimal(text.trim()).map(|length| [0.0, 0.0, length]))
+                .map_or(Reply::Chatter, |length| Reply::Offset("TLO".to_owned(), length)),
+            name if name.first() == Some(&b'G') => {
+                offset(&text).map_or(Reply::Chatter, |offset| Reply::Offset(printable(name), offset))
+            }
             _ => Reply::Chatter,
         }
     }
@@ -260,6 +273,12 @@ fn spindle_on(modal: &str) -> Option<bool> {
     })?;
     let speed = words.find_map(|word| decimal(word.strip_prefix('S')?));
     Some(on && speed.is_none_or(|speed| speed > 0.0))
+}
+
+/// `-200.000,-100.000,-20.000`; machines with more axes say more numbers.
+fn offset(text: &str) -> Option<[f64; 3]> {
+    let mut numbers = text.split(',').map(decimal);
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// `0.000,0.000,-5.123:1`: where the probe touched, and whether it did.
@@ -306,6 +325,8 @@ pub(super) fn read_status(report: &[u8]) -> Option<Status> {
             }
             // S and C: the spindle or beam, either way; F and M: coolant.
             "A" => accessories = Some(value),
+            // grblHAL: homed since it was switched on, or not any more.
+            "H" => status.homed = Some(value.starts_with('1')),
             "Pn" => status.pins = Some(printable(value.as_bytes())),
             _ => {}
         }

@@ -51,6 +51,7 @@ static HABITS: Habits = Habits {
     // The machine says exactly how many lines it has taken and not executed; until it has, all may be.
     planner_blocks: 65_535,
     settings: &[],
+    place: &[],
     inactivity: None,
     keepalive: false,
     tool_change: true,

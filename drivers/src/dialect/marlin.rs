@@ -141,6 +141,7 @@ pub(super) const HABITS: Habits = Habits {
     // BLOCK_BUFFER_SIZE (`Configuration_adv.h`): 16 on 8-bit boards, up to 32 on others: the profile says.
     planner_blocks: 16,
     settings: &[],
+    place: &[],
     inactivity: None,
     keepalive: true,
     tool_change: true,

@@ -220,6 +220,8 @@ pub struct Habits {
     pub planner_blocks: u32,
     /// What asks for its settings that matter to protection, and for what is on, where it has such questions.
     pub settings: &'static [&'static str],
+    /// What asks for its work offsets and the codes in force, where it has such questions.
+    pub place: &'static [&'static str],
     /// What arms its own timer for a silent host, in front of the seconds, where it has one.
     pub inactivity: Option<&'static str>,
     /// Whether it says by itself, while a long command runs, that it is busy.

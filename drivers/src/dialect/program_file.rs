@@ -53,6 +53,7 @@ static HABITS: Habits = Habits {
     // Lines taken are only kept: until the controller says which one it executes, none is.
     planner_blocks: u32::MAX,
     settings: &[],
+    place: &[],
     inactivity: None,
     keepalive: false,
     // It is of the program, and the controller's business when that runs.

@@ -49,6 +49,8 @@ pub struct Status {
     pub line: Option<u64>,
     /// Overrides: feed, rapid, spindle in percent.
     pub overrides: Option<[u32; 3]>,
+    /// Whether it was homed, where the report says so.
+    pub homed: Option<bool>,
     /// Letters of active input pins.
     pub pins: Option<String>,
 }
@@ -96,6 +98,10 @@ pub enum Reply {
     SpindleOn(bool),
     /// A setting of the machine, as key and value.
     Setting(String, String),
+    /// One of its offsets (`G54`, `G92`, `TLO`), X Y Z in the machine's report units.
+    Offset(String, [f64; 3]),
+    /// The codes in force: `G0 G54 G17 G21 G90 …`.
+    Codes(String),
     /// Alive, working on a long command.
     Busy,
     /// It has nothing left to do and waits for lines (`wait`): whatever it was told before, it has taken and answered.

@@ -301,7 +301,12 @@ impl Session {
         let more = self.is_asked(aside);
         self.by_hand.refused |= refused;
         match aside {
-            Aside::Home if !more => self.by_hand.homed = !std::mem::take(&mut self.by_hand.refused),
+            Aside::Home if !more => {
+                self.by_hand.homed = !std::mem::take(&mut self.by_hand.refused);
+                // Homing ends the lock, and may move the zero.
+                self.settings.locked &= !self.by_hand.homed;
+                self.settings.place_stale = true;
+            }
             Aside::Jog if refused => {
                 // What still arrives of this press would be refused as well.
                 let press = self.by_hand.jog.and_then(|jogging| jogging.press);
@@ -335,6 +340,8 @@ impl Session {
 
     /// A probing move ended.
     pub(super) fn hear_probed(&mut self, probed: Probed) {
+        let unit = self.report_unit_mm();
+        let probed = Probed { position_mm: probed.position_mm.map(|value| value * unit), ..probed };
         self.known.probe = Some(Reading::fresh(probed, self.now));
         self.known.generation += 1;
         self.tell(EventKind::Probed { position_mm: probed.position_mm, touched: probed.touched });

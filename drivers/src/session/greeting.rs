@@ -105,6 +105,7 @@ impl Session {
         (self.known.position_mm, self.known.work_position_mm) = (None, None);
         (self.known.feed_mm_min, self.known.spindle) = (None, None);
         self.settings = super::Settings::default();
+        (self.known.place, self.known.differences) = (None, Vec::new());
         self.phase = Phase::Greeting(Greeting::default());
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
     }

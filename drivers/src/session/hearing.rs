@@ -154,6 +154,8 @@ impl Session {
             Reply::Message(text) if !text.is_empty() => self.tell(EventKind::Message { text: text.clone() }),
             Reply::Setting(key, value) => self.note_setting(key, value),
             Reply::SpindleOn(on) => self.found_by_modal_state(*on),
+            Reply::Offset(name, offset) => self.note_offset(name, *offset),
+            Reply::Codes(codes) => self.note_codes(codes),
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
@@ -464,6 +466,7 @@ impl Session {
         let notice = Notice::new(code, sentence, done, to_do);
         self.phase = Phase::Alarm;
         self.alarm_cause = None;
+        self.settings.locked = true;
         self.position_lost();
         self.known.notice = Some(notice.clone());
         self.window.clear();

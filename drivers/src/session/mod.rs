@@ -188,6 +188,12 @@ struct Settings {
     asked: bool,
     known: Vec<crate::protection::Setting>,
     armed_s: Option<u32>,
+    /// Where its zero is may have changed since it was asked.
+    #[serde(default)]
+    place_stale: bool,
+    /// It was locked since the link was opened: whoever unlocks it without homing leaves its position unsure.
+    #[serde(default)]
+    locked: bool,
 }
 
 /// One conversation with one machine.

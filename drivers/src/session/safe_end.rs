@@ -10,6 +10,7 @@ use super::{Session, Stage};
 use crate::dialect::{Calm, MotionEnd, Spelling};
 use crate::flow::{Aside, Frame};
 use crate::notice::Notice;
+use crate::profile::Hazard;
 use crate::session::run::{Ending, Run};
 use crate::session::silence::PROBES_MAX;
 use crate::snapshot::{Cause, JobPhase};
@@ -199,6 +200,26 @@ impl Session {
         let lift = self.lift();
         let safe_end = &self.profile.safety.safe_end;
         let (first, then) = if self.dialect.habits().printer { (&lift, safe_end) } else { (safe_end, &lift) };
-        first.iter().chain(then).cloned().collect()
+        let besides = self.reported_on();
+        first.iter().cloned().chain(besides).chain(then.iter().cloned()).collect()
+    }
+
+    /// Lines that switch off what heats by the machine's own report and is not in its profile: a second hot end of a
+    /// machine that nothing else is known of.
+    fn reported_on(&self) -> Vec<String> {
+        if !self.dialect.habits().printer || self.profile.safety.safe_end.is_empty() {
+            return Vec::new();
+        }
+        let names = || self.known.temperatures.iter().map(|heater| heater.heater.as_str());
+        let number = |name: &str| name.strip_prefix("tool")?.parse::<u32>().ok();
+        let alone = names().filter_map(number).count() < 2;
+        let hazard = |name: &str| match (name, number(name)) {
+            ("bed", _) => Some(Hazard::Bed),
+            ("chamber", _) => Some(Hazard::Chamber),
+            (_, Some(tool)) => Some(Hazard::HotEnd { heater: tool, tool, alone }),
+            _ => None,
+        };
+        let left_on = self.profile.not_switched_off(names().filter_map(hazard).collect());
+        left_on.into_iter().map(Hazard::off).collect()
     }
 }

@@ -15,6 +15,10 @@ impl Session {
         snapshot.at = self.now;
         snapshot.asked = self.asked();
         snapshot.homed = self.by_hand.homed;
+        if let Some(place) = &mut snapshot.place {
+            place.homed = self.homed_for_sure();
+            place.settings.clone_from(&self.settings.known);
+        }
         snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);
         if let Some(run) = &self.run {
             snapshot.job_link = self.known.link.since(&run.link_before);
@@ -111,19 +115,25 @@ impl Session {
     }
 
     pub(super) fn note_status(&mut self, status: &Status) {
-        if let Some(offset) = status.work_offset {
+        let unit = self.report_unit_mm();
+        let scaled = |values: [f64; 3]| values.map(|value| value * unit);
+        if let Some(offset) = status.work_offset.map(scaled) {
             self.work_offset = offset;
+            self.note_work_offset(offset);
+        }
+        if let Some(homed) = status.homed {
+            self.by_hand.homed = homed;
         }
         let offset = self.work_offset;
         let shifted = |position: [f64; 3], sign: f64| std::array::from_fn(|axis| position[axis] + sign * offset[axis]);
-        if let Some(position) = status.machine_position {
+        if let Some(position) = status.machine_position.map(scaled) {
             self.known.position_mm = Some(Reading::fresh(position, self.now));
             self.known.work_position_mm = Some(Reading::fresh(shifted(position, -1.0), self.now));
-        } else if let Some(position) = status.work_position {
+        } else if let Some(position) = status.work_position.map(scaled) {
             self.known.work_position_mm = Some(Reading::fresh(position, self.now));
             self.known.position_mm = Some(Reading::fresh(shifted(position, 1.0), self.now));
         }
-        if let Some(feed) = status.feed {
+        if let Some(feed) = status.feed.map(|feed| feed * unit) {
             self.known.feed_mm_min = Some(Reading::fresh(feed, self.now));
         }
         if let Some(spindle) = status.spindle {

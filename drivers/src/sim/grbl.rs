@@ -107,7 +107,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         overlong: false,
         comment: 0,
         busy: Busy::No,
-        parser: Parser::new(setup.rapid_mm_min, flavour.reader),
+        parser: Parser::new(setup.rapid_mm_min, flavour.reader).at(setup.work_offset_mm),
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
@@ -213,7 +213,7 @@ impl Simulated for Grbl {
         self.overlong = false;
         self.comment = 0;
         self.busy = Busy::No;
-        self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader);
+        self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader).at(self.setup.work_offset_mm);
         self.held_since = None;
         self.paused_by_program = None;
         self.last_error = 0;
@@ -246,6 +246,7 @@ impl Simulated for Grbl {
             motion_began_at: self.motion.first().0,
             motion_ended_at: self.motion.ended().0,
             moving: !self.motion.is_idle() || self.busy != Busy::No,
+            left_on: (self.parser.turning != 5).then(|| "spindle".to_owned()).into_iter().collect(),
             violations: Ledger::violations(&self.report),
             ..self.report.clone()
         }

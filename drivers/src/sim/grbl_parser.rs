@@ -32,12 +32,28 @@ pub(super) struct Parser {
     pub(super) turning: u32,
     rapid_mm_min: f64,
     reader: Reader,
+    /// What is added to the coordinates of programs.
+    offset: [f64; 3],
 }
 
 impl Parser {
     pub(super) fn new(rapid_mm_min: f64, reader: Reader) -> Self {
-        let (motion, turning) = (0, 5);
-        Self { motion, relative: false, inches: false, feed_mm_min: 0.0, spindle: 0.0, turning, rapid_mm_min, reader }
+        Self {
+            motion: 0,
+            relative: false,
+            inches: false,
+            feed_mm_min: 0.0,
+            spindle: 0.0,
+            turning: 5,
+            rapid_mm_min,
+            reader,
+            offset: [0.0; 3],
+        }
+    }
+
+    /// With the zero of programs there.
+    pub(super) fn at(self, offset: [f64; 3]) -> Self {
+        Self { offset, ..self }
     }
 
     /// How fast the spindle turns, or the beam's power.
@@ -131,9 +147,11 @@ impl Parser {
     }
 
     fn target(&self, line: &[u8], given: [Option<f64>; 3], from: [f64; 3], scale: f64) -> Result<Meaning, u32> {
+        let machine = self.reader.words(line).any(|(letter, value)| letter == b'G' && value == Some(53.0));
+        let offset = if machine { [0.0; 3] } else { self.offset };
         let to: [f64; 3] = std::array::from_fn(|axis| match given[axis] {
             Some(value) if self.relative => from[axis] + value * scale,
-            Some(value) => value * scale,
+            Some(value) => value * scale + offset[axis],
             None => from[axis],
         });
         let mut arc = None;

@@ -4,6 +4,7 @@
 //! passed over), `src/gcode/host/M115.cpp`, `src/module/temperature.cpp`, `src/feature/e_parser.h`.
 
 mod commands;
+mod heaters;
 mod kin;
 mod ledger;
 mod meatpack;
@@ -24,12 +25,6 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long nothing may come to do before it says `wait` (`NO_TIMEOUTS` in `Configuration_adv.h`, Repetier's `gcode.cpp`).
 const WAIT_EVERY: Duration = Duration::from_secs(1);
 
-/// How fast heaters rise, in °C per second at speed 1.
-const HEAT_C_S: f64 = 2.0;
-
-/// What the heaters start at.
-const ROOM_C: f64 = 21.0;
-
 /// What the command at the front of the queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Waiting {
@@ -39,12 +34,6 @@ enum Waiting {
     Until(Moment),
     Heat { heater: usize },
     Person,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Heater {
-    actual_c: f64,
-    target_c: f64,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch or flag of the firmware's own")]
@@ -69,8 +58,10 @@ struct Marlin {
     /// Lines still passed over in silence behind a line that was asked for again (Repetier).
     skips: u32,
     motion: Motion,
-    heaters: [Heater; 2],
+    heaters: heaters::Heaters,
     heated_at: Moment,
+    /// M3 or M4 was said, and no M5.
+    spindle_on: bool,
     report_every: Option<Duration>,
     report_at: Moment,
     absolute: bool,
@@ -121,7 +112,6 @@ fn chatter(setup: &Setup) -> Option<Duration> {
 }
 
 fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated> {
-    let heater = Heater { actual_c: ROOM_C, target_c: 0.0 };
     let receive_buffer_bytes = setup.receive_buffer_bytes.max(flavour.buffer_min);
     Box::new(Marlin {
         flavour,
@@ -139,7 +129,8 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         last_number: 0,
         skips: 0,
         motion: Motion::new(setup.planner_blocks, setup.speed).with(setup.dynamics.clone()),
-        heaters: [heater; 2],
+        heaters: heaters::Heaters::new(setup.hot_ends),
+        spindle_on: false,
         heated_at: Moment::ZERO,
         report_every: chatter(setup),
         report_at: Moment::ZERO,
@@ -228,7 +219,7 @@ impl Simulated for Marlin {
         if self.halted {
             return None;
         }
-        let heating = self.heaters.iter().any(|heater| heater.target_c > 0.0 && heater.actual_c < heater.target_c);
+        let heating = self.heaters.rise();
         let waits = !self.queue.is_empty() && self.waiting != Waiting::Nothing;
         [
             self.motion.wakes_at(),
@@ -258,9 +249,8 @@ impl Simulated for Marlin {
         self.prompt = None;
         self.last_number = 0;
         self.motion.drop_all(now);
-        for heater in &mut self.heaters {
-            heater.target_c = 0.0;
-        }
+        self.heaters.off();
+        self.spindle_on = false;
         self.report_every = chatter(&self.setup);
         self.homed = false;
         self.halted = false;
@@ -303,6 +293,7 @@ impl Simulated for Marlin {
             motion_began_at: self.motion.first().0,
             motion_ended_at: self.motion.ended().0,
             moving: !self.motion.is_idle() || !self.queue.is_empty(),
+            left_on: self.left_on(),
             violations: Ledger::violations(&self.report),
             ..self.report.clone()
         }
@@ -337,9 +328,8 @@ impl Marlin {
         self.motion.drop_all(self.now);
         self.queue.clear();
         self.received.clear();
-        for heater in &mut self.heaters {
-            heater.target_c = 0.0;
-        }
+        self.heaters.off();
+        self.spindle_on = false;
         self.halted = true;
         self.out.extend_from_slice(self.flavour.halted);
     }
@@ -447,10 +437,7 @@ impl Marlin {
             Waiting::Room => self.motion.has_room().then_some(false),
             Waiting::MotionEnd => self.motion.is_idle().then_some(true),
             Waiting::Until(at) => (self.now >= at && self.motion.is_idle()).then_some(true),
-            Waiting::Heat { heater } => {
-                let heater = self.heaters[heater];
-                (heater.actual_c + 0.5 >= heater.target_c).then_some(true)
-            }
+            Waiting::Heat { heater } => self.heaters.is_hot(heater).then_some(true),
             Waiting::Person => return false,
         };
         if self.waiting != Waiting::Nothing && done.is_none() {

@@ -58,6 +58,12 @@ pub struct Setup {
     pub speed: f64,
     /// Whether executed lines are listed in the report.
     pub keep_lines: bool,
+    /// Where the zero of programs is on a Grbl, in machine coordinates: its G54.
+    pub work_offset_mm: [f64; 3],
+    /// Settings of a Grbl that are not those of [`grbl`], by number: `$13` 1 for reports in inches.
+    pub settings: Vec<(u32, f64)>,
+    /// Hot ends of a printer, each heated by itself.
+    pub hot_ends: usize,
     /// Marlin's `ADVANCED_OK`.
     pub advanced_ok: bool,
     /// Marlin's `EMERGENCY_PARSER`.
@@ -133,6 +139,9 @@ impl Default for Setup {
             planner_blocks: 16,
             speed: 1.0,
             keep_lines: false,
+            work_offset_mm: [0.0; 3],
+            settings: Vec::new(),
+            hot_ends: 1,
             advanced_ok: false,
             emergency_parser: true,
             host_keepalive: true,
@@ -226,6 +235,9 @@ pub struct Report {
     pub motion_ended_at: u64,
     /// Whether anything still moves or waits.
     pub moving: bool,
+    /// What heats or turns now: `tool0`, `bed`, `chamber`, `spindle`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_on: Vec<String>,
     /// What it saw that must never happen.
     pub violations: Vec<String>,
 }

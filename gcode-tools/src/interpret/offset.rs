@@ -67,6 +67,13 @@ impl Offsets {
         self.add_up();
     }
 
+    /// Sets what counts before the first line: the selected work offset (0 for G54), the G92 shift and the tool's offset.
+    pub fn begin(&mut self, selected: usize, shift: [f64; 3], tool: [f64; 3]) {
+        self.selected = selected.min(self.work.len() - 1);
+        (self.shift, self.stored_shift, self.tool) = (shift, shift, tool);
+        self.add_up();
+    }
+
     /// Homing an axis of a printer ends its G92 shift.
     pub(super) fn forget_shift(&mut self, axis: usize) {
         self.shift[axis] = 0.0;

@@ -6,7 +6,7 @@ use super::words;
 use super::{Preflight, Severity};
 use crate::block::Block;
 use crate::interpret::{Family, State};
-use crate::profile::{Kind, ToolChange};
+use crate::profile::{Kind, SMeans, ToolChange};
 use crate::statement::Statement;
 use crate::time::Firmware;
 use crate::words::{Effect, code_name};
@@ -275,14 +275,23 @@ impl Preflight<'_> {
         let Some(speed) = statement.value(b'S') else { return };
         let (low, high, what) = match (self.profile.kind, &self.profile.spindle, &self.profile.laser) {
             (Kind::Laser, _, Some(laser)) => (0.0, laser.s_max, "full power"),
-            (_, Some(spindle), _) => (spindle.min_rpm, spindle.max_rpm, "the highest speed"),
+            (_, Some(spindle), _) => match (spindle.s_means, spindle.s_max) {
+                (SMeans::Rpm, _) => (spindle.min_rpm, spindle.max_rpm, "the highest speed"),
+                (SMeans::Share, Some(most)) => (0.0, most, "full speed"),
+                _ => return,
+            },
             _ => return,
         };
         if speed < 0.0 || speed > high || (speed > 0.0 && speed < low) {
             self.findings.add_at(
                 line,
                 Place::Letters(b"S"),
-                if speed < 0.0 { Severity::Error } else { Severity::Warning },
+                // A beam at S1000 where full power is S255 burns with all it has.
+                if speed < 0.0 || (self.profile.kind == Kind::Laser && speed > high) {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
                 "spindle.range",
                 format!("S{speed} is outside the machine's range: {what} is S{high}, the lowest S{low}."),
                 "Correct S, or the profile.",

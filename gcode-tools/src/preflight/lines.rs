@@ -91,6 +91,9 @@ impl Preflight<'_> {
 
     #[cold]
     fn check_comment(&mut self, line: &Line) {
+        if !self.layers_begun {
+            self.note_layer(&line.bytes[1..]);
+        }
         if self.slicer.comment(&line.bytes[1..], line.number) {
             self.findings.add(
                 line.number,
@@ -270,7 +273,11 @@ impl Preflight<'_> {
 
     fn check_system(&mut self, line: u64, text: &[u8], at: usize) {
         let effect = if self.firmware.is_grbl() { effect_of_system(text) } else { Effect::Unknown };
+        let homes = text.to_ascii_uppercase().starts_with(b"$H");
         let (severity, code, what) = match effect {
+            _ if homes && self.profile.home.switches == Some(false) => {
+                (Severity::Error, "home.none", "homes, and this machine has no switches to home to")
+            }
             Effect::Unknown => (Severity::Error, "word.unsupported", "is no command of this firmware"),
             Effect::Settings { .. } => (Severity::Error, "settings.write", "changes the machine's settings for good"),
             Effect::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),

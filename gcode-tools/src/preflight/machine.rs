@@ -5,7 +5,7 @@ use super::{Preflight, Severity};
 use crate::block::Block;
 use crate::interpret::{Heating, State, Until};
 use crate::modal::Spindle;
-use crate::profile::Kind;
+use crate::profile::{Kind, SMeans};
 use crate::statement::Statement;
 use crate::time::Firmware;
 use crate::words::Heater;
@@ -211,7 +211,8 @@ impl Preflight<'_> {
         let (most, what) = match heating.heater {
             Heater::Tool => {
                 self.heat.set_tool(heating);
-                (heat.map(|heat| heat.tool_max_c), "nozzle")
+                let tool = heating.tool.unwrap_or(self.heat.current as u32);
+                (self.profile.tool_max_c(Some(tool)), "nozzle")
             }
             Heater::Bed => {
                 self.heat.bed = Some(target);
@@ -225,8 +226,17 @@ impl Preflight<'_> {
         };
         let most = most.unwrap_or(0.0);
         if target > most {
+            let trip = heat.and_then(|heat| match what {
+                "nozzle" => heat.tool_trip_c,
+                "bed" => heat.bed_trip_c,
+                _ => heat.chamber_trip_c,
+            });
+            let trip = trip.map(|trip| format!(", and its firmware shuts down at {trip} °C")).unwrap_or_default();
             let (severity, message) = if most > 0.0 || what == "nozzle" {
-                (Severity::Error, format!("{target} °C is too hot: this machine's {what} may reach {most} °C."))
+                (
+                    Severity::Error,
+                    format!("{target} °C is too hot: this machine's {what} may be set to {most} °C{trip}."),
+                )
             } else {
                 (Severity::Warning, format!("This machine has no heated {what}; {target} °C will not be reached."))
             };
@@ -260,7 +270,18 @@ impl Preflight<'_> {
             }
             return;
         }
-        if speed <= 0.0 {
+        let by_hand = self.profile.spindle.as_ref().is_some_and(|spindle| spindle.s_means == SMeans::ByHand);
+        if by_hand && speed > 0.0 {
+            self.findings.add_at(
+                line,
+                place,
+                Severity::Note,
+                "spindle.by_hand",
+                format!("This spindle's speed is set by hand: the program wants {speed} rpm."),
+                "Set it at the spindle before the job begins.",
+            );
+        }
+        if speed <= 0.0 && !by_hand {
             self.findings.add_at(
                 line,
                 place,
@@ -290,6 +311,7 @@ impl Preflight<'_> {
         }
         self.heat.current = (tool as usize).min(TOOLS_MAX - 1);
         self.heat.selected = Some(true);
+        self.reach_of(tool);
         let known = tools.is_empty() || tools.iter().any(|known| known.number == tool);
         if !known {
             let at = block.words().find(|word| word.letter == b'T').map_or(0, |word| word.span.start);

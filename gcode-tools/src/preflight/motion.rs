@@ -11,7 +11,7 @@ use crate::time::Firmware;
 use crate::words;
 
 /// How far outside counts: rounding of inches and of arcs' extremes, in millimetres.
-const OUTSIDE_MM: f64 = 0.005;
+pub(super) const OUTSIDE_MM: f64 = 0.005;
 
 /// What is said of O-words that do not belong together.
 const BROKEN_FLOW: &str =
@@ -30,12 +30,13 @@ pub(super) const TINY_MOVES_MIN: u64 = 1000;
 #[derive(Debug)]
 pub(super) struct Span {
     /// Where the offsets are unknown only the size can be checked: the box so far, by axis.
-    sized: bool,
+    pub(super) sized: bool,
     bounds: Bounds,
     told: [bool; 6],
 }
 
 impl Span {
+    /// Only the size of what comes can be checked.
     pub(super) fn of(profile: &Profile, conditions: &Conditions) -> Self {
         let sized = !is_placed(profile, conditions);
         Self { sized, bounds: Bounds::EMPTY, told: [false; 6] }
@@ -66,13 +67,14 @@ pub(crate) fn outside_of(envelope: &Envelope, motion: &Move) -> Option<[f64; 3]>
             }
         });
     }
-    (furthest.1 > OUTSIDE_MM).then_some(furthest.0)
+    (furthest.1 > OUTSIDE_MM).then_some(furthest.0).or_else(|| super::place::beyond_radius(envelope, motion))
 }
 
 /// Whether the program's zero may be the machine's: with a machine zero outside of the work nothing can be assumed.
 pub(crate) fn is_placed(profile: &Profile, conditions: &Conditions) -> bool {
-    let plausible = profile.envelope_mm.is_none_or(|envelope| envelope.max[0] > 0.0 && envelope.max[1] > 0.0);
-    profile.kind == Kind::Printer || conditions.work_offset_mm.is_some() || plausible
+    let known = conditions.work_offset_mm.is_some();
+    let plausible = profile.envelope_mm.is_none_or(|envelope| envelope.max.iter().all(|most| *most > 0.0));
+    profile.kind == Kind::Printer || if conditions.asked { known && conditions.homed } else { known || plausible }
 }
 
 impl Preflight<'_> {
@@ -80,7 +82,13 @@ impl Preflight<'_> {
     pub(super) fn check_move(&mut self, motion: &Move, state: &State) {
         self.moved = true;
         if !motion.reference {
-            self.check_envelope(motion);
+            self.check_envelope(motion, state);
+            if !self.profile.keep_out.is_empty() && !self.extent.sized {
+                self.check_keep_out(motion);
+            }
+        }
+        if matches!(motion.path, Path::Arc(_)) {
+            self.check_arc(motion.line);
         }
         if self.profile.motion.homing_required && self.homed != [true; 3] {
             self.check_homed(motion);
@@ -93,7 +101,7 @@ impl Preflight<'_> {
         }
         match self.family {
             Family::Cnc => self.check_cut(motion, state),
-            Family::Printer => {}
+            Family::Printer => self.check_bed(motion),
         }
         if motion.to != motion.from && motion.extruded_mm == 0.0 || motion.extruded_mm.abs() < TINY_MM {
             let length = motion.length();
@@ -105,8 +113,12 @@ impl Preflight<'_> {
     }
 
     #[inline]
-    fn check_envelope(&mut self, motion: &Move) {
-        let Some(envelope) = &self.profile.envelope_mm else { return };
+    fn check_envelope(&mut self, motion: &Move, state: &State) {
+        let Some(envelope) = &self.reach else { return };
+        if self.conditions.asked && self.family == Family::Cnc && !self.extent.sized && state.offsets.assumed() {
+            // From here on it lies where nobody knows.
+            (self.unplaced, self.extent.sized) = (true, true);
+        }
         if self.extent.sized {
             self.extent.bounds.add_move(motion);
             self.check_size(motion.line);
@@ -119,7 +131,7 @@ impl Preflight<'_> {
 
     #[cold]
     fn outside(&mut self, motion: &Move, point: [f64; 3]) {
-        let Some(envelope) = &self.profile.envelope_mm else { return };
+        let Some(envelope) = self.reach else { return };
         let (low, high) = (envelope.min, envelope.max);
         let moving = |axis: usize| point[axis] != motion.from[axis];
         for axis in (0..3).filter(|axis| moving(*axis)) {
@@ -147,6 +159,7 @@ impl Preflight<'_> {
             );
             return;
         }
+        self.outside_radius(motion, point);
     }
 
     /// With unknown offsets: the program must at least fit the machine's travel.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod place;
+
 fn profile(name: &str) -> Profile {
     Profile::named(name).unwrap()
 }
@@ -49,7 +51,7 @@ fn a_known_work_offset_is_used_and_an_unknown_one_is_said() {
     let program = b"G21 G90\nM3 S1000\nG0 X50 Y50 Z5\nM5\nM30\n";
     let assumed = check(&program[..], &mill);
     assert!(assumed.passes() && assumed.offsets == "assumed");
-    let near_edge = Conditions { work_offset_mm: Some([-20.0, -100.0, -20.0]), homed: true };
+    let near_edge = Conditions { work_offset_mm: Some([-20.0, -100.0, -20.0]), homed: true, ..Conditions::default() };
     let known = check_with(&program[..], &mill, &near_edge);
     assert_eq!((known.passes(), known.offsets, known.findings[0].code), (false, "known", "envelope.outside"));
     has("grbl-mill-3018", "G21 G90\nG0 X-10\nG0 X400\nM2\n", 3, "envelope.too_large");

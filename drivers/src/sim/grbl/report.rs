@@ -6,6 +6,45 @@ use std::time::Duration;
 use super::{Busy, Grbl, Lock};
 use crate::sim::grbl_parser::Parser;
 
+/// What it answers to `$$` where nothing else is set up: Grbl 1.1h's `DEFAULTS_GENERIC`, and `$10` with both bits so that
+/// it reports its buffer. It homes when it is told to, whatever `$22` says.
+const SETTINGS: [(u32, f64); 34] = [
+    (0, 10.0),
+    (1, 25.0),
+    (2, 0.0),
+    (3, 0.0),
+    (4, 0.0),
+    (5, 0.0),
+    (6, 0.0),
+    (10, 3.0),
+    (11, 0.01),
+    (12, 0.002),
+    (13, 0.0),
+    (20, 0.0),
+    (21, 0.0),
+    (22, 0.0),
+    (23, 0.0),
+    (24, 25.0),
+    (25, 500.0),
+    (26, 250.0),
+    (27, 1.0),
+    (30, 1000.0),
+    (31, 0.0),
+    (32, 0.0),
+    (100, 250.0),
+    (101, 250.0),
+    (102, 250.0),
+    (110, 500.0),
+    (111, 500.0),
+    (112, 500.0),
+    (120, 10.0),
+    (121, 10.0),
+    (122, 10.0),
+    (130, 200.0),
+    (131, 200.0),
+    (132, 200.0),
+];
+
 impl Grbl {
     pub(super) fn system(&mut self, line: &[u8]) {
         self.report.own += 1;
@@ -34,10 +73,9 @@ impl Grbl {
                 let modal = format!("[GC:G0 G54 G17 G21 G90 G94 M{turning} M9 T0 F0 S{speed:.0}]\r\n");
                 self.out.extend_from_slice(modal.as_bytes());
             }
+            b"$#" => self.say_offsets(),
             b"$$" => {
-                let laser = u8::from(self.setup.laser_mode);
-                let settings = format!("$10=3\r\n$13=0\r\n$30=1000\r\n$32={laser}\r\n");
-                self.out.extend_from_slice(settings.as_bytes());
+                self.say_settings();
                 if self.flavour.dialect == "grblhal" {
                     self.out.extend_from_slice(b"$62=0\r\n");
                 }
@@ -61,6 +99,43 @@ impl Grbl {
         self.ok();
     }
 
+    /// A setting: its own, or as [`SETTINGS`].
+    fn setting(&self, number: u32) -> f64 {
+        let own = self.setup.settings.iter().find(|(key, _)| *key == number).map(|(_, value)| *value);
+        let usual = || SETTINGS.iter().find(|(key, _)| *key == number).map_or(0.0, |(_, value)| *value);
+        let laser = || (number == 32).then_some(f64::from(u8::from(self.setup.laser_mode)));
+        own.or_else(laser).unwrap_or_else(usual)
+    }
+
+    fn say_settings(&mut self) {
+        for (number, _) in SETTINGS {
+            let value = self.setting(number);
+            let line =
+                if number < 100 { format!("${number}={value}\r\n") } else { format!("${number}={value:.3}\r\n") };
+            self.out.extend_from_slice(line.as_bytes());
+        }
+    }
+
+    /// A coordinate as it reports them: in inches where `$13` says so.
+    fn said(&self, [x, y, z]: [f64; 3]) -> String {
+        if self.setting(13) == 1.0 {
+            let unit = 25.4;
+            format!("{:.4},{:.4},{:.4}", x / unit, y / unit, z / unit)
+        } else {
+            format!("{x:.3},{y:.3},{z:.3}")
+        }
+    }
+
+    fn say_offsets(&mut self) {
+        let (own, zero) = (self.said(self.setup.work_offset_mm), self.said([0.0; 3]));
+        let mut text = format!("[G54:{own}]\r\n");
+        for name in ["G55", "G56", "G57", "G58", "G59", "G28", "G30", "G92"] {
+            let _ = write!(text, "[{name}:{zero}]\r\n");
+        }
+        text.push_str("[TLO:0.000]\r\n");
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
     pub(super) fn say_status(&mut self) {
         let state = match (self.lock, self.held_since, self.motion.is_held()) {
             (Lock::Alarm, ..) => "Alarm",
@@ -77,19 +152,21 @@ impl Grbl {
             _ if !self.motion.is_idle() => "Run",
             _ => "Idle",
         };
-        let [x, y, z] = self.motion.position(self.now);
+        let position = self.said(self.motion.position(self.now));
         let feed = if self.motion.is_idle() || self.motion.is_held() { 0.0 } else { self.parser.feed_mm_min };
         let spindle = if self.spindle_stands || self.door.is_some() { 0.0 } else { self.parser.spindle_speed() };
         let whole = self.setup.claimed_buffer_bytes.unwrap_or(self.setup.receive_buffer_bytes);
         let free = whole - self.received.len().min(whole);
         let mut report =
-            format!("<{state}|MPos:{x:.3},{y:.3},{z:.3}|Bf:{},{free}|FS:{feed:.0},{:.0}", self.motion.free(), spindle);
+            format!("<{state}|MPos:{position}|Bf:{},{free}|FS:{feed:.0},{:.0}", self.motion.free(), spindle);
         if self.flavour.measures_spindle {
             let _ = write!(report, ",{spindle:.0}");
         }
         // Work offset and overrides are reported only now and then (REPORT_WCO_REFRESH_IDLE_COUNT, REPORT_OVR_…).
         match self.reports % 10 {
-            0 => report.push_str("|WCO:0.000,0.000,0.000"),
+            0 => {
+                let _ = write!(report, "|WCO:{}", self.said(self.setup.work_offset_mm));
+            }
             1 => {
                 let [feed, rapid, percent] = self.overrides;
                 let _ = write!(report, "|Ov:{feed},{rapid},{percent}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::words::Done;
-use super::{HEAT_C_S, Marlin, ROOM_C, Waiting};
+use super::{Marlin, Waiting};
 use crate::sim::Reader;
 use crate::sim::dynamics::Course;
 use crate::sim::motion::length_mm;
@@ -39,9 +39,12 @@ impl Marlin {
             (b'M', 400) => Waiting::MotionEnd,
             (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
             (b'M', 600) if self.flavour.counting == Counting::Flush => self.change_filament(),
-            (b'M', 104 | 109) => self.heat_to(0, command, code > 105.0),
-            (b'M', 140 | 190) => self.heat_to(1, command, code > 150.0),
-            _ => Waiting::Nothing,
+            (b'M' | b'G', _) => self.switch(command, letter, code.trunc() as i64),
+            (b'T', 0..) => {
+                self.heaters.select(code as usize);
+                Waiting::Nothing
+            }
+            _ => self.switch_by_name(command),
         }
     }
 
@@ -86,22 +89,6 @@ impl Marlin {
         self.extruder += pushed;
         let takes_time = self.setup.dynamics.is_some() && self.done == Done::Wholly;
         if takes_time { pushed } else { 0.0 }
-    }
-
-    fn heat_to(&mut self, heater: usize, command: &[u8], wait: bool) -> Waiting {
-        let target = self.reader().value(command, b'S').or_else(|| self.reader().value(command, b'R')).unwrap_or(0.0);
-        self.heaters[heater].target_c = target;
-        if wait && target > 0.0 { Waiting::Heat { heater } } else { Waiting::Nothing }
-    }
-
-    pub(super) fn heat(&mut self) {
-        let seconds = self.now.since(self.heated_at).as_secs_f64();
-        self.heated_at = self.now;
-        for heater in &mut self.heaters {
-            let goal = heater.target_c.max(ROOM_C);
-            let step = (HEAT_C_S * seconds * self.setup.speed).min((goal - heater.actual_c).abs());
-            heater.actual_c += step * (goal - heater.actual_c).signum();
-        }
     }
 
     /// Ends a command: its own answer, then `ok`.
@@ -190,14 +177,5 @@ impl Marlin {
         if !more {
             self.out.push(b'\n');
         }
-    }
-
-    pub(super) fn say_temperatures(&mut self, before: &str) {
-        let [tool, bed] = self.heaters;
-        let line = format!(
-            "{before}T:{:.2} /{:.2} B:{:.2} /{:.2} @:0 B@:0\n",
-            tool.actual_c, tool.target_c, bed.actual_c, bed.target_c
-        );
-        self.out.extend_from_slice(line.as_bytes());
     }
 }

@@ -20,7 +20,7 @@ impl Marlin {
                     () if self.motion.is_idle() && self.queue.is_empty() => "Idle",
                     () => "Run",
                 };
-                let ([x, y, z], [tool, bed]) = (self.motion.position(self.now), self.heaters);
+                let ([x, y, z], [tool, bed]) = (self.motion.position(self.now), self.heaters.current_and_bed());
                 let position = format!("MPos:{x:.4},{y:.4},{z:.4}|WPos:{x:.4},{y:.4},{z:.4}");
                 let heat =
                     format!("T:{:.1},{:.1}|B:{:.1},{:.1}", tool.actual_c, tool.target_c, bed.actual_c, bed.target_c);

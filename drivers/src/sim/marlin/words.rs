@@ -67,7 +67,7 @@ impl Marlin {
         if complains && self.setup.must_home && !self.homed {
             return Done::Not(Why::NotHomed);
         }
-        let cold = self.setup.extrudes_above_c.is_some_and(|least| self.heaters[0].actual_c < least);
+        let cold = self.setup.extrudes_above_c.is_some_and(|least| self.heaters.current_and_bed()[0].actual_c < least);
         match counting {
             _ if !cold || self.would_push(command) == 0.0 => Done::Wholly,
             Counting::Ignore => Done::Not(Why::Cold),
@@ -78,12 +78,13 @@ impl Marlin {
     fn knows(&self, command: &[u8], letter: u8, code: i64) -> bool {
         let klipper = self.flavour.identity.is_empty();
         match letter {
+            _ if klipper && matches!(command, b"STATUS" | b"TURN_OFF_HEATERS") => true,
             b'M' if self.flavour.counting != Counting::Ask && FORGOTTEN.contains(&code) => false,
             b'M' if code == 113 => self.setup.host_keepalive || self.flavour.counting != Counting::Flush,
             b'G' | b'M' | b'T' => code >= 0 || self.flavour.counting == Counting::Ask,
             // What spoils half a line has a checksum that fits none.
             b'*' => true,
-            _ => command.is_empty() || (klipper && command == b"STATUS"),
+            _ => command.is_empty(),
         }
     }
 
