@@ -45,7 +45,7 @@ pub(crate) struct Kind {
     head: &'static str,
     /// Which way the axes go from home.
     sign: f64,
-    /// Bytes of a line on the wire.
+    /// Bytes of a line on the wire, on average, numbering and line end included.
     wire_bytes: f64,
 }
 
@@ -54,17 +54,12 @@ pub(crate) const KINDS: [Kind; 2] = [
     Kind {
         dialect: "marlin",
         profile: "prusa-mk3s",
-        head: "G28\nG90\n",
+        // Behind homing it rests for longer than what counts as an underrun.
+        head: "G28\nG90\nG4 S1\n",
         sign: 1.0,
-        wire_bytes: "N1234 G1X50.000Y10.125*100\n".len() as f64,
+        wire_bytes: 24.5,
     },
-    Kind {
-        dialect: "grbl",
-        profile: "grbl-router-6040",
-        head: "G21\nG90\n",
-        sign: -1.0,
-        wire_bytes: "G1X-50.000Y-10.125\n".len() as f64,
-    },
+    Kind { dialect: "grbl", profile: "grbl-router-6040", head: "G21\nG90\n", sign: -1.0, wire_bytes: 18.5 },
 ];
 
 impl Kind {
