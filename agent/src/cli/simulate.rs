@@ -109,6 +109,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             report.underruns,
             report.overflow
         ));
+        if report.misread > 0 {
+            print(&format!("{} commands were read as other numbers than are written in them", report.misread));
+        }
         for violation in &report.violations {
             print(violation);
         }
