@@ -344,7 +344,7 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     let mut said: Option<Notice> = None;
     // Why the job was given up, where it was this program that gave it up.
     let mut given_up: Option<Notice> = None;
-    let end = loop {
+    let mut end = loop {
         let snapshot = watch.borrow_and_update().clone();
         show(&bar, &snapshot, info);
         if let Some(notice) = snapshot.notice.as_ref().filter(|notice| said.as_ref() != Some(notice)) {
@@ -377,6 +377,10 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
     };
     bar.finish_and_clear();
     outcome.seconds = started.elapsed().as_secs_f64();
+    if given_up.is_some() && end.phase == JobPhase::Cancelled {
+        // Nobody asked for that: it could not go on.
+        end.phase = JobPhase::Failed;
+    }
     if end.phase != JobPhase::Finished {
         // What the machine says since (a board that restarted is well again) is no reason.
         let why = reason(&mut events).await.filter(|notice| notice.code != "job.cancelled");

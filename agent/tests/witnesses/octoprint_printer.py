@@ -1,13 +1,16 @@
 """OctoPrint's virtual printer on a pseudo-terminal: a witness that is not ours.
 
 Prints the terminal's path on the first line of standard output, serves until standard input ends, then prints one
-JSON object: the commands it executed, in order. Arguments: settings as name=JSON, such as resend_ratio=5.
+JSON object: the commands it executed, in order, and how many seconds ago its last fault began. Arguments: settings as
+name=JSON, such as resend_ratio=5, and faults={"500": ["go_awol"]}: its own debug commands, each given when it has
+executed so many commands.
 """
 
 import json
 import os
 import sys
 import threading
+import time
 import tty
 
 import octoprint.plugins.virtual_printer as plugin
@@ -63,11 +66,16 @@ class Witness(virtual.VirtualPrinter):
     """The virtual printer, which also notes what it executes."""
 
     executed = None
+    faults = {}
+    fault_at = None
 
     def note(self, data):
         if self.executed is None:
             self.executed = []
         self.executed.append(data.strip())
+        for fault in self.faults.pop(str(len(self.executed)), []):
+            self.fault_at = time.monotonic()
+            self._debugTrigger(fault)
         return False
 
     def _gcode_G(self, _code, data):
@@ -87,6 +95,7 @@ def main():
         name, value = argument.split("=", 1)
         overrides[name] = json.loads(value)
     virtual.plugin_manager = Hooks
+    Witness.faults = overrides.pop("faults", {})
     # It holds its lock while a write waits for room, and needs the same lock to ask for a line again: a long wait
     # there would be a deadlock of its own, so writes give up soon and are tried again.
     printer = Witness(Settings(overrides), Profiles(), "/nonexistent", read_timeout=0.2, write_timeout=0.02)
@@ -111,6 +120,9 @@ def main():
 
     def say():
         while True:
+            if printer._debug_drop_connection:
+                os.close(host_end)
+                return
             line = printer.readline()
             if line:
                 os.write(host_end, line.rstrip(b"\r\n") + b"\n")
@@ -118,7 +130,8 @@ def main():
     for work in (hear, say):
         threading.Thread(target=work, daemon=True).start()
     sys.stdin.read()
-    print(json.dumps({"executed": printer.executed or []}), flush=True)
+    since = None if printer.fault_at is None else time.monotonic() - printer.fault_at
+    print(json.dumps({"executed": printer.executed or [], "fault_s": since}), flush=True)
     os._exit(0)
 
 

@@ -10,6 +10,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
+mod faults;
+
 /// A virtual printer at work.
 struct Printer {
     process: Child,
@@ -38,14 +40,15 @@ impl Printer {
         Self { process, out, port: port.trim().to_owned() }
     }
 
-    /// Ends it; what it executed.
-    fn executed(mut self) -> Vec<String> {
+    /// Ends it; what it executed, and how many seconds ago its last fault began.
+    fn end(mut self) -> (Vec<String>, Option<f64>) {
         drop(self.process.stdin.take());
         let mut text = String::new();
         self.out.read_to_string(&mut text).unwrap();
         self.process.wait().unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
-        report["executed"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+        let executed = report["executed"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned());
+        (executed.collect(), report["fault_s"].as_f64())
     }
 }
 
@@ -71,31 +74,52 @@ fn commands(program: &Path) -> Vec<String> {
     commands
 }
 
-/// Sends the demo's print; returns the final object and what the printer executed of it, the agent's own words aside.
-fn send(settings: &[&str]) -> (Value, Vec<String>, Vec<String>) {
+/// What became of a program on a virtual printer.
+struct Sent {
+    /// The final object of `send`.
+    report: Value,
+    /// What it said besides.
+    complaints: String,
+    /// What the printer executed of the program, the agent's own words aside.
+    executed: Vec<String>,
+    /// What it should have.
+    wanted: Vec<String>,
+    /// How long `send` went on after the printer's last fault began, in seconds.
+    after_fault_s: Option<f64>,
+}
+
+fn own(line: &str) -> bool {
+    ["M110", "M105", "M113", "M114", "M115", "M155", "M400", "M86"].iter().any(|word| line.starts_with(word))
+}
+
+/// Sends a program to a printer with these settings.
+fn send(program: &Path, settings: &[&str]) -> Sent {
     let printer = Printer::start(settings);
-    let program = root().join("config/demo/cube.gcode");
     let output = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
-        .args(["send", "--dialect", "marlin", "--json", "--port", &printer.port])
-        .arg(&program)
+        .args(["send", "--dialect", "marlin", "--json", "--no-preflight", "--port", &printer.port])
+        .arg(program)
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{complaints}"));
-    assert_eq!(output.status.code(), Some(0), "{report}\n{complaints}");
-    let own = |line: &String| {
-        ["M110", "M105", "M113", "M114", "M115", "M155", "M400", "M86"].iter().any(|word| line.starts_with(word))
-    };
-    let executed = printer.executed().into_iter().filter(|line| !own(line)).collect();
-    let wanted = commands(&program).into_iter().filter(|line| !own(line)).collect();
+    let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{complaints}"));
+    let (executed, after_fault_s) = printer.end();
+    let executed = executed.into_iter().filter(|line| !own(line)).collect();
+    let wanted = commands(program).into_iter().filter(|line| !own(line)).collect();
+    Sent { report, complaints, executed, wanted, after_fault_s }
+}
+
+/// Sends the demo's print to one that lets it finish; returns the final object, what was executed and what should have been.
+fn finish(settings: &[&str]) -> (Value, Vec<String>, Vec<String>) {
+    let Sent { report, complaints, executed, wanted, .. } = send(&root().join("config/demo/cube.gcode"), settings);
+    assert_eq!(report["outcome"], "finished", "{report}\n{complaints}");
     (report, executed, wanted)
 }
 
 #[test]
 fn octoprints_virtual_printer_takes_a_real_print() {
-    let (report, executed, wanted) = send(&[]);
-    assert_eq!(report["outcome"], "finished", "{report}");
+    let (report, executed, wanted) = finish(&[]);
     assert_eq!(report["executed"], report["commands"]);
     assert!(wanted.len() > 3_000, "several thousand lines");
     assert_eq!(executed, wanted);
@@ -108,10 +132,17 @@ fn octoprints_virtual_printer_takes_it_although_it_refuses_every_twentieth_line(
         .step_by(20)
         .map(|line| format!("\"{line}:{}\"", if line % 40 == 0 { "resend" } else { "checksum_mismatch" }))
         .collect();
-    let (report, executed, wanted) = send(&[&format!("simulated_errors=[{}]", errors.join(","))]);
-    assert_eq!(report["outcome"], "finished", "{report}");
+    let (report, executed, wanted) = finish(&[&format!("simulated_errors=[{}]", errors.join(","))]);
     assert!(report["resends"].as_u64().unwrap() >= 260, "{report}");
     assert_eq!(executed, wanted);
+}
+
+/// Nothing ran twice or out of order.
+fn in_order(executed: &[String], wanted: &[String]) {
+    let mut rest = wanted.iter();
+    for line in executed {
+        assert!(rest.any(|next| next == line), "{line} ran twice or out of order");
+    }
 }
 
 /// Its `resend_ratio` counts the line it throws away as received and asks for the one behind it: no host can bring
@@ -119,13 +150,9 @@ fn octoprints_virtual_printer_takes_it_although_it_refuses_every_twentieth_line(
 #[test]
 fn octoprints_virtual_printer_may_throw_lines_away_and_nothing_runs_twice_or_out_of_order() {
     let (report, executed, wanted) =
-        send(&["resend_ratio=5", "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]"]);
-    assert_eq!(report["outcome"], "finished", "{report}");
+        finish(&["resend_ratio=5", "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]"]);
     let resends = report["resends"].as_u64().unwrap();
     assert!(resends > 100, "{report}");
-    let mut rest = wanted.iter();
-    for line in &executed {
-        assert!(rest.any(|next| next == line), "{line} ran twice or out of order");
-    }
+    in_order(&executed, &wanted);
     assert!(wanted.len() - executed.len() <= resends as usize, "{} of {}", executed.len(), wanted.len());
 }
