@@ -59,18 +59,21 @@ impl Drop for Printer {
     }
 }
 
-/// The commands of a program, as they go over the wire.
+/// A command as its fewest bytes: what goes over the wire also has the blanks that readers of numbers need.
+fn fewest_bytes(line: &[u8]) -> String {
+    let mut out = Vec::new();
+    gcode_tools::wire::compact(&gcode_tools::block::Block::new(line), &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// The commands of a program.
 fn commands(program: &Path) -> Vec<String> {
     let mut lines = gcode_tools::read::Lines::new(std::fs::File::open(program).unwrap());
     let mut commands = Vec::new();
-    let mut out = Vec::new();
     while let Some(line) = lines.next_line().unwrap() {
-        out.clear();
-        gcode_tools::wire::compact(&gcode_tools::block::Block::new(line.bytes), &mut out);
-        if !out.is_empty() {
-            commands.push(String::from_utf8(out.clone()).unwrap());
-        }
+        commands.push(fewest_bytes(line.bytes));
     }
+    commands.retain(|command| !command.is_empty());
     commands
 }
 
@@ -105,7 +108,7 @@ fn send(program: &Path, settings: &[&str]) -> Sent {
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{complaints}"));
     let (executed, after_fault_s) = printer.end();
-    let executed = executed.into_iter().filter(|line| !own(line)).collect();
+    let executed = executed.iter().map(|line| fewest_bytes(line.as_bytes())).filter(|line| !own(line)).collect();
     let wanted = commands(program).into_iter().filter(|line| !own(line)).collect();
     Sent { report, complaints, executed, wanted, after_fault_s }
 }
