@@ -7,15 +7,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use drivers::request::{Job, Jog, Override, Probe};
 use drivers::session::Input;
 use drivers::sim::{Faults, Incident, Setup, simulated};
 use drivers::{Notice, Request, State};
+use support::table::{cell, check};
 use support::{Pair, setup, usual_line};
 
 const MILLS: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
@@ -209,20 +208,6 @@ fn settled(pair: &mut Pair) -> String {
     }
 }
 
-/// What most dialects do, and those that do otherwise.
-fn cell(by_dialect: &[(&str, String)]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, what) in by_dialect {
-        *counts.entry(what.as_str()).or_default() += 1;
-    }
-    let Some(most) = counts.iter().max_by_key(|(_, count)| **count).map(|(what, _)| (*what).to_owned()) else {
-        return "–".to_owned();
-    };
-    let others = by_dialect.iter().filter(|(_, what)| *what != most).map(|(name, what)| format!("{name}: {what}"));
-    let others: Vec<_> = others.collect();
-    if others.is_empty() { most } else { format!("{most} ({})", others.join("; ")) }
-}
-
 /// The table of a family: a row for each situation, a column for each request or event.
 fn table(dialects: &[&str], columns: &[&str], try_one: impl Fn(&mut Pair, &str) -> String) -> String {
     let mut text = format!("| | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
@@ -266,23 +251,6 @@ fn of_events(dialects: &[&str], left_out: &[&str]) -> String {
         EVENTS.iter().find(|(name, _)| *name == column).unwrap().1(pair);
         settled(pair)
     })
-}
-
-/// Puts a table into the document, or checks that it is there.
-fn check(name: &str, table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/control.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (start, end) = (format!("<!-- matrix: {name} -->\n"), "<!-- end -->");
-    let from = text.find(&start).unwrap_or_else(|| panic!("no table `{name}`")) + start.len();
-    let to = from + text[from..].find(end).unwrap();
-    if std::env::var("MATRIX").as_deref() == Ok("write") {
-        std::fs::write(&path, format!("{}{table}{}", &text[..from], &text[to..])).unwrap();
-        return;
-    }
-    for (written, done) in text[from..to].lines().zip(table.lines()) {
-        assert_eq!(written, done, "docs/control.md, {name}");
-    }
-    assert_eq!(text[from..to].lines().count(), table.lines().count(), "docs/control.md, {name}");
 }
 
 #[test]

@@ -122,6 +122,42 @@ fn a_hold_that_was_lost_on_the_wire_was_never_said_again() {
 }
 
 #[test]
+fn a_resume_that_was_lost_on_the_wire_was_never_said_again() {
+    for dialect in GRBL_KIN {
+        let mut pair = running(dialect, "G21");
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        pair.lose_said();
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.state(), State::Running, "{dialect}: {:?}", pair.notices());
+        assert!(pair.report().moving && !told(&pair, "resume.not_obeyed"), "{dialect}");
+        // One that stays in its hold is told so three times, and no more: somebody may have pressed its own button.
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        let [x, y, z] = pair.session.snapshot().position_mm.unwrap().value;
+        let stays = format!("<Hold:0|MPos:{x:.3},{y:.3},{z:.3}|FS:0,0>\r\n");
+        assert_eq!(insists(&mut pair, stays.as_bytes(), b"~"), 3, "{dialect}");
+        assert!(told(&pair, "resume.not_obeyed"), "{dialect}: {:?}", pair.notices());
+    }
+}
+
+#[test]
+fn steps_of_an_override_that_arrive_at_once_count_as_one_and_left_it_half_way() {
+    for dialect in GRBL_KIN {
+        for percent in [150, 43, 200, 10, 100, 97] {
+            let mut pair = running(dialect, "G21");
+            assert_eq!(pair.ask(Request::Override(drivers::request::Override::Feed(percent))), Ok(()));
+            pair.run_for(Duration::from_secs(12));
+            let reported = pair.session.snapshot().overrides.unwrap().value.feed_percent;
+            assert_eq!(reported, percent, "{dialect}: {:?}", pair.notices());
+            assert!(!told(&pair, "override.not_obeyed"), "{dialect}");
+        }
+    }
+}
+
+#[test]
 fn a_beam_whose_stop_in_a_hold_was_lost_burned_on() {
     let profile = Profile::named("grbl-laser-400").unwrap();
     let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);

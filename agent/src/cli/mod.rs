@@ -11,13 +11,15 @@ mod profile;
 mod replay;
 mod run;
 mod send;
+mod signals;
 mod simulate;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use drivers::Notice;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::signals::{EndSignals, asked_to_end};
 
 /// Attaches a 3D printer, CNC mill or laser cutter to the network.
 #[derive(Debug, Parser)]
@@ -84,7 +86,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("The program could not start: {error}. Free memory and try again. [agent.no_runtime]");
+            complain(&format!("The program could not start: {error}. Free memory and try again. [agent.no_runtime]"));
             return ExitCode::from(1);
         }
     };
@@ -110,11 +112,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::from(1),
         Err(Failure::Failed(notice)) => {
-            eprintln!("{notice}");
+            complain(&notice);
             ExitCode::from(1)
         }
         Err(Failure::Usage(notice)) => {
-            eprintln!("{notice}");
+            complain(&notice);
             ExitCode::from(2)
         }
     }
@@ -128,32 +130,10 @@ pub(crate) fn print(line: &str) {
     let _ = out.flush();
 }
 
-/// Waits until somebody wants this program to end. Who asks between this call and the waiting is heard as well.
-pub(crate) fn asked_to_end() -> impl Future<Output = ()> {
-    let mut signals = EndSignals::listen();
-    async move { signals.next().await }
-}
-
-/// Ctrl-C and SIGTERM. One that comes while nobody waits is told to whoever waits next.
-pub(crate) struct EndSignals(Option<(Signal, Signal)>);
-
-impl EndSignals {
-    /// From now on these signals no longer end the process by themselves.
-    pub(crate) fn listen() -> Self {
-        let both =
-            signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-        Self(both.ok())
-    }
-
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
-        match &mut self.0 {
-            Some((interrupt, terminate)) => tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            },
-            // A system that delivers no signals ends the process its own way.
-            None => std::future::pending().await,
-        }
-    }
+/// Writes a line to standard error. A terminal that was closed takes nothing, and that is no reason to leave a machine
+/// alone: `eprintln!` would panic.
+pub(crate) fn complain(line: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "{line}");
 }

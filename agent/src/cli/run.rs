@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::{Failure, asked_to_end};
+use super::{Failure, asked_to_end, complain};
 use crate::config::{self, Config};
 use crate::{Agent, supervisor};
 
@@ -21,11 +21,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(colours)
+        // What cannot be written to a terminal that was closed is no fault: telling it there would panic.
+        .log_internal_errors(false)
         .with_max_level(tracing::Level::INFO)
         .init();
     let config = Config::load(&arguments.config).map_err(|problems| {
         for problem in &problems {
-            eprintln!("{}: {problem}", arguments.config.display());
+            complain(&format!("{}: {problem}", arguments.config.display()));
         }
         Failure::Usage(super::config::invalid(&arguments.config, problems.len()))
     })?;

@@ -17,16 +17,20 @@ use gcode_tools::preflight::{self, Conditions, Finding, Severity};
 use gcode_tools::sniff::ReadError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use self::connect::{Cleared, connect, who_else};
-use super::{EndSignals, Failure, print};
+use self::ending::Ending;
+use self::keys::Keys;
+use super::{EndSignals, Failure, complain, print};
 use crate::config::load_profile;
 use crate::place;
 use crate::status::likely_cause;
 use crate::surroundings;
 
 mod connect;
+mod ending;
+mod keys;
 
 /// How long the event of a job's end may come behind the snapshot that shows it.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
@@ -149,22 +153,36 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         return done;
     }
     if let Some(notice) = outcome.error.as_ref().filter(|_| !outcome.error_was_said) {
-        eprintln!("{notice}");
+        complain(&notice);
     }
     if outcome.progress.is_some() && !arguments.json {
         let executed = outcome.progress.as_ref().map_or(0, |progress| progress.executed);
-        eprintln!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds);
+        complain(&format!("{}: {executed} commands executed in {:.1} s.", outcome.word(), outcome.seconds));
         for sentence in outcome.progress.iter().flat_map(undone) {
-            eprintln!("{sentence}");
+            complain(&sentence);
         }
     }
     if let Some(cause) = outcome.cause.as_ref().filter(|_| !arguments.json) {
-        eprintln!("{cause}");
+        complain(&cause);
     }
     if finished { Ok(()) } else { Err(Failure::Told) }
 }
 
+/// Does something, unless somebody wants this program to end meanwhile.
+async fn unless_ended<T>(signals: &mut EndSignals, work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => Ok(done),
+        _ = signals.next() => Err(Failure::Failed(ending::before_the_job(false))),
+    }
+}
+
+/// Does what keeps a thread busy on one of its own: a signal is heard meanwhile.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic()))
+}
+
 async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failure> {
+    let mut signals = EndSignals::listen();
     // The program first: a file that cannot run is no reason to touch a machine.
     let named = match &arguments.profile {
         Some(name) => Some(load_profile(name, Path::new(".")).map_err(|message| bad_profile(&message))?),
@@ -174,13 +192,16 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         return Err(bad_profile(&format!("`{}` is reached over its own network only", profile.name)));
     }
     let (unplaced, nothing) = (place::unplaced(), Conditions::default());
-    let info = read(&arguments.file, named.as_ref()).map_err(|error| unreadable(&arguments.file, &error))?;
+    let (file, profile) = (arguments.file.clone(), named.clone());
+    let info = unless_ended(&mut signals, aside(move || read(&file, profile.as_ref()))).await?;
+    let info = info.map_err(|error| unreadable(&arguments.file, &error))?;
     (outcome.lines, outcome.commands) = (info.lines, info.commands);
-    let (profile, baud) = meet(arguments, named).await?;
+    let (profile, baud) = unless_ended(&mut signals, meet(arguments, named)).await??;
     // Where it will lie the machine says once it is met.
     let later = place::is_asked(&profile) && profile.envelope_mm.is_some();
     if !arguments.no_preflight {
-        check(arguments, &profile, if later { &unplaced } else { &nothing }, outcome)?;
+        let checked = check(arguments, profile.clone(), if later { unplaced } else { nothing }, outcome);
+        unless_ended(&mut signals, checked).await??;
     }
     let setup = Setup {
         name: "send".into(),
@@ -191,23 +212,43 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     };
     let (dialect, baud_used) = (setup.profile.dialect.clone(), baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
-    if let Err(failure) = connect(&machine, &arguments.cleared).await {
+    let connected = tokio::select! {
+        connected = connect(&machine, &arguments.cleared) => connected,
+        _ = signals.next() => {
+            let homes = machine.snapshot().state == State::Running;
+            return Err(Failure::Failed(ending::before_the_job(homes)));
+        }
+    };
+    if let Err(failure) = connected {
         record(&machine, arguments).await;
         machine.release().await;
         return Err(who_else(failure, &arguments.port, &dialect, baud_used).await);
     }
     if later && !arguments.no_preflight {
-        if let Err(refused) = check(arguments, machine.profile(), &place::known(&machine).await, outcome) {
+        let place = unless_ended(&mut signals, place::known(&machine)).await?;
+        let checked = check(arguments, machine.profile().clone(), place, outcome);
+        if let Err(refused) = unless_ended(&mut signals, checked).await.and_then(|checked| checked) {
             record(&machine, arguments).await;
             machine.release().await;
             return Err(refused);
         }
     }
-    let streamed = stream(&machine, arguments, &info, outcome).await;
+    let mut ending = Ending::default();
+    let streamed = stream(&machine, arguments, &info, outcome, (&mut signals, &mut ending)).await;
     outcome.cause = likely_cause(&machine.snapshot(), surroundings::read());
-    record(&machine, arguments).await;
-    if !machine.stop_drives().await {
-        eprintln!("{}", turns_on());
+    let last = async {
+        if !machine.stop_drives().await {
+            complain(&turns_on());
+        }
+        record(&machine, arguments).await;
+    };
+    match ending.left() {
+        None => last.await,
+        Some(left) => {
+            if tokio::time::timeout(left, last).await.is_err() {
+                complain(&ending::not_known());
+            }
+        }
     }
     streamed
 }
@@ -220,7 +261,7 @@ async fn record(machine: &Machine, arguments: &Arguments) {
         None => Err("the machine's thread is gone".to_owned()),
     };
     if let Err(why) = written {
-        eprintln!("The recording {} was not written: {why}. [recording.unwritten]", path.display());
+        complain(&format!("The recording {} was not written: {why}. [recording.unwritten]", path.display()));
     }
 }
 
@@ -288,15 +329,18 @@ async fn meet(arguments: &Arguments, named: Option<Profile>) -> Result<(Profile,
 }
 
 /// Checks the whole program against the machine before the machine hears of it.
-fn check(
+async fn check(
     arguments: &Arguments,
-    profile: &Profile,
-    conditions: &Conditions,
+    profile: Profile,
+    conditions: Conditions,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let opened = std::fs::File::open(&arguments.file).map_err(|error| ReadError::from_io(&error));
-    let program = opened.and_then(formats::open).map_err(|error| unreadable(&arguments.file, &error))?;
-    let verdict = preflight::check_with(program, profile, conditions);
+    let file = arguments.file.clone();
+    let checked = aside(move || {
+        let opened = std::fs::File::open(file).map_err(|error| ReadError::from_io(&error));
+        Ok(preflight::check_with(opened.and_then(formats::open)?, &profile, &conditions))
+    });
+    let verdict = checked.await.map_err(|error: ReadError| unreadable(&arguments.file, &error))?;
     let (passes, truncation) = (verdict.passes(), verdict.truncation().cloned());
     let known = std::mem::replace(&mut outcome.findings, verdict.findings);
     if !arguments.json {
@@ -305,8 +349,8 @@ fn check(
             let (message, help, code) = (&finding.message, &finding.help, finding.code);
             match finding.line {
                 // Of the program as a whole.
-                0 => eprintln!("{message} {help} [{code}]"),
-                line => eprintln!("line {line}: {message} {help} [{code}]"),
+                0 => complain(&format!("{message} {help} [{code}]")),
+                line => complain(&format!("line {line}: {message} {help} [{code}]")),
             }
         }
     }
@@ -331,16 +375,20 @@ fn check(
 }
 
 /// Streams the job and shows how far it is.
-async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: &mut Outcome) -> Result<(), Failure> {
+async fn stream(
+    machine: &Machine,
+    arguments: &Arguments,
+    info: &Info,
+    outcome: &mut Outcome,
+    (signals, ending): (&mut EndSignals, &mut Ending),
+) -> Result<(), Failure> {
     let job = Job { id: "send".into(), lines: info.lines, from_line: 1 };
-    let mut signals = EndSignals::listen();
     let mut people = Keys::listen();
     let mut events = machine.events();
     let started = Instant::now();
     machine.start(job, arguments.file.clone()).await.map_err(Notice::from)?;
     let bar = bar(info, arguments.json);
     let mut watch = machine.watch();
-    let mut interrupts = 0;
     let mut said: Option<Notice> = None;
     // Why the job was given up, where it was this program that gave it up.
     let mut given_up: Option<Notice> = None;
@@ -348,29 +396,36 @@ async fn stream(machine: &Machine, arguments: &Arguments, info: &Info, outcome: 
         let snapshot = watch.borrow_and_update().clone();
         show(&bar, &snapshot, info);
         if let Some(notice) = snapshot.notice.as_ref().filter(|notice| said.as_ref() != Some(notice)) {
-            bar.suspend(|| eprintln!("{notice}"));
+            bar.suspend(|| complain(&notice));
             said = Some(notice.clone());
             if people.are_here() && matches!(snapshot.state, State::Held | State::Attention) {
-                bar.suspend(|| eprintln!("Enter resumes, Ctrl-C cancels and makes the machine safe."));
+                bar.suspend(|| complain(&"Enter resumes, Ctrl-C cancels and makes the machine safe."));
             }
         }
         if let Some(progress) = snapshot.job.as_ref().filter(|progress| progress.phase.is_over()) {
             break progress.clone();
         }
-        if interrupts == 0 && given_up.is_none() && nobody_goes_on(&snapshot, &people) {
+        if ending.is_none() && given_up.is_none() && nobody_goes_on(&snapshot, &people) {
             given_up.clone_from(&said);
-            bar.suspend(|| eprintln!("Nobody is here to decide: the job is cancelled and the machine made safe."));
+            bar.suspend(|| complain(&"Nobody is here to decide: the job is cancelled and the machine made safe."));
             let _ = machine.ask(Request::Cancel).await;
         }
         tokio::select! {
             changed = watch.changed() => if changed.is_err() { break lost(machine) },
-            () = signals.next() => {
-                interrupts += 1;
-                interrupt(machine, interrupts, &bar).await;
+            wanted = signals.next() => {
+                if let Some(what) = ending.signalled(machine, wanted).await {
+                    bar.suspend(|| complain(&what));
+                }
+            }
+            () = ending.due() => {
+                if ending.overdue(machine).await {
+                    given_up = Some(ending::not_known());
+                    break lost(machine);
+                }
             }
             () = people.next() => {
                 if let Err(denied) = machine.ask(Request::Resume).await {
-                    bar.suspend(|| eprintln!("{denied}"));
+                    bar.suspend(|| complain(&denied));
                 }
             }
         }
@@ -409,50 +464,6 @@ async fn reason(events: &mut broadcast::Receiver<Event>) -> Option<Notice> {
         }
     };
     tokio::time::timeout(EVENT_PATIENCE, told).await.unwrap_or_default()
-}
-
-/// The Enter key, where a person sits at a terminal.
-struct Keys(Option<mpsc::Receiver<()>>);
-
-impl Keys {
-    fn listen() -> Self {
-        if !std::io::stdin().is_terminal() {
-            return Self(None);
-        }
-        let (told, hears) = mpsc::channel(1);
-        // It ends with the program: a read of the terminal cannot be called off.
-        let reader = std::thread::Builder::new().name("keys".into()).spawn(move || {
-            let mut line = String::new();
-            while matches!(std::io::stdin().read_line(&mut line), Ok(1..)) && told.blocking_send(()).is_ok() {
-                line.clear();
-            }
-        });
-        Self(reader.ok().map(|_| hears))
-    }
-
-    fn are_here(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Waits until Enter is pressed; for ever where nobody can.
-    async fn next(&mut self) {
-        let Some(keys) = &mut self.0 else { return std::future::pending().await };
-        if keys.recv().await.is_none() {
-            // The terminal was closed.
-            self.0 = None;
-        }
-    }
-}
-
-/// Ctrl-C holds, cancels and makes safe; again, it stops at once.
-async fn interrupt(machine: &Machine, interrupts: u32, bar: &ProgressBar) {
-    // A cancel begins with a hold, and does not wait for a nozzle to get hot first, as a pause must.
-    let (request, what) = match interrupts {
-        1 => (Request::Cancel, "Holding, then making the machine safe. Ctrl-C again stops it at once."),
-        _ => (Request::Stop, "Emergency stop."),
-    };
-    bar.suspend(|| eprintln!("{what}"));
-    let _ = machine.ask(request).await;
 }
 
 fn lost(machine: &Machine) -> Progress {

@@ -9,7 +9,7 @@ use drivers::profile::Hazard;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Dynamics, Faults, LineSpeed};
 
-use super::{Failure, asked_to_end, print};
+use super::{Failure, asked_to_end, complain, print};
 use crate::config::load_profile;
 
 /// What the machine is like.
@@ -34,7 +34,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Something that goes wrong, such as flip=1e-4, line-lost=0.01, resend-permille=20, silent-after=100,
-    /// refuse-line=20, receive-buffer=64, claimed-buffer=1024; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
+    /// refuse-line=20, wait=1 (a printer says `wait` when it is idle), temperatures-ms=1000 (it tells them unasked),
+    /// nonsense-position=1, position-behind-ok=1, keepalive=0, emergency-parser=0, tool-macro-s=20, receive-buffer=64, claimed-buffer=1024; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
     /// several times
     #[arg(long = "fault")]
     faults: Vec<String>,
@@ -92,7 +93,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => format!("modbus-rtu:{shown}"),
     };
     let ended = asked_to_end();
-    eprintln!("A simulated {} is on {shown}. Ctrl-C ends it.", arguments.dialect);
+    complain(&format!("A simulated {} is on {shown}. Ctrl-C ends it.", arguments.dialect));
     ended.await;
     let Some(report) = port.report() else { return Ok(()) };
     if arguments.json {
@@ -156,6 +157,12 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
             ("claimed-buffer", Ok(count)) => setup.claimed_buffer_bytes = Some(count.clamp(16, 1 << 20) as usize),
             ("receive-buffer", Ok(count)) => setup.receive_buffer_bytes = count.clamp(16, 1 << 20) as usize,
             ("planner-blocks", Ok(count)) => setup.planner_blocks = count.clamp(2, 1024) as usize,
+            ("wait", Ok(count)) => setup.says_wait = count > 0,
+            ("temperatures-ms", Ok(count)) => setup.temperatures_every_ms = count.min(60_000),
+            ("nonsense-position", Ok(count)) => setup.nonsense_position = count > 0,
+            ("position-behind-ok", Ok(count)) => setup.position_behind_ok = count > 0,
+            ("keepalive", Ok(count)) => setup.host_keepalive = count > 0,
+            ("tool-macro-s", Ok(count)) => setup.tool_macro_s = count.min(3_600) as f64,
             ("advanced-ok", Ok(count)) => setup.advanced_ok = count > 0,
             ("emergency-parser", Ok(count)) => setup.emergency_parser = count > 0,
             ("answer-lost", _) => setup.answers.lost = probability(fault, value)?,

@@ -1,17 +1,19 @@
 //! Routes of people at a machine: home, jog, probe, overrides, answers. Each is the machine's own request; the session
 //! decides whether it may be.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use drivers::request::{Jog, Override, Probe};
-use drivers::{Notice, Request};
+use drivers::{Notice, Request, State as MachineState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::machines::{document, found};
+use super::machines::{document, found, shown};
 use super::problem::Problem;
 
 /// A distance along each axis, in millimetres.
@@ -71,8 +73,17 @@ pub(super) async fn home(State(shared): State<Shared>, Path(name): Path<String>)
 
 /// A person says that the machine may go on, where no job is what waits.
 pub(super) async fn resume(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    ask(&shared, &name, Request::Resume).await
+    let machine = found(&shared, &name)?;
+    machine.ask(Request::Resume).await?;
+    shown(machine, RESUME_PATIENCE, "resume.nothing_changed", |state| {
+        !matches!(state, MachineState::Attention | MachineState::Held)
+    })
+    .await?;
+    Ok(Json(document(&shared, machine)))
 }
+
+/// How long it may take to show that a machine goes on: one that waits for a person says so every two seconds.
+const RESUME_PATIENCE: Duration = Duration::from_secs(6);
 
 pub(super) async fn jog(
     State(shared): State<Shared>,

@@ -8,7 +8,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use drivers::machine::Machine;
-use drivers::{Moment, Notice, Request};
+use drivers::session::NOTHING_CHANGED;
+use drivers::{Moment, Notice, Request, Snapshot, State as MachineState};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -78,7 +79,7 @@ pub(super) fn note(shared: &Shared, action: &str, machine: &str, who: From) {
     shared.desk.store().tell([told], []);
 }
 
-/// A person says: the bed is clear, the alarm is looked at.
+/// A person says: the bed is clear, the alarm is looked at. That it is cleared is answered when the machine shows it.
 pub(super) async fn clear(
     State(shared): State<Shared>,
     Path(name): Path<String>,
@@ -87,7 +88,48 @@ pub(super) async fn clear(
     let machine = found(&shared, &name)?;
     machine.ask(Request::Clear).await?;
     note(&shared, "clear", &name, who);
+    shown(machine, CLEAR_PATIENCE, NOTHING_CHANGED, |state| {
+        !matches!(state, MachineState::Alarm | MachineState::Connecting | MachineState::Unknown)
+    })
+    .await?;
     Ok(Json(document(&shared, machine)))
+}
+
+/// How long a clear may take to show: a second more than the session itself gives it at most.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(11);
+
+/// Waits until a machine shows that it left the state it was in. One that does not, or says that it will not, is a
+/// problem: nothing changed, and why.
+pub(super) async fn shown(
+    machine: &Machine,
+    patience: Duration,
+    code: &str,
+    left: impl Fn(MachineState) -> bool,
+) -> Result<(), Problem> {
+    let mut watch = machine.watch();
+    let failed = |snapshot: &Snapshot| snapshot.notice.clone().filter(|notice| notice.code == code);
+    let settled = watch.wait_for(|snapshot| left(snapshot.state) || failed(snapshot).is_some());
+    let settled = tokio::time::timeout(patience, settled).await;
+    let snapshot = match settled {
+        Ok(Ok(snapshot)) => snapshot.clone(),
+        // It takes longer than that, or its thread is gone.
+        _ => machine.snapshot(),
+    };
+    if left(snapshot.state) {
+        return Ok(());
+    }
+    let notice = failed(&snapshot).unwrap_or_else(|| {
+        let seconds = patience.as_secs();
+        let why = snapshot.notice.as_ref().map(|notice| format!(" {}", notice.happened)).unwrap_or_default();
+        let word = snapshot.state.word();
+        Notice::new(
+            code,
+            format!("Nothing changed within {seconds} s: the machine is {word}.{why}"),
+            "It was told, and does not show that it did anything.",
+            "Look at the machine; then try again, or switch it off and on.",
+        )
+    });
+    Err(Problem::new(StatusCode::CONFLICT, &notice))
 }
 
 /// Whether the agent does what it is for: its tasks live, and its store takes work. What does not is named.

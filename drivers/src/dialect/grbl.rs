@@ -154,6 +154,9 @@ impl Dialect for GrblLike {
                 _ => 0x97,
             }]),
             Word::Override(Override::Spindle(percent)) => Spelling::Realtime(steps(*percent, 0x99)),
+            Word::OverrideStep { from, to: Override::Feed(percent) } => step(*from, *percent, 0x90),
+            Word::OverrideStep { from, to: Override::Spindle(percent) } => step(*from, *percent, 0x99),
+            Word::OverrideStep { to, .. } => self.word(&Word::Override(*to)),
             Word::Override(Override::Flow(_)) | Word::Choose(_) => Spelling::None,
             Word::Probe(probe) => Spelling::Lines(vec![
                 format!("G91G21G38.2Z-{:.3}F{:.0}", probe.down_mm, probe.feed_mm_min),
@@ -177,6 +180,18 @@ fn steps(percent: u32, reset: u8) -> Vec<u8> {
     bytes.extend(std::iter::repeat_n(coarse, distance as usize / 10));
     bytes.extend(std::iter::repeat_n(fine, distance as usize % 10));
     bytes
+}
+
+/// One step towards a percentage.
+fn step(from: u32, to: u32, reset: u8) -> Spelling {
+    let byte = match (to > from, from.abs_diff(to)) {
+        (_, 0) => return Spelling::None,
+        (true, 10..) => reset + 1,
+        (false, 10..) => reset + 2,
+        (true, _) => reset + 3,
+        (false, _) => reset + 4,
+    };
+    Spelling::Realtime(vec![byte])
 }
 
 impl GrblLike {

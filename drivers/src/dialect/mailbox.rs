@@ -96,9 +96,13 @@ impl Dialect for Mailbox {
         match word {
             Word::Home => Spelling::Lines(vec!["$H".to_owned()]),
             Word::Unlock => Spelling::Lines(vec!["$X".to_owned()]),
-            Word::Jog(_) | Word::Probe(_) | Word::Override(_) | Word::Lift(_) | Word::Choose(_) | Word::Absolute => {
-                Spelling::None
-            }
+            Word::Jog(_)
+            | Word::Probe(_)
+            | Word::Override(_)
+            | Word::OverrideStep { .. }
+            | Word::Lift(_)
+            | Word::Choose(_)
+            | Word::Absolute => Spelling::None,
         }
     }
 

@@ -207,7 +207,9 @@ impl Dialect for MarlinLike {
             }
             Word::Override(Override::Feed(percent)) => Spelling::Lines(vec![format!("M220 S{percent}")]),
             Word::Override(Override::Flow(percent)) => Spelling::Lines(vec![format!("M221 S{percent}")]),
-            Word::Override(Override::Rapid(_) | Override::Spindle(_)) | Word::Probe(_) => Spelling::None,
+            Word::Override(Override::Rapid(_) | Override::Spindle(_)) | Word::OverrideStep { .. } | Word::Probe(_) => {
+                Spelling::None
+            }
             Word::Lift(lift) => Spelling::Lines(vec![
                 "G91".to_owned(),
                 format!("G0 Z{:.3} F{:.0}", lift.by_mm, lift.feed_mm_min),

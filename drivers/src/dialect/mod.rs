@@ -106,6 +106,13 @@ pub enum Word {
     Probe(Probe),
     /// An override.
     Override(Override),
+    /// A step on the way to an override, from what the machine reports.
+    OverrideStep {
+        /// What it reports, in percent.
+        from: u32,
+        /// What it is to be.
+        to: Override,
+    },
     /// Lift the tool.
     Lift(Lift),
     /// Answer the machine's question with the choice at this place, from 0.

@@ -102,6 +102,7 @@ impl Dialect for ProgramFile {
             | Word::Jog(_)
             | Word::Probe(_)
             | Word::Override(_)
+            | Word::OverrideStep { .. }
             | Word::Lift(_)
             | Word::Choose(_)
             | Word::Absolute => Spelling::None,

@@ -178,11 +178,14 @@ impl Session {
 
     /// Says "go on": only a person's request leads here.
     pub(super) fn go_on(&mut self) {
-        let asks = self.person.offered();
-        self.prompt_over();
         if std::mem::take(&mut self.needs_person) {
             self.calm(Calm::StopWaiting);
-            self.answer_what_is_asked(asks);
+            self.answer_what_is_asked(self.person.offered());
+            // One that does not report its state shows by its answer, or by saying that it works, that it goes on.
+            self.needs_person = self.dialect.habits().stands_by_word() && !self.window.is_empty();
+        }
+        if !self.needs_person {
+            self.prompt_over();
         }
         if !self.spindle_on_again() {
             self.say_go_on();
@@ -192,7 +195,10 @@ impl Session {
 
     pub(super) fn say_go_on(&mut self) {
         match self.dialect.resume() {
-            Spelling::Realtime(bytes) => self.say_urgently(&bytes, false),
+            Spelling::Realtime(bytes) => {
+                self.say_urgently(&bytes, false);
+                self.go_on_said();
+            }
             Spelling::Lines(_) | Spelling::None => {}
         }
         self.hold_stale_until = Some(self.now + HOLD_STALE);
@@ -296,6 +302,7 @@ impl Session {
             return Err(Denied::OutOfRange);
         }
         self.say_word(&Word::Override(change))?;
+        self.override_said(change);
         self.note_override(change);
         Ok(())
     }

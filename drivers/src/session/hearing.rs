@@ -140,6 +140,15 @@ impl Session {
                 }
                 self.position_proof(last);
             }
+            // What it tells is no position; that it tells it in its turn proves as much, where it was asked under a checksum.
+            Reply::NoPosition(_) if self.dialect.habits().numbered => {
+                let last = self.reporting.position_told(self.now);
+                self.position_ends_doubt();
+                self.position_proof(last);
+                if let Some(run) = &mut self.run {
+                    run.no_position = true;
+                }
+            }
             Reply::Temperatures(temperatures) => {
                 for (heater, actual, target) in temperatures {
                     self.note_temperature(heater, *actual, *target);
@@ -325,6 +334,9 @@ impl Session {
         self.stop_reported(status);
         if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {
             // Said before the machine heard that it may go on.
+            return self.sign_of_life();
+        }
+        if self.stays_in_its_hold(status) {
             return self.sign_of_life();
         }
         let before = std::mem::replace(&mut self.condition, status.condition);

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session, Stage};
-use crate::dialect::{Asking, Calm, Condition, Reply, Spelling, Status};
+use crate::dialect::{Asking, Calm, Condition, Reply, Spelling, Status, Word};
 use crate::moment::Moment;
 use crate::notice::Notice;
+use crate::request::Override;
 
 /// What a machine shows sooner than this may have been on its way before it heard the word: two of Grbl's report
 /// periods, and an adapter that holds back what it has.
@@ -17,6 +18,16 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// Times an emergency stop or a hold is said again.
 const AGAIN_MAX: u32 = 5;
+
+/// Times "go on" is said again to a machine that stays in its hold, where it stands.
+const GO_ON_AGAIN_MAX: u32 = 2;
+
+/// Steps on the way to an override that was not reached at once: one that stands at 200 percent and is to be at 11 needs
+/// 28, and some may be lost.
+const OVERRIDE_STEPS_MAX: u32 = 40;
+
+/// Between two of them: a report says what became of the one before.
+const OVERRIDE_ON_ITS_WAY: Duration = Duration::from_millis(150);
 
 /// Times the word that stops the spindle in a hold is said again. It toggles: a machine that reports a spindle that
 /// stands as turning is left with one that stands only if the word is said an odd number of times.
@@ -73,6 +84,12 @@ pub(super) struct Obeying {
     /// It restarted since: an open door is then no hold that a line waits in.
     restarted: bool,
     hold: Said,
+    /// "Go on" was said, and where it stood then.
+    #[serde(default)]
+    go_on: Option<(Said, Option<[f64; 3]>)>,
+    /// Overrides that were said and are to show: feed, rapid, spindle.
+    #[serde(default)]
+    overrides: [Option<(Override, Said)>; 3],
     spindle: Option<Said>,
     spindle_reports: u32,
 }
@@ -86,6 +103,12 @@ impl Obeying {
     /// A hold was said.
     pub(super) fn hold_said(&mut self, now: Moment) {
         self.hold = Said::now(now);
+        self.go_on = None;
+    }
+
+    /// It goes on: it answered a line, or shows it.
+    pub(super) fn goes_on(&mut self) {
+        self.go_on = None;
     }
 
     /// What was said before counts no more: a person cleared it, or the conversation began anew. True: an emergency stop
@@ -212,6 +235,80 @@ impl Session {
         }
     }
 
+    /// A person said "go on", past the machine's queue.
+    pub(super) fn go_on_said(&mut self) {
+        let stood = self.known.position_mm.map(|position| position.value);
+        self.obeying.go_on = Some((Said::now(self.now), stood));
+    }
+
+    /// A report after "go on" was said. True: it stands in its hold as if it had not heard it. A line that was answered
+    /// since, or a move, shows that it did, and that this is another hold.
+    pub(super) fn stays_in_its_hold(&mut self, status: &Status) -> bool {
+        let Some((said, stood)) = &mut self.obeying.go_on else { return false };
+        let moved = status.machine_position.is_some() && status.machine_position != *stood;
+        if status.condition != Some(Condition::Held) || moved {
+            self.obeying.go_on = None;
+            return false;
+        }
+        match said.unheard(self.now, ON_ITS_WAY, GO_ON_AGAIN_MAX) {
+            Remedy::Wait => true,
+            Remedy::SayAgain => {
+                if let Spelling::Realtime(bytes) = self.dialect.resume() {
+                    self.say_urgently(&bytes, false);
+                }
+                true
+            }
+            Remedy::Tell => {
+                self.obeying.go_on = None;
+                self.tell_disobedience(
+                    "resume.not_obeyed",
+                    format!("The machine was told {} times to go on and stays in its hold.", GO_ON_AGAIN_MAX + 1),
+                    "It is not told any more.",
+                    "Look what holds it (its own button, a door, a switch); then resume it there or here.",
+                );
+                false
+            }
+        }
+    }
+
+    /// An override was said past the queue, in steps of which several that arrive at once count as one: Grbl keeps a flag
+    /// for each kind (`serial.c`, `EXEC_FEED_OVR_COARSE_PLUS`).
+    pub(super) fn override_said(&mut self, change: Override) {
+        let said = matches!(self.dialect.word(&Word::Override(change)), Spelling::Realtime(_));
+        if let Some((place, _)) = place_of(change).filter(|_| said) {
+            self.obeying.overrides[place] = Some((change, Said::now(self.now)));
+        }
+    }
+
+    /// What the machine reports of its overrides: the way to what was asked for goes on from there.
+    pub(super) fn overrides_reported(&mut self, reported: [u32; 3]) {
+        for (place, from) in reported.into_iter().enumerate() {
+            let Some((to, said)) = &mut self.obeying.overrides[place] else { continue };
+            let to = *to;
+            if place_of(to).is_none_or(|(_, percent)| percent == from) {
+                self.obeying.overrides[place] = None;
+                continue;
+            }
+            match said.unheard(self.now, OVERRIDE_ON_ITS_WAY, OVERRIDE_STEPS_MAX) {
+                Remedy::Wait => {}
+                Remedy::SayAgain => {
+                    if let Spelling::Realtime(bytes) = self.dialect.word(&Word::OverrideStep { from, to }) {
+                        self.say_urgently(&bytes, false);
+                    }
+                }
+                Remedy::Tell => {
+                    self.obeying.overrides[place] = None;
+                    self.tell_disobedience(
+                        "override.not_obeyed",
+                        format!("The machine was told an override again and again and reports {from} %."),
+                        "It is left at that.",
+                        "Ask for it again. Another program or a knob of the machine may set it as well.",
+                    );
+                }
+            }
+        }
+    }
+
     /// A report of a machine in a hold whose spindle or beam is to stand: told to, and told again where two later
     /// reports still show it turning.
     pub(super) fn spindle_to_stand(&mut self, turns: bool) {
@@ -253,6 +350,16 @@ impl Session {
         let notice = Notice::new(code, happened, done, to_do);
         self.known.generation += 1;
         self.tell_trouble(notice);
+    }
+}
+
+/// Where an override stands in a report, and its percentage there.
+fn place_of(change: Override) -> Option<(usize, u32)> {
+    match change {
+        Override::Feed(percent) => Some((0, percent)),
+        Override::Rapid(percent) => Some((1, percent)),
+        Override::Spindle(percent) => Some((2, percent)),
+        Override::Flow(_) => None,
     }
 }
 

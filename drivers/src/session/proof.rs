@@ -88,6 +88,9 @@ impl Session {
 
     /// Motion has ended: so has the run.
     pub(super) fn end_proven(&mut self) {
+        if self.run.as_ref().is_some_and(|run| run.no_position && !run.is_safe_end()) {
+            self.tell_no_position();
+        }
         match self.run.as_ref().and_then(|run| run.ending.clone()) {
             None => self.end_run(JobPhase::Finished, None),
             Some(ending) => self.end_run(ending.phase, ending.notice),

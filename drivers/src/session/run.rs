@@ -116,6 +116,9 @@ pub(super) struct Run {
     pub(super) proof_since: Option<Moment>,
     #[serde(default)]
     pub(super) proof_answers: u32,
+    /// What it told as its position was none.
+    #[serde(default)]
+    pub(super) no_position: bool,
     /// It was to be ended, and the machine did not come to the end of what it had.
     #[serde(default)]
     pub(super) overdue: bool,
@@ -186,6 +189,7 @@ impl Run {
             probes: 0,
             proof_since: None,
             proof_answers: 0,
+            no_position: false,
             overdue: false,
             prompts_answered: 0,
             unheard: false,

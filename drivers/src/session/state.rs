@@ -143,6 +143,7 @@ impl Session {
             let flow_percent = self.known.overrides.and_then(|overrides| overrides.value.flow_percent);
             let overrides = crate::snapshot::Overrides { feed_percent, rapid_percent, spindle_percent, flow_percent };
             self.known.overrides = Some(Reading::fresh(overrides, self.now));
+            self.overrides_reported([feed_percent, rapid_percent, spindle_percent]);
         }
         self.known.generation += 1;
     }

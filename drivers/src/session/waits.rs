@@ -105,6 +105,7 @@ impl Session {
 
     /// An answer came, or the machine says that it works.
     pub(super) fn works_or_answers(&mut self) {
+        self.obeying.goes_on();
         (self.waits.wants_lines, self.waits.idle_by_hand) = (0, 0);
     }
 
@@ -289,13 +290,9 @@ impl Session {
         }
         (run.proof_since, run.proof_answers) = (None, 0);
         if habits.numbered && !habits.ok_when_taken {
-            let notice = Notice::new(
-                "job.no_position",
-                "The machine tells no position that is one.",
-                "That it stands still was taken from its answer to the word that waits for it.",
-                "Ask it where it is (M114): an axis without a number was never homed, or its settings are damaged.",
-            );
-            self.tell(EventKind::Trouble { notice });
+            if !run.is_safe_end() {
+                run.no_position = true;
+            }
             return self.end_proven();
         }
         if run.is_safe_end() {
@@ -308,6 +305,17 @@ impl Session {
             "Look whether it stands still. Resume to ask it again, or cancel.",
         );
         self.hold(Cause::Interlock, Some(notice));
+    }
+
+    /// A job is over whose end no position proves.
+    pub(super) fn tell_no_position(&mut self) {
+        let notice = Notice::new(
+            "job.no_position",
+            "The machine tells no position that is one.",
+            "That it stands still was taken from its answer to the word that waits for it.",
+            "Ask it where it is (M114): an axis without a number was never homed, or its settings are damaged.",
+        );
+        self.tell(EventKind::Trouble { notice });
     }
 
     /// A question about the end of motion was answered.

@@ -80,6 +80,10 @@ struct Grbl {
     last_error: u32,
     reports: u32,
     overrides: [u32; 3],
+    /// Overrides that were changed since it reported them: it does so in its next report.
+    overrides_told: bool,
+    /// Kinds of override bytes that arrived since its main loop came round: each is a flag, and counts once.
+    override_flags: u64,
     out: Vec<u8>,
     ledger: Ledger,
     report: Report,
@@ -124,6 +128,8 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         last_error: 0,
         reports: 0,
         overrides: [100; 3],
+        overrides_told: true,
+        override_flags: 0,
         out: Vec::new(),
         ledger: Ledger::new(setup.keep_lines, flavour.reader),
         report: Report { dialect: flavour.dialect, ..Report::default() },
@@ -134,7 +140,16 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
 impl Simulated for Grbl {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         self.report.bytes += bytes.len() as u64;
+        self.override_flags = 0;
         for byte in bytes {
+            if (0x90..=0x9d).contains(byte) {
+                let flag = 1_u64 << (byte - 0x90);
+                self.overrides_told = false;
+                if self.override_flags & flag != 0 {
+                    continue;
+                }
+                self.override_flags |= flag;
+            }
             if self.pick_realtime(now, *byte) {
                 continue;
             }

@@ -8,6 +8,8 @@
     reason = "shared by several test programs, none of which uses all"
 )]
 
+pub mod table;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drivers::machine::Machine;
 use drivers::probe::probe;
+use drivers::session::NOTHING_CHANGED;
 use drivers::{Notice, Request, Snapshot, State};
 
 use crate::cli::Failure;
@@ -32,7 +33,7 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
     let looked_at = cleared.clear || cleared.home;
     if settled.is_err() && looked_at && locked {
         machine.ask(Request::Clear).await.map_err(Notice::from)?;
-        settled = settle(machine, CONNECT_PATIENCE).await;
+        settled = settle_cleared(machine).await;
     }
     if let (Err(Failure::Failed(notice)), true, false) = (&mut settled, locked, looked_at) {
         notice.to_do.push_str(" Then send it again with --clear, or with --home where it has homing switches.");
@@ -60,6 +61,20 @@ async fn settle(machine: &Machine, patience: Duration) -> Result<(), Failure> {
         Ok(Ok(snapshot)) if snapshot.state == State::Idle => Ok(()),
         Ok(Ok(snapshot)) => Err(Failure::Failed(snapshot.notice.clone().unwrap_or_else(|| not_idle(&snapshot)))),
         _ => Err(Failure::Failed(not_idle(&machine.snapshot()))),
+    }
+}
+
+/// Until a clear has shown that it did something, or nothing.
+async fn settle_cleared(machine: &Machine) -> Result<(), Failure> {
+    let mut watch = machine.watch();
+    let failed = |snapshot: &Snapshot| snapshot.notice.as_ref().is_some_and(|notice| notice.code == NOTHING_CHANGED);
+    let settled = watch.wait_for(|snapshot| snapshot.state == State::Idle || failed(snapshot));
+    match tokio::time::timeout(CONNECT_PATIENCE, settled).await {
+        Ok(Ok(snapshot)) if snapshot.state == State::Idle => Ok(()),
+        _ => {
+            let snapshot = machine.snapshot();
+            Err(Failure::Failed(snapshot.notice.clone().unwrap_or_else(|| not_idle(&snapshot))))
+        }
     }
 }
 

@@ -163,7 +163,8 @@ impl Grbl {
             let _ = write!(report, ",{spindle:.0}");
         }
         // Work offset and overrides are reported only now and then (REPORT_WCO_REFRESH_IDLE_COUNT, REPORT_OVR_…).
-        match self.reports % 10 {
+        let turn = if std::mem::replace(&mut self.overrides_told, true) { self.reports % 10 } else { 1 };
+        match turn {
             0 => {
                 let _ = write!(report, "|WCO:{}", self.said(self.setup.work_offset_mm));
             }
