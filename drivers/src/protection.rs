@@ -6,6 +6,7 @@
 //! nothing heard); Klipper's configuration reference (`idle_timeout`, 600 s). What is not known counts as unprotected.
 
 use crate::dialect::{Habits, StopHabit};
+use crate::modbus::AuxiliaryKind;
 use crate::profile::{Kind, Profile};
 use crate::snapshot::{Identity, Protection, StopWord};
 
@@ -36,7 +37,7 @@ pub fn of(
         tell("laser", known.laser(profile));
     }
     // A drive beside the machine has its own watchdog, and says so.
-    if profile.spindle.is_some() && profile.auxiliary.is_empty() && profile.kind == Kind::Mill {
+    if profile.spindle.is_some() && !has_drive(profile) && profile.kind == Kind::Mill {
         tell("spindle", known.spindle());
     }
     tell("motion", known.motion(profile));
@@ -44,6 +45,11 @@ pub fn of(
         tell("door", door(profile));
     }
     protection
+}
+
+/// Whether a drive stands beside the machine. A meter there turns nothing.
+pub(crate) fn has_drive(profile: &Profile) -> bool {
+    profile.auxiliary.iter().any(|device| device.kind == AuxiliaryKind::Drive)
 }
 
 /// How an emergency stop acts on this machine. A profile that says how it was built wins over what it reports.
@@ -205,6 +211,17 @@ mod test {
         let off = laser(&[("$32", "0")]);
         assert!(!is_protected(&off, "laser"), "what the machine says wins over the profile");
         assert!(off.iter().any(|(_, _, because)| because.contains("$32=1")), "it says what to do");
+    }
+
+    #[test]
+    fn a_meter_beside_a_mill_hid_the_hazard_of_its_spindle() {
+        let mut profile = Profile::named("grbl-mill-3018").unwrap();
+        let meter = "name = 'meter'\nkind = 'meter'\n[[modbus.points]]\nname = 'energy'\naddress = 0\ntype = 'u16'\n\
+                     meaning = 'energy'";
+        profile.auxiliary.push(toml::from_str(meter).unwrap());
+        let habits = dialect::named(&profile.dialect).unwrap().habits();
+        let hazards = of(habits, &profile, &Identity::default(), &[], None);
+        assert!(hazards.iter().any(|hazard| hazard.hazard == "spindle" && !hazard.protected), "{hazards:?}");
     }
 
     #[test]

@@ -150,6 +150,15 @@ pub enum Denied {
     /// The spindle turns.
     #[error("The spindle turns. Nothing was sent. Switch it off first.")]
     SpindleOn,
+    /// A drive beside the machine does not stand.
+    #[error("A drive beside the machine was told to stop and does not stand. Nothing was sent. Go and look at it.")]
+    DriveDoesNotStand,
+    /// A drive beside the machine does not answer.
+    #[error("A drive beside the machine does not answer. Nothing was sent. Check its power and its cable.")]
+    DriveSilent,
+    /// A drive beside the machine reports a fault.
+    #[error("A drive beside the machine reports a fault. Nothing was sent. Look at its display.")]
+    DriveFault,
     /// The machine asks nothing, or offers no such choice.
     #[error("The machine asks nothing that this would answer. Nothing was sent.")]
     NothingAsked,
@@ -187,6 +196,9 @@ impl Denied {
             Self::NotHomed => "jog.not_homed",
             Self::OutsideEnvelope => "request.outside_envelope",
             Self::SpindleOn => "machine.spindle_on",
+            Self::DriveDoesNotStand => "drive.does_not_stop",
+            Self::DriveSilent => "drive.silent",
+            Self::DriveFault => "drive.fault",
             Self::NothingAsked => "machine.nothing_asked",
             Self::Unreadable => "job.unreadable",
         }

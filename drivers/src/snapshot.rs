@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::modbus::{AuxiliaryKind, Meaning, Value};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::work_place::WorkPlace;
+
+mod beside;
+
+pub use beside::{Beside, Hindrance, PointReading, SpindleReport, SpindleState};
 
 /// A value that came from the machine, with when it was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -471,45 +474,6 @@ pub struct Snapshot {
     /// The devices beside the machine.
     #[serde(skip_deserializing)]
     pub auxiliary: Vec<Beside>,
-}
-
-/// A device beside a machine: a drive, a meter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Beside {
-    /// Its name in the profile.
-    pub name: String,
-    /// `drive`, `meter` or `readings`.
-    pub kind: AuxiliaryKind,
-    /// Whether it answers.
-    pub answers: bool,
-    /// Whether it was told to stop and has not proven yet that it stands.
-    pub stopping: bool,
-    /// What a person should know of it (it is silent, it does not stop, it reports a fault).
-    pub notice: Option<Notice>,
-    /// Its points, in the profile's order.
-    pub readings: Vec<PointReading>,
-}
-
-/// A point of a device and what it read last.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PointReading {
-    /// The point's name.
-    pub name: String,
-    /// What it says about the machine, where the profile knows.
-    pub meaning: Option<Meaning>,
-    /// Unit of the value.
-    pub unit: String,
-    /// What it read; absent until it was read. A read that fails makes the last one stale at once.
-    pub reading: Option<Reading<Value>>,
-}
-
-impl Beside {
-    /// The number that a point of this meaning read last, if that is good.
-    pub fn number(&self, meaning: Meaning) -> Option<Reading<f64>> {
-        let point = self.readings.iter().find(|point| point.meaning == Some(meaning))?;
-        let reading = point.reading.as_ref().filter(|reading| reading.quality == Quality::Good)?;
-        Some(Reading { value: reading.value.number()?, at: reading.at, quality: reading.quality })
-    }
 }
 
 impl Snapshot {

@@ -419,6 +419,18 @@ impl Profile {
         })
     }
 
+    /// The drive beside the machine that does what the program says with M3, M4, M5 and S, where one does.
+    pub fn spindle_drive(&self) -> Option<&Auxiliary> {
+        self.auxiliary.iter().find(|device| device.is_spindle)
+    }
+
+    /// Lowest and highest speed of its spindle in revolutions per minute, as the machine and the drive that turns it allow.
+    pub fn spindle_range(&self) -> Option<(f64, f64)> {
+        let spindle = self.spindle.as_ref()?;
+        let (low, high) = self.spindle_drive().map_or((0.0, f64::INFINITY), Auxiliary::rpm_range);
+        Some((spindle.min_rpm.max(low), spindle.max_rpm.min(high)))
+    }
+
     /// The profiles of `config/machines/`, compiled in, as (name, TOML text) in order of name.
     pub fn bundled() -> &'static [(&'static str, &'static str)] {
         BUNDLED

@@ -1,21 +1,22 @@
 //! `fab-agent modbus`: a careful hand tool for commissioning. Scan never writes; write reads back what it wrote; stop makes
 //! the drives of a configuration stand when no agent is left to do it.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use drivers::Notice;
 use drivers::modbus::address::Address;
-use drivers::modbus::auxiliary::Auxiliaries;
-use drivers::modbus::bus::{Bus, Patience};
-use drivers::modbus::{Access, AuxiliaryKind, Form, Modbus, Order, Point, Protocol, Question, Table, Trouble, value};
+use drivers::modbus::bus::{Answered, Bus, Patience};
+use drivers::modbus::{
+    Access, Device as Profiled, Form, Modbus, Order, Point, Protocol, Question, Table, Trouble, value,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Failure, print};
-use crate::config::{self, Config, load_profile};
+use crate::config::{self, load_profile};
+
+mod stopping;
 
 /// What is to be done with a device.
 #[derive(Debug, clap::Args)]
@@ -60,7 +61,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Writes stop to every drive of a configuration and reads it back: for when an agent has died
+    /// Lists the bundled device profiles, or prints one
+    Devices {
+        /// A device's name
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes stop to every drive of a configuration and reads it back, whatever else is wrong in it: for when an agent has
+    /// died
     Stop {
         /// The configuration
         #[arg(long, default_value = config::DEFAULT_PATH)]
@@ -70,10 +80,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Device {
-    /// modbus-tcp://host:port or modbus-rtu:/dev/…?baud=19200&parity=even
+    /// modbus-tcp://host:port or modbus-rtu:/dev/…?baud=19200&parity=even&stop_bits=1&rs485=rts
     address: String,
-    /// Unit id, 1 to 247; 0 would be everybody on the line
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=247))]
+    /// Unit id, 1 to 247; over TCP also 0 and 255. On a serial line 0 would be everybody
+    #[arg(long)]
     unit: Option<u8>,
     /// modbus, or huanyang for the drives that call their own frames Modbus
     #[arg(long, default_value = "modbus", value_parser = word::<Protocol>)]
@@ -88,8 +98,11 @@ struct Place {
     /// A profile whose points are meant
     #[arg(long, requires = "point")]
     profile: Option<String>,
+    /// A device profile whose points are meant; `fab-agent modbus devices` lists them
+    #[arg(long, requires = "point", conflicts_with = "profile")]
+    device: Option<String>,
     /// A point of the profile; `device/point` for one of a device beside its machine
-    #[arg(long, requires = "profile", conflicts_with = "at")]
+    #[arg(long, conflicts_with = "at")]
     point: Option<String>,
     /// Address, counted from 0
     #[arg(long, default_value_t = 0)]
@@ -97,15 +110,18 @@ struct Place {
     /// holding, input, coil or discrete
     #[arg(long, default_value = "holding", value_parser = word::<Table>)]
     table: Table,
-    /// u16, i16, u32, i32, f32, bits or ascii
+    /// u16, i16, u32, i32, f32, u64, i64, f64, bcd, bits or ascii
     #[arg(long = "type", value_parser = word::<Form>)]
     form: Option<Form>,
     /// abcd, cdab, badc or dcba
     #[arg(long, default_value = "abcd", value_parser = word::<Order>)]
     order: Order,
-    /// Registers of a text
+    /// Registers of a text or of a number in BCD
     #[arg(long)]
     registers: Option<u16>,
+    /// The function to write with: 6 or 16, for coils 5 or 15. Without it the plainest
+    #[arg(long)]
+    write_function: Option<u8>,
     /// Value = raw × scale
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -116,62 +132,34 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Read { device, place, count, json } => read(&device, &place, count, json).await,
         Command::Write { device, place, value } => write(&device, &place, value).await,
         Command::Scan { device, units, json } => scan(&device, units, json).await,
-        Command::Stop { config } => stop(&config).await,
+        Command::Devices { name, json } => devices(name.as_deref(), json),
+        Command::Stop { config } => stopping::stop(&config).await,
     }
 }
 
-/// Makes the drives of a configuration stand. Every machine's are told before any is waited for.
-async fn stop(file: &Path) -> Result<(), Failure> {
-    let config = Config::load(file).map_err(|problems| {
-        for problem in &problems {
-            eprintln!("{}: {problem}", file.display());
-        }
-        Failure::Usage(super::config::invalid(file, problems.len()))
-    })?;
-    let started = Instant::now();
-    let mut stopping = Vec::new();
-    for machine in &config.machines {
-        let mut drives = machine.profile.auxiliary.clone();
-        drives.retain(|device| device.kind == AuxiliaryKind::Drive);
-        if drives.is_empty() {
-            continue;
-        }
-        let name = machine.name.clone();
-        let beside = Auxiliaries::start(&drives, &machine.port, started).map_err(|error| unreachable(&name, &error))?;
-        stopping.push(tokio::spawn(async move {
-            let stood = match beside.drives() {
-                Some(drives) => drives.stand().await,
-                None => false,
-            };
-            (name, stood)
-        }));
-    }
-    let mut turning = Vec::new();
-    for stopped in stopping {
-        match stopped.await {
-            Ok((name, true)) => print(&format!("{name}: every drive stands, read back.")),
-            Ok((name, false)) => turning.push(name),
-            Err(error) => turning.push(error.to_string()),
+/// Says which drives and meters are known by name; of one, everything.
+fn devices(name: Option<&str>, json: bool) -> Result<(), Failure> {
+    let listed = Profiled::bundled().iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
+    let mut documents = Vec::new();
+    for (known, text) in listed {
+        let device = Profiled::parse(text).map_err(usage)?;
+        let (title, kind) = (&device.title, device.kind.word());
+        if json {
+            let (sources, setup) = (&device.sources, &device.setup);
+            documents.push(json!({ "name": known, "title": title, "kind": kind, "sources": sources, "setup": setup }));
+        } else if name.is_some() {
+            print(text.trim_end());
+        } else {
+            print(&format!("{known:22} {kind:6} {title}"));
         }
     }
-    if turning.is_empty() {
-        return Ok(());
+    if let Some(name) = name.filter(|name| !Profiled::bundled().iter().any(|(known, _)| known == name)) {
+        return Err(usage(format!("{}.", Profiled::named(name).err().unwrap_or_default())));
     }
-    Err(Failure::Failed(Notice::new(
-        "drive.does_not_stop",
-        format!("A drive beside {} does not say that it stands.", turning.join(", ")),
-        "Stop was written to it for as long as a drive may take.",
-        "Press the emergency stop. Do not reach in before it stands.",
-    )))
-}
-
-fn unreachable(machine: &str, error: &std::io::Error) -> Failure {
-    Failure::Failed(Notice::new(
-        "modbus.no_connection",
-        format!("The drives beside {machine} cannot be reached: {error}."),
-        "Nothing was written.",
-        "Press the emergency stop, then check the cable and the profile.",
-    ))
+    if json {
+        print(&json!({ "devices": documents }).to_string());
+    }
+    Ok(())
 }
 
 /// A device on a bus.
@@ -185,6 +173,12 @@ impl Device {
     fn open(&self, retries: u32) -> Result<Asked, Failure> {
         let address = Address::parse(&self.address).map_err(Failure::Usage)?;
         let unit = self.unit.or(address.unit).unwrap_or(1);
+        if !address.way.has_unit(unit) {
+            let address = &self.address;
+            return Err(usage(format!(
+                "Unit {unit} is no single device on {address}: units are 1 to 247, and over TCP also 0 and 255."
+            )));
+        }
         let protocol = self.protocol;
         let settings = Modbus { timeout_ms: self.timeout_ms, retries, protocol, ..Modbus::default() };
         let bus = Bus::on(&address, &settings).map_err(|error| {
@@ -196,7 +190,11 @@ impl Device {
 
 impl Asked {
     async fn ask(&self, point: &Point, question: Question) -> Result<Vec<u16>, Failure> {
-        self.bus.ask(self.unit, question, self.patience).await.map_err(|trouble| {
+        self.told(point, self.bus.ask(self.unit, question, self.patience).await)
+    }
+
+    fn told(&self, point: &Point, answered: Answered) -> Result<Vec<u16>, Failure> {
+        answered.map_err(|trouble| {
             Failure::Failed(Notice::new(
                 trouble.code(),
                 format!("Unit {}, `{}`: {trouble}.", self.unit, point.name),
@@ -213,37 +211,42 @@ impl Asked {
 }
 
 impl Place {
+    /// The points of the profile or the device profile, by name.
+    fn named_points(&self) -> Result<Vec<(String, Point)>, Failure> {
+        if let Some(device) = &self.device {
+            let device = Profiled::named(device).map_err(|why| usage(format!("{why}.")))?;
+            return Ok(device.modbus.points.into_iter().map(|point| (point.name.clone(), point)).collect());
+        }
+        let Some(profile) = &self.profile else {
+            return Err(usage("`--point` is a point of a `--profile` or of a `--device`.".to_owned()));
+        };
+        let profile = load_profile(profile, Path::new(".")).map_err(usage)?;
+        let own = profile.modbus.into_iter().flat_map(|modbus| modbus.points);
+        let mut points: Vec<_> = own.map(|point| (point.name.clone(), point)).collect();
+        for device in profile.auxiliary {
+            let named = |point: Point| (format!("{}/{}", device.name, point.name), point);
+            points.extend(device.modbus.points.into_iter().map(named));
+        }
+        Ok(points)
+    }
+
     fn point(&self) -> Result<Point, Failure> {
-        if let (Some(profile), Some(name)) = (&self.profile, &self.point) {
-            let profile = load_profile(profile, Path::new(".")).map_err(usage)?;
-            let own = profile.modbus.into_iter().flat_map(|modbus| modbus.points);
-            let mut points: Vec<_> = own.map(|point| (point.name.clone(), point)).collect();
-            for device in profile.auxiliary {
-                let named = |point: Point| (format!("{}/{}", device.name, point.name), point);
-                points.extend(device.modbus.points.into_iter().map(named));
-            }
+        if let Some(name) = &self.point {
+            let points = self.named_points()?;
             let known: Vec<_> = points.iter().map(|(name, _)| name.clone()).collect();
             let found = points.into_iter().find(|(known, _)| known == name).map(|(_, point)| point);
             return found
                 .ok_or_else(|| usage(format!("The profile has no point `{name}`; it has: {}.", known.join(", "))));
         }
         let form = self.form.unwrap_or(if self.table.is_bits() { Form::Bits } else { Form::U16 });
+        let may_write = self.table.is_writable() && form != Form::Ascii;
         let point = Point {
-            name: format!("{} {}", self.table.word(), self.at),
-            table: self.table,
-            address: self.at,
-            form,
             order: self.order,
             registers: self.registers,
             scale: self.scale,
-            offset: 0.0,
-            unit: String::new(),
-            poll_ms: 0,
-            min: None,
-            max: None,
-            access: if self.table.is_writable() && form != Form::Ascii { Access::ReadWrite } else { Access::Read },
-            meaning: None,
-            values: BTreeMap::new(),
+            write_function: self.write_function,
+            access: if may_write { Access::ReadWrite } else { Access::Read },
+            ..Point::plain(format!("{} {}", self.table.word(), self.at), self.table, self.at, form)
         };
         let map = Modbus { points: vec![point], ..Modbus::default() };
         if let Some(problem) = map.problems().first() {
@@ -288,7 +291,13 @@ async fn write(device: &Device, place: &Place, wanted: f64) -> Result<(), Failur
     let words = value::encode(&point, wanted).map_err(usage)?;
     // A write is asked once: what did not answer may have been carried out.
     let asked = device.open(0)?;
-    asked.ask(&point, Question::write(&point, words.clone())).await?;
+    let write = Question::write(&point, words.clone());
+    let other = write.otherwise().filter(|_| point.write_function.is_none());
+    match (asked.bus.ask(asked.unit, write.clone(), asked.patience).await, other) {
+        // It said that it does not know the function: nothing was done, and the other one does the same.
+        (Err(Trouble::Exception(1)), Some(other)) => drop(asked.ask(&point, other).await?),
+        (answered, _) => drop(asked.told(&point, answered)?),
+    }
     if !point.access.reads() {
         print(&format!("{} {}: written, and cannot be read back.", point.table.word(), point.address));
         return Ok(());

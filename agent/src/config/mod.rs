@@ -2,6 +2,8 @@
 //!
 //! It is read once, at the start, into values that cannot be wrong. Every mistake is reported at once, with its line.
 
+mod fits;
+pub(crate) mod stoppable;
 mod toml_reader;
 
 use std::net::SocketAddr;
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine::{self, Baud};
-use drivers::modbus::address;
 use drivers::profile::{self, Profile};
 use toml::de::DeTable;
 
@@ -234,6 +235,7 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
             Some(NumberOrWord::Number(baud)) => Baud::Fixed(baud as u32),
             Some(NumberOrWord::Word) => Baud::Detect { first: None },
         };
+        let beside = section.devices("auxiliary");
         section.finish();
         if let Some((id, span)) = &id {
             if let Err(error) = topics::check_machine(id) {
@@ -251,10 +253,18 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         let profile = profile.and_then(|(name, span)| {
             // A mistake a line, and each counts.
             let wrong = |message: String| message.lines().for_each(|line| section.problem(&span, line));
-            load_profile(&name, folder).map_err(wrong).ok()
+            let mut profile = load_profile(&name, folder).map_err(wrong).ok()?;
+            if !beside.is_empty() {
+                profile.auxiliary.extend(beside);
+                let problems = profile.problems();
+                for problem in &problems {
+                    section.problem(&section.span(), format!("{}.", problem.message));
+                }
+            }
+            Some(profile)
         });
         if let (Some((port, span)), Some(profile)) = (&port, &profile) {
-            if let Err(message) = fits(port, profile) {
+            if let Err(message) = fits::fits(port, profile) {
                 section.problem(span, message);
             }
         }
@@ -263,44 +273,6 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         }
     }
     machines
-}
-
-/// Whether a machine of that profile can be on that port.
-fn fits(port: &str, profile: &Profile) -> Result<(), String> {
-    if profile.network_only {
-        return Err(format!(
-            "`{}` is reached over its own network only, which this agent does not speak: programs can be checked for it, and none can be sent.",
-            profile.name
-        ));
-    }
-    let dialect = drivers::dialect::named(&profile.dialect);
-    let registers = dialect.is_some_and(|dialect| dialect.habits().registers);
-    for device in &profile.auxiliary {
-        let place = device.port.as_deref().unwrap_or(port);
-        if !address::is_modbus(place) {
-            let name = &device.name;
-            return Err(format!(
-                "`{name}` beside the machine needs a `port` in the profile: `{place}` is no Modbus address."
-            ));
-        }
-        address::Address::parse(place).map_err(|notice| notice.happened)?;
-    }
-    let keeps = dialect.is_some_and(|dialect| dialect.habits().keeps_lines());
-    if keeps != profile.modbus.as_ref().is_some_and(|modbus| modbus.program.is_some()) {
-        return Err("The dialect `program-file` and the profile's [modbus.program] belong together: one of the two is missing (docs/modbus.md).".to_owned());
-    }
-    match (address::is_modbus(port), registers) {
-        (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
-        (false, false) => Ok(()),
-        (true, false) => Err(format!(
-            "`{port}` is a Modbus address, and the dialect `{}` is spoken over a line of text. A machine with a mailbox has the dialect `mailbox`.",
-            profile.dialect
-        )),
-        (false, true) => Err(format!(
-            "The dialect `{}` lives in Modbus registers. Write modbus-tcp://host:502 or modbus-rtu:{port}.",
-            profile.dialect
-        )),
-    }
 }
 
 /// A bundled profile by name, or the profile in a file; of either a variant, as `name:variant`. Programs can be streamed
@@ -390,6 +362,14 @@ pub fn schema() -> serde_json::Value {
                     number("Bits per second, if not the profile's.", 300, 4_000_000),
                     { "const": "auto", "description": "Find it out, and remember it." },
                 ] },
+                "auxiliary": { "type": "array", "description": "Drives and meters beside the machine, written as in its profile (docs/modbus.md).", "items": {
+                    "type": "object", "required": ["name"], "properties": {
+                        "name": text("Its name, unique on the machine."),
+                        "device": text("Name of a bundled device profile; `fab-agent modbus devices` lists them."),
+                        "port": text("modbus-tcp://… or modbus-rtu:…"),
+                        "is_spindle": { "type": "boolean", "description": "Whether it does what the program says with M3, M4, M5 and S." },
+                    },
+                } },
             }), &["id", "port", "profile"]) },
         },
     })

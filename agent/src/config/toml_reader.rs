@@ -5,6 +5,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use drivers::modbus::Auxiliary;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
 use toml::de::{DeTable, DeValue};
 
 /// One mistake in a configuration file.
@@ -213,6 +216,26 @@ impl<'r, 't> Section<'r, 't> {
             }
         }
         sections
+    }
+
+    /// Devices beside a machine, written as in a machine's profile.
+    pub(super) fn devices(&self, key: &'static str) -> Vec<Auxiliary> {
+        let Some((value, span)) = self.value(key) else { return Vec::new() };
+        let DeValue::Array(array) = value else {
+            self.wrong(key, &span, &format!("a list of sections, each written [[{}]]", self.path(key)));
+            return Vec::new();
+        };
+        let mut devices = Vec::new();
+        for entry in array {
+            match Auxiliary::deserialize(entry.clone().into_deserializer()) {
+                Ok(device) => devices.push(device),
+                Err(error) => {
+                    let span = error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| entry.span());
+                    self.reader.problem(&span, format!("{}: {}.", self.path(key), error.message()));
+                }
+            }
+        }
+        devices
     }
 
     /// Notes every key that nobody asked for: it would be ignored in silence.

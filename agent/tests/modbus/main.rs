@@ -283,6 +283,81 @@ fn a_drive_stands_when_the_agent_is_told_to_end_and_when_it_was_killed_and_stop_
     }
 }
 
+/// The configuration's stop, and how long it took.
+fn stop(config: &Path) -> (Output, std::time::Duration) {
+    let started = std::time::Instant::now();
+    let mut stop = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    (stop.args(["modbus", "stop", "--config"]).arg(config).output().unwrap(), started.elapsed())
+}
+
+#[test]
+fn a_mistake_anywhere_else_in_the_configuration_kept_a_drive_turning() {
+    let (served, _port) = simulator();
+    let home = tempfile::tempdir().unwrap();
+    let config = with_drive(home.path(), "/dev/null", &served.address);
+    let right = std::fs::read_to_string(&config).unwrap();
+    let profile = home.path().join("mill.toml");
+    let mill = std::fs::read_to_string(&profile).unwrap();
+    let second = "[[machine]]\nid = \"other\"\nport = \"/dev/zero\"\nprofile = \"./gone.toml\"\n";
+    for (text, mill_text) in [
+        // Another machine's profile is missing; a key nobody knows; no TOML; a wrong port number.
+        (format!("{second}{right}"), mill.clone()),
+        (format!("{right}{second}speed = 9\n"), mill.clone()),
+        (right.replace("[store]", "[store]\nhistory_jobs = \n"), mill.clone()),
+        (right.replace("127.0.0.1:0", "nowhere"), mill.clone()),
+        // The machine itself cannot be true, and neither can another point of the drive.
+        (right.clone(), mill.replace("kind = \"mill\"", "kind = \"boat\"")),
+        (right.clone(), format!("{mill}[[auxiliary.modbus.points]]\nname = \"x\"\naddress = 70000\ntype = \"u16\"\n")),
+    ] {
+        std::fs::write(&config, &text).unwrap();
+        std::fs::write(&profile, mill_text).unwrap();
+        start_drive(&served.address);
+        while drive(&served.address).1 < 5000.0 {}
+        let (stopped, _) = stop(&config);
+        assert_eq!(drive(&served.address).0, 0.0, "{stopped:?}");
+        assert!(out(&stopped).contains("mill: every drive stands"), "{stopped:?}");
+        assert_eq!(stopped.status.code(), Some(2), "and it complains: {stopped:?}");
+    }
+}
+
+#[test]
+fn a_drive_that_cannot_be_reached_took_twice_its_time_and_kept_the_others_waiting() {
+    let (served, _port) = simulator();
+    let home = tempfile::tempdir().unwrap();
+    // Nobody is there, and nobody says so: 192.0.2.0/24 is for documents (RFC 5737). And one that takes and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for gone in ["modbus-tcp://192.0.2.1:502".to_owned(), format!("modbus-tcp://{}", silent.local_addr().unwrap())] {
+        let config = with_drive(home.path(), "/dev/null", &served.address);
+        let profile = home.path().join("mill.toml");
+        let text = std::fs::read_to_string(&profile).unwrap();
+        let second = text[text.find("[[auxiliary]]").unwrap()..].replace("\"spindle\"", "\"pump\"");
+        let second = second.replace(&served.address, &gone).replace("value = 0", "value = 0\nwithin_ms = 2000");
+        std::fs::write(&profile, format!("{text}\n{second}")).unwrap();
+        start_drive(&served.address);
+        let (stopped, took) = stop(&config);
+        assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+        assert_eq!(drive(&served.address).0, 0.0, "the other one was stopped");
+        assert!(took < std::time::Duration::from_millis(3_500), "{took:?} where it has two seconds");
+        let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
+        assert!(said.contains("`pump`"), "{said}");
+    }
+}
+
+#[test]
+fn the_devices_that_are_known_by_name_are_listed_and_their_points_can_be_read() {
+    let run = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).output().unwrap();
+    let listed = out(&run(&["modbus", "devices"]));
+    for name in ["h100", "huanyang-hy", "siemens-v20", "sdm630", "abb-b23"] {
+        assert!(listed.lines().any(|line| line.starts_with(name)), "{name}: {listed}");
+    }
+    let shown = out(&run(&["modbus", "devices", "nowforever"]));
+    assert!(shown.contains("write_function = 16") && shown.contains("sources"), "{shown}");
+    assert_eq!(run(&["modbus", "devices", "no-such"]).status.code(), Some(2));
+    let (served, _port) = simulator();
+    let volts = modbus(&served.address, &["read", "--unit", "3", "--device", "sdm120", "--point", "voltage"]);
+    assert!(out(&volts).contains(": 230 V"), "{volts:?}");
+}
+
 #[test]
 fn config_check_prints_the_plan_of_reads_and_says_every_impossible_point_with_its_line() {
     let home = tempfile::tempdir().unwrap();

@@ -177,7 +177,7 @@ fn texts_coils_and_input_registers_are_the_same_to_mbpoll_and_refusals_have_one_
 }
 
 #[test]
-fn a_value_that_the_device_does_not_take_is_refused_by_name_and_unit_0_is_not_written_to() {
+fn a_value_that_the_device_does_not_take_is_refused_by_name_and_unit_0_is_no_device_on_a_serial_line() {
     on_each_line(|line| {
         line.we_write(&["--unit", "2", "--at", "1", "--scale", "0.01"], "250");
         let theirs = line.theirs(&["-a", "2", "-t", "4", "-r", "1"], &[]);
@@ -185,8 +185,9 @@ fn a_value_that_the_device_does_not_take_is_refused_by_name_and_unit_0_is_not_wr
         let ours = line.ours(&["write", "--unit", "2", "--at", "1", "--value", "-1", "--type", "i16"]);
         assert_eq!(ours.status.code(), Some(1), "the drive takes 0 to 40000: {ours:?}");
         assert!(String::from_utf8_lossy(&ours.stderr).contains("[modbus.illegal_value]"), "{ours:?}");
-        // Unit 0 is everybody on the line: a hand tool writes to one device.
-        let broadcast = line.ours(&["write", "--unit", "0", "--at", "1", "--value", "1"]);
-        assert_eq!(broadcast.status.code(), Some(2), "{broadcast:?}");
+        // Unit 0 is everybody on a serial line, and a hand tool writes to one device; over TCP it is the server itself.
+        let unit_0 = line.ours(&["read", "--unit", "0", "--at", "0"]);
+        let over_tcp = line.served.address.starts_with("modbus-tcp");
+        assert_eq!(unit_0.status.code(), Some(if over_tcp { 0 } else { 2 }), "{unit_0:?}");
     });
 }

@@ -10,6 +10,7 @@
 //! < <Run|MPos:1.250,0.000,0.000|Bf:65534,0|FS:600,0>   65535 less the lines taken and not executed
 //! > G1Z-200
 //! < error:4
+//! < [MAILBOX taken:7]                         another host has opened a session
 //! ```
 //!
 //! The bytes that skip the lines are control bytes, which no line can hold: ENQ asks, DC3 holds, DC1 resumes, ETX stops,
@@ -135,6 +136,17 @@ fn read(line: &[u8]) -> Reply {
     if line == b"[MAILBOX ready]" {
         return Reply::Started;
     }
+    if let Some(session) =
+        line.strip_prefix(b"[MAILBOX taken:").and_then(|rest| rest.strip_suffix(b"]")).and_then(integer)
+    {
+        return Reply::Alarm {
+            code: "mailbox.taken".to_owned(),
+            sentence: format!(
+                "Another host has opened session {session} in the machine's mailbox: it is another agent's now."
+            ),
+            needs_reset: false,
+        };
+    }
     let Some(fields) = line.strip_prefix(b"[MAILBOX:").and_then(|rest| rest.strip_suffix(b"]")) else {
         return Reply::Chatter;
     };
@@ -211,5 +223,7 @@ mod test {
         assert!(sentence.contains("travel"));
         let Reply::Alarm { sentence, .. } = read(b"ALARM:77") else { panic!() };
         assert!(sentence.contains("77"));
+        let Reply::Alarm { code, sentence, .. } = read(b"[MAILBOX taken:7]") else { panic!() };
+        assert!(code == "mailbox.taken" && sentence.contains("session 7"), "{sentence}");
     }
 }

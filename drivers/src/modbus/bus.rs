@@ -12,6 +12,7 @@
 
 mod connection;
 mod damage;
+mod echo;
 mod line;
 mod port;
 
@@ -195,23 +196,53 @@ impl Coming {
     }
 }
 
+/// Pause before a device that said that it is busy is asked again; doubled each time.
+const BUSY_FIRST: Duration = Duration::from_millis(50);
+const BUSY_LAST: Duration = Duration::from_millis(800);
+
+/// A question that is asked again.
+struct Again {
+    ask: Ask,
+    tried: u32,
+    /// Not before then: the device said that it is busy.
+    at: Option<tokio::time::Instant>,
+}
+
+/// Takes out the first question whose pause is over.
+fn take_due(again: &mut VecDeque<Again>) -> Option<Again> {
+    let now = tokio::time::Instant::now();
+    let due = again.iter().position(|again| again.at.is_none_or(|at| at <= now))?;
+    again.remove(due)
+}
+
+/// Waits until a question may be asked again; for ever, where there is none.
+async fn until_due(again: &VecDeque<Again>) {
+    let now = tokio::time::Instant::now();
+    match again.iter().map(|again| again.at.unwrap_or(now)).min() {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The life of a bus: one question after the other, stops first, until nobody is left to ask. What had no answer is asked
 /// again behind a question that waits, and not at all of a device that is known to be silent: a dead one keeps the others
-/// waiting for one time limit and no longer.
+/// waiting for one time limit and no longer. One that is busy is given a pause, in which others are asked.
 async fn serve(mut port: Port, mut asked: mpsc::Receiver<Ask>, mut urgent: mpsc::Receiver<Ask>) {
-    let mut again: VecDeque<(Ask, u32)> = VecDeque::new();
+    let mut again: VecDeque<Again> = VecDeque::new();
     let mut silent = BTreeSet::new();
     let mut others_first = true;
     loop {
+        let now = tokio::time::Instant::now();
+        let others_may = others_first || again.iter().all(|again| again.at.is_some_and(|at| at > now));
         let (ask, tried) = tokio::select! {
             biased;
             Some(ask) = urgent.recv() => (ask, 0),
-            Some(ask) = asked.recv(), if others_first || again.is_empty() => {
+            Some(ask) = asked.recv(), if others_may => {
                 others_first = false;
                 (ask, 0)
             }
-            () = std::future::ready(()), if !again.is_empty() => match again.pop_front() {
-                Some(ask) => ask,
+            () = until_due(&again), if !again.is_empty() => match take_due(&mut again) {
+                Some(Again { ask, tried, .. }) => (ask, tried),
                 None => continue,
             },
             else => return,
@@ -225,13 +256,16 @@ async fn serve(mut port: Port, mut asked: mpsc::Receiver<Ask>, mut urgent: mpsc:
             let may_again = tried < ask.patience.retries && !silent.contains(&ask.unit) && again.len() < WAITING_MAX;
             if may_again && trouble.may_pass() {
                 others_first = true;
-                again.push_back((ask, tried + 1));
+                let pause = (BUSY_FIRST * (1 << tried.min(4))).min(BUSY_LAST);
+                let at = trouble.is_busy().then(|| tokio::time::Instant::now() + pause);
+                again.push_back(Again { ask, tried: tried + 1, at });
                 continue;
             }
         }
         // Something damaged comes from a device that is there.
         let unheard = |answer: &Answered| {
-            answer.as_ref().is_err_and(|trouble| trouble.is_silence() && !matches!(trouble, Trouble::Damaged(_)))
+            let came = |trouble: &Trouble| matches!(trouble, Trouble::Damaged(_) | Trouble::Strange(_));
+            answer.as_ref().is_err_and(|trouble| trouble.is_silence() && !came(trouble))
         };
         if answers.iter().all(unheard) {
             silent.insert(ask.unit);

@@ -20,6 +20,14 @@ use super::{Question, Table, Trouble};
 /// Quiet before and after each frame, as the drive's manual asks for.
 pub(super) const QUIET: Duration = Duration::from_millis(50);
 
+/// The setting with its own address, which is never 0.
+pub(super) const ADDRESS_SETTING: u16 = 163;
+
+/// Whether the answer to a question is never the question's own bytes. What reads 0 is answered in just these.
+pub(super) fn shows_echo(question: &Question) -> bool {
+    matches!(question, Question::Read { table: Table::Holding, address: ADDRESS_SETTING, .. })
+}
+
 /// Holding registers that stand for the command and for the frequency.
 const COMMAND: u16 = 256;
 const FREQUENCY: u16 = 257;

@@ -19,15 +19,17 @@ pub mod program;
 pub mod question;
 pub mod value;
 
-pub use attached::Attached;
+pub use attached::{Attached, SpindleOrder, Turn};
 pub use gcode_tools::profile::modbus::{
-    Access, Auxiliary, AuxiliaryKind, Form, Mailbox, Meaning, Modbus, Order, Parity, Point, Protocol, Table,
+    Access, Auxiliary, AuxiliaryKind, Device, Form, Mailbox, Meaning, Modbus, Order, Parity, Point, Protocol, Table,
+    drives, drives_of,
 };
 use std::time::Duration;
 
 use crate::dialect;
 use crate::moment::Moment;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
+use crate::protection::has_drive;
 use crate::snapshot::{Identity, Protection};
 
 pub use plan::{Read, plan};
@@ -36,10 +38,22 @@ pub use value::Value;
 
 /// What a machine in registers does if its host dies now; nothing for a machine that is not in registers, or has not said
 /// yet what it is.
-pub fn protection(profile: &Profile, identity: Option<&Identity>) -> Option<Protection> {
-    let habits = dialect::named(&profile.dialect)?.habits();
-    let identity = identity.filter(|_| habits.registers)?;
-    Some(if habits.keeps_lines() { program::protection() } else { mailbox::protection(identity) })
+pub fn protection(profile: &Profile, identity: Option<&Identity>) -> Vec<Protection> {
+    let Some(dialect) = dialect::named(&profile.dialect) else { return Vec::new() };
+    let habits = dialect.habits();
+    let Some(identity) = identity.filter(|_| habits.registers) else { return Vec::new() };
+    let keeps_lines = habits.keeps_lines();
+    let mut protection = vec![if keeps_lines { program::protection() } else { mailbox::protection(identity) }];
+    // A drive beside the machine tells of itself.
+    if profile.spindle.is_some() && profile.kind == Kind::Mill && !has_drive(profile) {
+        let because = if keeps_lines {
+            "the spindle is unprotected: the controller goes on with its program, and nobody can switch it off"
+        } else {
+            "the spindle is unprotected: a controller without its host holds its motion, and the spindle turns on"
+        };
+        protection.push(Protection { hazard: "spindle".into(), protected: false, because: because.to_owned() });
+    }
+    protection
 }
 
 /// A machine in registers as a session knows machines: lines and bytes go in, answers come out, and in between it asks
@@ -100,4 +114,21 @@ pub trait Conversation: Send {
 
     /// What makes a machine that moves stand when the session is gone, in order.
     fn goodbye(&mut self) -> Vec<Question>;
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_spindle_of_a_machine_in_registers_was_no_hazard() {
+        for name in ["generic-mailbox", "generic-program-file"] {
+            let profile = Profile::named(name).unwrap();
+            let said = protection(&profile, Some(&Identity::default()));
+            let spindle = said.iter().find(|hazard| hazard.hazard == "spindle");
+            assert_eq!(profile.spindle.is_some(), spindle.is_some(), "{name}: {said:?}");
+            assert!(spindle.is_none_or(|hazard| !hazard.protected && hazard.because.contains("unprotected")));
+            assert_eq!(protection(&profile, None), [], "nothing is known of it yet");
+        }
+    }
 }

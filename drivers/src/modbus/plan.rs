@@ -2,8 +2,8 @@
 
 use super::{Modbus, Point, Protocol, Table};
 
-/// Registers in one read (Modbus Application Protocol 1.1b3, 6.3 and 6.4).
-pub const READ_REGISTERS_MAX: u16 = 125;
+/// Registers in one read.
+pub const READ_REGISTERS_MAX: u16 = gcode_tools::profile::modbus::REGISTERS_MAX;
 
 /// Bits in one read (Modbus Application Protocol 1.1b3, 6.1 and 6.2).
 pub const READ_BITS_MAX: u16 = 2_000;
@@ -29,6 +29,24 @@ impl Read {
         let from = usize::from(point.address.checked_sub(self.address)?);
         words.get(from..from + usize::from(point.size()))
     }
+
+    /// The same points in two reads, for a device that refuses them in one; nothing where there is one place only.
+    pub fn halves(&self, map: &Modbus) -> Option<[Self; 2]> {
+        let first = self.points.first().map(|at| map.points[*at].address)?;
+        let others = self.points.iter().position(|at| map.points[*at].address != first)?;
+        // Parts of one word stay together.
+        let middle = (others..self.points.len()).min_by_key(|at| {
+            let parts_a_word = map.points[self.points[*at]].address == map.points[self.points[at - 1]].address;
+            (parts_a_word, at.abs_diff(self.points.len() / 2))
+        })?;
+        let (low, high) = self.points.split_at(middle);
+        Some([low, high].map(|points| {
+            let ends = points.iter().map(|at| u32::from(map.points[*at].address) + u32::from(map.points[*at].size()));
+            let address = map.points[points[0]].address;
+            let count = ends.max().unwrap_or(0).saturating_sub(u32::from(address)) as u16;
+            Self { table: self.table, address, count, poll_ms: self.poll_ms, points: points.to_vec() }
+        }))
+    }
 }
 
 /// Plans the reads of a map: points of one table and one poll rate that are neighbours, or have at most
@@ -45,7 +63,7 @@ pub fn plan(map: &Modbus) -> Vec<Read> {
         let limit = match map.protocol {
             Protocol::Huanyang => 1,
             Protocol::Modbus if point.table.is_bits() => READ_BITS_MAX,
-            Protocol::Modbus => READ_REGISTERS_MAX,
+            Protocol::Modbus => map.max_registers.min(READ_REGISTERS_MAX),
         };
         if let Some(last) = reads.last_mut().filter(|last| last.table == point.table && last.poll_ms == point.poll_ms) {
             let reach = u32::from(last.address) + u32::from(last.count) + u32::from(gap);
@@ -85,6 +103,28 @@ mod test {
         assert_eq!(reads.iter().map(|read| (read.address, read.count)).collect::<Vec<_>>(), [(0, 5), (10, 1)]);
         assert_eq!(plan(&map(&points, 5)).len(), 1, "five registers may be read over");
         assert_eq!(reads[0].part(&points[0], &[1, 2, 3, 4, 5]), Some(&[3, 4][..]));
+    }
+
+    #[test]
+    fn a_device_is_asked_for_no_more_than_it_gives() {
+        let points: Vec<_> = (0..12).map(|address| at(address, Form::U16)).collect();
+        let map = Modbus { max_registers: 10, ..map(&points, 0) };
+        let counts: Vec<_> = plan(&map).iter().map(|read| read.count).collect();
+        assert_eq!(counts, [10, 2]);
+    }
+
+    #[test]
+    fn a_read_is_halved_until_each_point_stands_alone_and_parts_of_a_word_stay_together() {
+        let part = |name: &str, bit| Point { name: name.into(), bit: Some(bit), ..at(2, Form::U16) };
+        let points = [at(0, Form::U32), part("a", 0), part("b", 3), at(3, Form::U16)];
+        let map = map(&points, 0);
+        let mut reads = plan(&map);
+        assert_eq!(reads.iter().map(|read| (read.address, read.count)).collect::<Vec<_>>(), [(0, 4)]);
+        while let Some((at, halves)) = reads.iter().enumerate().find_map(|(at, read)| Some((at, read.halves(&map)?))) {
+            reads.splice(at..=at, halves);
+        }
+        assert_eq!(reads.iter().map(|read| (read.address, read.count)).collect::<Vec<_>>(), [(0, 2), (2, 1), (3, 1)]);
+        assert_eq!(reads[1].points, [1, 2]);
     }
 
     #[test]

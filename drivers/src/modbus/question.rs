@@ -33,6 +33,13 @@ pub enum Question {
         /// On or off.
         on: bool,
     },
+    /// Writes coils (function 15).
+    WriteCoils {
+        /// First coil.
+        address: u16,
+        /// On or off, each.
+        on: Vec<bool>,
+    },
     /// Writes one holding register (function 6): all that some small drives understand.
     WriteOne {
         /// Which.
@@ -66,13 +73,33 @@ impl Question {
         Self::Read { table: point.table, address: point.address, count: point.size() }
     }
 
-    /// Writes a point's words with the plainest function that can: small devices know no other.
+    /// Writes a point's words with the function that its map names, or else with the plainest that can: small devices
+    /// know no other.
     pub fn write(point: &Point, words: Vec<u16>) -> Self {
         let address = point.address;
-        match words.as_slice() {
-            [word] if point.table == Table::Coil => Self::WriteCoil { address, on: *word != 0 },
-            [word] => Self::WriteOne { address, word: *word },
+        match (words.as_slice(), point.write_function) {
+            ([word], Some(15)) => Self::WriteCoils { address, on: vec![*word != 0] },
+            ([word], _) if point.table == Table::Coil => Self::WriteCoil { address, on: *word != 0 },
+            ([_], Some(16)) => Self::Write { address, words },
+            ([word], _) => Self::WriteOne { address, word: *word },
             _ => Self::Write { address, words },
+        }
+    }
+
+    /// The same write with the other function that there is for it: one or several registers, one or several coils.
+    pub fn otherwise(&self) -> Option<Self> {
+        match self {
+            Self::WriteOne { address, word } => Some(Self::Write { address: *address, words: vec![*word] }),
+            Self::WriteCoil { address, on } => Some(Self::WriteCoils { address: *address, on: vec![*on] }),
+            Self::Write { address, words } => match words.as_slice() {
+                [word] => Some(Self::WriteOne { address: *address, word: *word }),
+                _ => None,
+            },
+            Self::WriteCoils { address, on } => match on.as_slice() {
+                [on] => Some(Self::WriteCoil { address: *address, on: *on }),
+                _ => None,
+            },
+            Self::Read { .. } | Self::ReadWrite { .. } => None,
         }
     }
 
@@ -85,6 +112,7 @@ impl Question {
             Self::Read { table: Table::Input, .. } => 4,
             Self::WriteCoil { .. } => 5,
             Self::WriteOne { .. } => 6,
+            Self::WriteCoils { .. } => 15,
             Self::Write { .. } => 16,
             Self::ReadWrite { .. } => 23,
         }
@@ -104,6 +132,7 @@ impl Question {
         match self {
             Self::Read { table, address, count } => (*table, *address, usize::from(*count)),
             Self::WriteCoil { address, .. } => (Table::Coil, *address, 1),
+            Self::WriteCoils { address, on } => (Table::Coil, *address, on.len()),
             Self::WriteOne { address, .. } => (Table::Holding, *address, 1),
             Self::Write { address, words } | Self::ReadWrite { address, words, .. } => {
                 (Table::Holding, *address, words.len())
@@ -128,7 +157,7 @@ impl Question {
     pub fn wanted(&self) -> usize {
         match self {
             Self::Read { count, .. } | Self::ReadWrite { count, .. } => usize::from(*count),
-            Self::WriteCoil { .. } | Self::WriteOne { .. } | Self::Write { .. } => 0,
+            Self::WriteCoil { .. } | Self::WriteCoils { .. } | Self::WriteOne { .. } | Self::Write { .. } => 0,
         }
     }
 
@@ -138,6 +167,7 @@ impl Question {
             Self::Read { table, count, .. } if table.is_bits() => (8, 5 + usize::from(*count).div_ceil(8)),
             Self::Read { count, .. } => (8, 5 + 2 * usize::from(*count)),
             Self::WriteCoil { .. } | Self::WriteOne { .. } => (8, 8),
+            Self::WriteCoils { on, .. } => (9 + on.len().div_ceil(8), 8),
             Self::Write { words, .. } => (9 + 2 * words.len(), 8),
             Self::ReadWrite { count, words, .. } => (13 + 2 * words.len(), 5 + 2 * usize::from(*count)),
         }
@@ -158,6 +188,9 @@ pub enum Trouble {
     /// Something came that is no answer: a wrong CRC, half a frame, too few registers, another unit or function.
     #[error("a damaged answer: {0}")]
     Damaged(String),
+    /// The same over TCP, where bytes are not damaged on their way: it is how the device, or the gateway, answers.
+    #[error("an answer to no question of ours: {0}")]
+    Strange(String),
     /// The device refused, by its exception code.
     #[error("{}", exception(*.0))]
     Exception(u8),
@@ -171,7 +204,7 @@ impl Trouble {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Overdue => "modbus.overdue",
-            Self::Damaged(_) => "modbus.damaged",
+            Self::Damaged(_) | Self::Strange(_) => "modbus.damaged",
             Self::Exception(1) => "modbus.illegal_function",
             Self::Exception(2) => "modbus.illegal_address",
             Self::Exception(3) => "modbus.illegal_value",
@@ -195,10 +228,11 @@ impl Trouble {
             Self::Damaged(_) => {
                 "Check the line's rate and parity, the two wires and their ends, and that no two devices have one unit."
             }
-            Self::Exception(1) => "Check the table (holding, input, coil, discrete) in the device's manual.",
-            Self::Exception(2) => {
-                "Check the address in the device's manual: many count from 1. `gap_registers = 0` reads nothing that lies between points."
+            Self::Strange(_) => {
+                "Check the unit, and the Modbus server of the device or the gateway: how it answers is not what was asked."
             }
+            Self::Exception(1) => "Check the table (holding, input, coil, discrete) in the device's manual.",
+            Self::Exception(2) => "Check the address in the device's manual: many count from 1.",
             Self::Exception(3) => "Check what values, and how many registers at once, the device takes.",
             Self::Exception(5 | 6) => "Try again later, or give it longer (`timeout_ms`).",
             Self::Exception(GATEWAY_UNAVAILABLE) => "Check the gateway's settings.",
@@ -221,6 +255,16 @@ impl Trouble {
     /// Whether the device said that it did not do what was asked, and would not do it if asked again.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Exception(1..=4 | 8))
+    }
+
+    /// Whether the device is there and cannot answer now: it is asked again after a pause.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Exception(5 | 6))
+    }
+
+    /// Whether a read may have been refused because of how much it asked for, or because of what lies in its middle.
+    pub fn may_be_too_much(&self) -> bool {
+        matches!(self, Self::Exception(2 | 3))
     }
 
     /// Whether asking again may help: a device that refuses would refuse again.

@@ -27,22 +27,53 @@ impl Value {
     }
 }
 
-/// Reads a point's value from its registers. `None`: too few of them, or bits that are no number (a NaN).
+/// Reads a point's value from its registers. `None`: too few of them, what stands there where there is no value, or bits
+/// that are no number (a NaN, a digit above 9).
 pub fn decode(point: &Point, words: &[u16]) -> Option<Value> {
     let words = words.get(..usize::from(point.size()))?;
-    if point.form == Form::Bits || point.table.is_bits() {
+    if point.table.is_bits() {
         return Some(Value::Bits(swap_one(point.order, words[0])));
     }
+    if point.form == Form::Ascii {
+        return Some(Value::Text(text(point.order, words)));
+    }
+    let raw = join(point.order, words);
+    let width = 16 * words.len() as u32;
+    if point.no_value.iter().any(|mark| raw == *mark as u64 & (u64::MAX >> (64 - width))) {
+        return None;
+    }
+    if let Some(counts) = point.counts().map(u64::from) {
+        return number(((raw & counts) >> counts.trailing_zeros()) as f64 * point.scale + point.offset);
+    }
     let raw = match point.form {
-        Form::Ascii => return Some(Value::Text(text(point.order, words))),
-        Form::U16 | Form::Bits => f64::from(swap_one(point.order, words[0])),
-        Form::I16 => f64::from(i16::from_ne_bytes(swap_one(point.order, words[0]).to_ne_bytes())),
-        Form::U32 => f64::from(two(point.order, words)),
-        Form::I32 => f64::from(i32::from_ne_bytes(two(point.order, words).to_ne_bytes())),
-        Form::F32 => f64::from(f32::from_bits(two(point.order, words))),
+        Form::Bits => return Some(Value::Bits(raw as u16)),
+        Form::Ascii | Form::U16 | Form::U32 | Form::U64 => raw as f64,
+        Form::I16 => f64::from(i16::from_ne_bytes((raw as u16).to_ne_bytes())),
+        Form::I32 => f64::from(i32::from_ne_bytes((raw as u32).to_ne_bytes())),
+        Form::I64 => i64::from_ne_bytes(raw.to_ne_bytes()) as f64,
+        Form::F32 => f64::from(f32::from_bits(raw as u32)),
+        Form::F64 => f64::from_bits(raw),
+        Form::Bcd => digits(raw, width)? as f64,
     };
-    let value = raw * point.scale + point.offset;
+    number(raw * point.scale + point.offset)
+}
+
+fn number(value: f64) -> Option<Value> {
     value.is_finite().then_some(Value::Number(value))
+}
+
+/// The number whose decimal digits stand in four bits each.
+fn digits(raw: u64, width: u32) -> Option<u64> {
+    (0..width / 4).rev().try_fold(0, |number, digit| {
+        let digit = raw >> (4 * digit) & 0xf;
+        (digit <= 9).then_some(number * 10 + digit)
+    })
+}
+
+/// The reverse.
+fn in_digits(number: u64, width: u32) -> u64 {
+    let digit = |place: u32| number / 10_u64.pow(place) % 10;
+    (0..width / 4).fold(0, |raw, place| raw | digit(place) << (4 * place))
 }
 
 /// Writes a value into a point's registers.
@@ -61,29 +92,29 @@ pub fn encode(point: &Point, value: f64) -> Result<Vec<u16>, String> {
     if point.table.is_bits() {
         return Ok(vec![u16::from(value != 0.0)]);
     }
+    let size = usize::from(point.size());
+    let width = 16 * size as u32;
     let raw = (value - point.offset) / point.scale;
-    let whole = |low: f64, high: f64| {
+    let unfit = || format!("`{name}`: {value} does not fit into its registers.");
+    // The lowest and the first number above the highest are powers of two or ten, which a float holds exactly.
+    let whole = |low: f64, above: f64| {
         let rounded = raw.round();
-        if (low..=high).contains(&rounded) {
-            Ok(rounded as i64)
-        } else {
-            Err(format!("`{name}`: {value} does not fit into its registers."))
-        }
+        if low <= rounded && rounded < above { Ok(rounded) } else { Err(unfit()) }
     };
-    Ok(match point.form {
-        Form::U16 | Form::Bits => vec![swap_one(point.order, whole(0.0, 65_535.0)? as u16)],
-        Form::I16 => vec![swap_one(point.order, whole(-32_768.0, 32_767.0)? as u16)],
-        Form::U32 => split(point.order, whole(0.0, f64::from(u32::MAX))? as u32),
-        Form::I32 => split(point.order, whole(f64::from(i32::MIN), f64::from(i32::MAX))? as u32),
-        Form::F32 => {
-            let raw = raw as f32;
-            if !raw.is_finite() {
-                return Err(format!("`{name}`: {value} does not fit into its registers."));
-            }
-            split(point.order, raw.to_bits())
+    let power = |base: f64, exponent: u32| (0..exponent).fold(1.0, |power, _| power * base);
+    let bits = match point.form {
+        Form::U16 | Form::Bits | Form::U32 | Form::U64 => whole(0.0, power(2.0, width))? as u64,
+        Form::I16 | Form::I32 | Form::I64 => {
+            let limit = power(2.0, width - 1);
+            u64::from_ne_bytes((whole(-limit, limit)? as i64).to_ne_bytes())
         }
+        Form::F32 if (raw as f32).is_finite() => u64::from((raw as f32).to_bits()),
+        Form::F64 if raw.is_finite() => raw.to_bits(),
+        Form::F32 | Form::F64 => return Err(unfit()),
+        Form::Bcd => in_digits(whole(0.0, power(10.0, width / 4))? as u64, width),
         Form::Ascii => return Err(format!("`{name}` is a text, which cannot be written.")),
-    })
+    };
+    Ok(split(point.order, bits, size))
 }
 
 /// The registers of a text, filled up with zeros; what has no room is left out.
@@ -98,15 +129,24 @@ fn swap_one(order: Order, word: u16) -> u16 {
     if matches!(order, Order::Badc | Order::Dcba) { word.swap_bytes() } else { word }
 }
 
-fn two(order: Order, words: &[u16]) -> u32 {
-    let (first, second) = (swap_one(order, words[0]), swap_one(order, words[1]));
-    let (high, low) = if matches!(order, Order::Abcd | Order::Badc) { (first, second) } else { (second, first) };
-    u32::from(high) << 16 | u32::from(low)
+/// Whether the highest word of a value stands first.
+fn high_first(order: Order) -> bool {
+    matches!(order, Order::Abcd | Order::Badc)
 }
 
-fn split(order: Order, value: u32) -> Vec<u16> {
-    let (high, low) = (swap_one(order, (value >> 16) as u16), swap_one(order, value as u16));
-    if matches!(order, Order::Abcd | Order::Badc) { vec![high, low] } else { vec![low, high] }
+/// The bits of one to four registers.
+fn join(order: Order, words: &[u16]) -> u64 {
+    let add = |bits: u64, word: &u16| bits << 16 | u64::from(swap_one(order, *word));
+    if high_first(order) { words.iter().fold(0, add) } else { words.iter().rev().fold(0, add) }
+}
+
+/// The reverse.
+fn split(order: Order, bits: u64, size: usize) -> Vec<u16> {
+    let mut words: Vec<u16> = (0..size).rev().map(|at| swap_one(order, (bits >> (16 * at)) as u16)).collect();
+    if !high_first(order) {
+        words.reverse();
+    }
+    words
 }
 
 fn text(order: Order, words: &[u16]) -> String {
@@ -129,22 +169,70 @@ pub(crate) mod test {
 
     /// A point that may be read and written.
     pub(crate) fn point(form: Form, order: Order) -> Point {
-        Point {
-            name: "p".into(),
-            table: Table::Holding,
-            address: 0,
-            form,
-            order,
-            registers: (form == Form::Ascii).then_some(4),
-            scale: 1.0,
-            offset: 0.0,
-            unit: String::new(),
-            poll_ms: 1000,
-            min: None,
-            max: None,
-            access: Access::ReadWrite,
-            meaning: None,
-            values: std::collections::BTreeMap::new(),
+        let registers = matches!(form, Form::Ascii | Form::Bcd).then_some(4);
+        let plain = Point::plain("p", Table::Holding, 0, form);
+        Point { order, registers, poll_ms: 1000, access: Access::ReadWrite, ..plain }
+    }
+
+    #[test]
+    fn every_order_of_a_64_bit_value_is_read_as_its_letters_say() {
+        // 0x0001_0203_0405_0607 in the order of the standard, and in the three others.
+        let wanted = Some(Value::Number(0x0001_0203_0405_0607_u64 as f64));
+        for (order, words) in [
+            (Order::Abcd, [0x0001, 0x0203, 0x0405, 0x0607]),
+            (Order::Cdab, [0x0607, 0x0405, 0x0203, 0x0001]),
+            (Order::Badc, [0x0100, 0x0302, 0x0504, 0x0706]),
+            (Order::Dcba, [0x0706, 0x0504, 0x0302, 0x0100]),
+        ] {
+            assert_eq!(decode(&point(Form::U64, order), &words), wanted, "{order:?}");
+        }
+        // 12,345.678 kWh in watt-hours, as an iEM3155 has it at 0x0C83; and a float of 64 bits.
+        let mut energy = point(Form::I64, Order::Abcd);
+        energy.scale = 0.001;
+        assert_eq!(decode(&energy, &[0, 0, 0x00bc, 0x614e]), Some(Value::Number(12_345.678)));
+        assert_eq!(decode(&energy, &[0xffff, 0xffff, 0xffff, 0xfc18]), Some(Value::Number(-1.0)));
+        assert_eq!(
+            decode(&point(Form::F64, Order::Abcd), &[0x40fe, 0x240c, 0x9fbe, 0x76c9]),
+            Some(Value::Number(123_456.789))
+        );
+    }
+
+    #[test]
+    fn digits_in_bcd_are_read_and_a_letter_among_them_is_no_number() {
+        let mut count = point(Form::Bcd, Order::Abcd);
+        count.registers = Some(2);
+        assert_eq!(decode(&count, &[0x1234, 0x5678]), Some(Value::Number(12_345_678.0)));
+        assert_eq!(decode(&count, &[0x123a, 0x5678]), None);
+        assert_eq!(encode(&count, 9_876.0), Ok(vec![0, 0x9876]));
+        assert!(encode(&count, 100_000_000.0).is_err());
+    }
+
+    #[test]
+    fn one_bit_of_a_status_word_is_no_number_of_sixteen() {
+        // A healthy V20 says 0xFA31; bit 3 is the fault.
+        let mut fault = point(Form::U16, Order::Abcd);
+        (fault.access, fault.bit) = (Access::Read, Some(3));
+        assert_eq!(decode(&fault, &[0xfa31]), Some(Value::Number(0.0)));
+        assert_eq!(decode(&fault, &[0xfa39]), Some(Value::Number(1.0)));
+        // CiA 402: what bits 0 to 3, 5 and 6 make is the state; 0x27 is "operation enabled".
+        (fault.bit, fault.mask) = (None, Some(0x6f));
+        assert_eq!(decode(&fault, &[0x1637]), Some(Value::Number(f64::from(0x27))));
+        (fault.form, fault.mask) = (Form::U32, Some(0x00ff_0000));
+        assert_eq!(decode(&fault, &[0x1234, 0x5678]), Some(Value::Number(f64::from(0x34))));
+    }
+
+    #[test]
+    fn what_stands_for_no_value_was_published_as_one() {
+        for (form, mark, words) in [
+            (Form::U16, 0xffff, vec![0xffff]),
+            (Form::I16, -32_768, vec![0x8000]),
+            (Form::U32, 0xffff_ffff, vec![0xffff, 0xffff]),
+            (Form::I64, i64::MIN, vec![0x8000, 0, 0, 0]),
+        ] {
+            let mut marked = point(form, Order::Abcd);
+            assert!(decode(&marked, &words).is_some());
+            marked.no_value = vec![mark];
+            assert_eq!(decode(&marked, &words), None, "{form:?}");
         }
     }
 
@@ -206,7 +294,18 @@ pub(crate) mod test {
     }
 
     fn forms() -> impl Strategy<Value = Form> {
-        prop::sample::select(vec![Form::U16, Form::I16, Form::U32, Form::I32, Form::F32, Form::Bits])
+        prop::sample::select(vec![
+            Form::U16,
+            Form::I16,
+            Form::U32,
+            Form::I32,
+            Form::F32,
+            Form::Bits,
+            Form::U64,
+            Form::I64,
+            Form::F64,
+            Form::Bcd,
+        ])
     }
 
     fn orders() -> impl Strategy<Value = Order> {
@@ -231,7 +330,7 @@ pub(crate) mod test {
         }
 
         #[test]
-        fn no_registers_and_no_value_bring_it_down(form in forms(), order in orders(), words in prop::collection::vec(any::<u16>(), 0..4), value in any::<f64>()) {
+        fn no_registers_and_no_value_bring_it_down(form in forms(), order in orders(), words in prop::collection::vec(any::<u16>(), 0..6), value in any::<f64>()) {
             let point = point(form, order);
             let _ = decode(&point, &words);
             let _ = encode(&point, value);

@@ -162,6 +162,11 @@ impl Player<'_> {
             "fed" => session.program_fed(now),
             "end" => session.handle(now, Input::ProgramEnd),
             "trouble" => session.handle(now, Input::ProgramTrouble(notice()?)),
+            "drives" => {
+                let drives = serde_json::from_str(rest).map_err(|error| bad(&error.to_string()))?;
+                session.handle(now, Input::Drives(drives));
+                let _ = session.take_spindle_order();
+            }
             "time" => session.handle(now, Input::Time),
             "ask" => {
                 let request = serde_json::from_str(rest).map_err(|error| bad(&error.to_string()))?;

@@ -171,6 +171,9 @@ impl Session {
     pub(super) fn touch_off(&mut self, probe: Probe) -> Answer {
         self.must_be_free()?;
         interlock::may_probe(&self.known, &self.profile)?;
+        if self.drive_turns() {
+            return Err(Denied::SpindleOn);
+        }
         let bounded = probe.down_mm > 0.0
             && probe.down_mm <= PROBE_MAX_MM
             && (1.0..=PROBE_FEED_MAX_MM_MIN).contains(&probe.feed_mm_min);

@@ -53,7 +53,10 @@ impl Session {
         if self.run.is_some() {
             return Err(Denied::JobRunning);
         }
+        self.must_be_connected()?;
+        self.drives_may_go_on()?;
         interlock::may_start(&self.known)?;
+        self.spindle_begins();
         self.needs_person = false;
         self.left_on.looked_at();
         self.known.notice = None;
@@ -143,6 +146,12 @@ impl Session {
             return Ok(());
         }
         self.must_be_connected()?;
+        if self.run.as_ref().is_some_and(|run| !run.is_safe_end()) {
+            self.drives_may_go_on()?;
+            if self.spindle_first_on_resume() {
+                return Ok(());
+            }
+        }
         let waits = self.needs_person || matches!(self.condition, Some(Condition::Held | Condition::Door));
         let Some(run) = &mut self.run else {
             if !waits {
@@ -174,6 +183,14 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The spindle turns again as it must: what a person has asked for is done now.
+    pub(super) fn go_on_from_hold(&mut self) {
+        let held = self.run.as_ref().is_some_and(|run| run.is_holding() && !run.is_safe_end());
+        if held && self.phase == Phase::Ready {
+            let _ = self.resume();
+        }
     }
 
     /// Says "go on": only a person's request leads here.
@@ -281,7 +298,8 @@ impl Session {
             Phase::Ready => {
                 self.left_on.looked_at();
                 self.known.notice = None;
-                Ok(())
+                // What a drive is in no word from here changes.
+                if self.run.is_none() { self.drives_may_go_on() } else { Ok(()) }
             }
             Phase::Alarm | Phase::Halted => {
                 self.begin_clearing();
@@ -300,6 +318,10 @@ impl Session {
         };
         if !in_range {
             return Err(Denied::OutOfRange);
+        }
+        if matches!(change, Override::Spindle(_)) && self.is_driven() {
+            // The controller would change what nobody turns by.
+            return Err(Denied::Unsupported);
         }
         self.say_word(&Word::Override(change))?;
         self.override_said(change);

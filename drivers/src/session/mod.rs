@@ -25,6 +25,7 @@ mod barrier;
 mod by_hand;
 mod clearing;
 mod control;
+mod driven;
 mod evidence;
 mod frozen;
 mod greeting;
@@ -42,6 +43,7 @@ mod run;
 mod safe_end;
 mod settings;
 mod silence;
+mod spindle_words;
 mod standing;
 mod state;
 mod streaming;
@@ -65,6 +67,7 @@ use crate::profile::Profile;
 use crate::snapshot::{Identity, Snapshot, State};
 
 pub use clearing::NOTHING_CHANGED;
+pub use driven::Drives;
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
 use run::{Run, Stage};
@@ -105,6 +108,8 @@ pub enum Input<'a> {
     ProgramEnd,
     /// The program cannot be read any further, and why.
     ProgramTrouble(Notice),
+    /// What is known of the drives beside the machine has changed.
+    Drives(Drives),
     /// Nothing but time.
     Time,
 }
@@ -273,6 +278,9 @@ pub struct Session {
     /// What it said in words.
     #[serde(default)]
     words: words::Words,
+    /// The drives beside it, and the one that is its spindle.
+    #[serde(default)]
+    driven: driven::Driven,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -329,6 +337,7 @@ impl Session {
             packing: packing::Packing::default(),
             numbers: Numbers::default(),
             words: words::Words::default(),
+            driven: driven::Driven::default(),
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),
@@ -352,9 +361,11 @@ impl Session {
             Input::ProgramLine { number, bytes } => return self.program_line(number, bytes),
             Input::ProgramEnd => self.program_end(),
             Input::ProgramTrouble(notice) => self.program_trouble(notice),
+            Input::Drives(drives) => self.hear_drives(drives),
             Input::Time => {}
         }
         self.pass_deadlines();
+        self.heed_drives();
         self.pump();
         self.settle_state();
     }
@@ -398,7 +409,8 @@ impl Session {
     pub fn deadline(&self) -> Option<Moment> {
         let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen } =
             self.deadlines;
-        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen]
+        let driven = self.driven.until();
+        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen, driven]
             .into_iter()
             .flatten()
             .min()
@@ -487,6 +499,7 @@ impl Session {
         if due(&mut self.deadlines.doubt, self.now) {
             self.doubt_is_over();
         }
+        self.spindle_overdue();
     }
 
     /// Whether a command of this kind waits to be said or for its answer.

@@ -43,11 +43,13 @@ impl Session {
         }
         let text = if self.condition == Some(Condition::Door) {
             "Close the safety door, then resume.".to_owned()
+        } else if let Some(asked) = self.drive_asks().filter(|_| self.run.is_none()) {
+            asked
         } else {
             self.waits_for()
         };
         // Its word to stand may be lost, or not have come to it yet: nobody is sent to a turning tool unwarned.
-        let turns = self.profile.spindle.is_some() && self.spindle_runs();
+        let turns = self.profile.spindle.is_some() && (self.spindle_runs() || self.drive_turns());
         let text = if turns { format!("The spindle turns: do not reach in. {text}") } else { text };
         Some(Asked { text, choices: Vec::new() })
     }
@@ -314,7 +316,9 @@ impl Session {
         // It stands still: nothing is left in the planner.
         run.executed_but(0, 1);
         run.stage = Stage::Asking;
-        self.asides.push_back((Aside::Word, SPINDLE_OFF.to_owned()));
+        if !self.is_driven() {
+            self.asides.push_back((Aside::Word, SPINDLE_OFF.to_owned()));
+        }
         let what = self.tool_asked();
         self.attention("machine.tool_change", &what);
     }

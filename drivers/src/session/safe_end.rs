@@ -150,13 +150,17 @@ impl Session {
         // Behind lines without an answer a line counter cannot be set: these are taken without a number.
         let numbered = self.dialect.habits().numbered && !behind;
         let Some(ending) = self.pending_ending.take() else { return };
-        let Some(run) = &self.run else { return };
+        if self.run.is_none() {
+            return;
+        }
         if behind {
             self.window.disown();
         } else {
             self.window.clear();
         }
         self.asides.clear();
+        self.spindle_ends();
+        let Some(run) = &self.run else { return };
         let mut run = Run::safe_end(run, ending, numbered);
         run.unheard = behind;
         run.probes = if silent { PROBES_MAX } else { 0 };

@@ -50,6 +50,12 @@ impl Session {
     /// Derives the machine's state from where the conversation stands, and tells of a change.
     pub(super) fn settle_state(&mut self) {
         let state = self.derived_state();
+        if state == State::Attention && self.run.is_none() {
+            if let Some(notice) = self.drive_notice().filter(|notice| self.known.notice.as_ref() != Some(notice)) {
+                self.known.notice = Some(notice);
+                self.known.generation += 1;
+            }
+        }
         if state == self.known.state {
             return;
         }
@@ -64,6 +70,14 @@ impl Session {
     }
 
     fn derived_state(&self) -> State {
+        match self.own_state() {
+            State::Idle if self.run.is_none() => self.idle_beside_drives(),
+            state => state,
+        }
+    }
+
+    /// What the machine itself does.
+    fn own_state(&self) -> State {
         match &self.phase {
             Phase::Offline => return State::Offline,
             Phase::Greeting(_) if self.greets_one_in_a_hold() => return State::Attention,

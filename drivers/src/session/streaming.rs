@@ -7,6 +7,7 @@ use gcode_tools::wire::{self, Alphabet, Compacted};
 
 use super::barrier::{dwell, must_go_alone};
 use super::by_hand::homing_word;
+use super::driven::Said;
 use super::person::person_changes_tool;
 use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, MotionEnd, Spelling};
@@ -141,7 +142,9 @@ impl Session {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line's way is told in one place, and each step of it may end it")]
     pub(super) fn pump_job(&mut self) {
+        let driven = self.is_driven();
         let habits = self.dialect.habits();
         let answer_timeout = Duration::from_millis(self.profile.stream.answer_timeout_ms);
         loop {
@@ -152,12 +155,22 @@ impl Session {
             }
             self.packing.begin();
             let ordinal = run.history.cursor();
-            let Some(next) = run.history.next() else {
+            if run.history.next().is_none() {
                 if run.from_file && !run.history.is_complete() && run.accepted > run.lead && self.window.has_room(1) {
                     run.starved_since.get_or_insert(self.now);
                 }
                 break;
+            }
+            let said = if driven && ordinal > run.lead { self.spindle_first(ordinal) } else { Said::Whole };
+            let rest = match said {
+                Said::Wait => return,
+                Said::Nothing => continue,
+                Said::Whole => None,
+                Said::Rest(rest) => Some(rest),
             };
+            let Some(run) = &mut self.run else { return };
+            let Some(next) = run.history.next() else { return };
+            let text = rest.as_deref().unwrap_or(&next.text);
             let alone = !run.unheard && (ordinal <= run.lead || must_go_alone(&next.text, habits));
             if alone && !self.window.is_empty() {
                 return;
@@ -169,7 +182,7 @@ impl Session {
                 }
             }
             let homing = homing_word(&next.text, habits.printer);
-            let cleared = match interlock::clear(&next.text, &self.profile, habits.line_max) {
+            let cleared = match interlock::clear(text, &self.profile, habits.line_max) {
                 Ok(cleared) => cleared,
                 Err(mut notice) => {
                     notice.happened = format!("Line {} was not sent: {}", next.program_line, notice.happened);
@@ -262,6 +275,7 @@ impl Session {
         notice: Option<Notice>,
     ) -> Option<(String, JobPhase, Option<Notice>)> {
         let mut run = self.run.take()?;
+        self.spindle_ends();
         let mut progress = run.progress();
         if run.let_motors_go(&self.profile.safety.safe_end) {
             self.by_hand.homed = false;

@@ -7,12 +7,11 @@ use super::{PUBLISH_EVERY, Shell};
 use crate::event::{Event, EventKind};
 use crate::machine::Recording;
 use crate::modbus::attached::protection;
-use crate::modbus::auxiliary::Auxiliaries;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::recording::Head;
-use crate::request::Request;
-use crate::snapshot::{JobPhase, State};
+use crate::session::{Drives, Input};
+use crate::snapshot::{JobPhase, Reading, State};
 use crate::{link, modbus, state_change};
 
 /// Least time between two recordings of one machine: one trouble brings others, and an SD card does not last for ever.
@@ -42,14 +41,20 @@ fn worth_recording(event: &Event) -> Option<&Notice> {
 }
 
 impl Shell {
-    /// Hears what is wrong beside the machine. A drive in trouble is being stopped: what feeds material to it holds.
+    /// Hears what is known of the devices beside the machine. What it means for a job the session decides.
     pub(super) fn heed_devices(&mut self, now: Moment) {
-        let Some(told) = self.beside.as_mut().and_then(Auxiliaries::take_notice) else { return };
-        if told.stopping {
-            // Without a job there is nothing to hold.
-            let _ = self.request(now, Request::Pause);
+        let Some(beside) = &mut self.beside else { return };
+        let told = beside.take_notice();
+        let drives = Drives::of(&beside.known());
+        if let Some(told) = told {
+            self.noticed = Some(told.notice);
         }
-        self.noticed = Some(told.notice);
+        if drives != *self.session.drives() {
+            self.handle(now, Input::Drives(drives));
+        }
+        if let (Some(order), Some(beside)) = (self.session.take_spindle_order(), &self.beside) {
+            beside.order(order);
+        }
     }
 
     /// First the numbers, then the news: whoever hears that a job is over finds its last count in the snapshot.
@@ -81,6 +86,11 @@ impl Shell {
             let known = beside.known();
             if let Some(job) = &mut snapshot.job {
                 self.energy.note(now, &known, job);
+            }
+            if let Some(drive) = self.setup.profile.spindle_drive() {
+                // What turns it says how fast; the controller does not know.
+                let turns = known.iter().find(|device| device.name == drive.name).and_then(|device| device.turns_rpm);
+                snapshot.spindle = turns.map(|rpm| Reading::fresh(rpm, now));
             }
             snapshot.auxiliary = known.to_vec();
             let known = |name: &str| known.iter().find(|device| device.name == name);

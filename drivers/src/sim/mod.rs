@@ -125,6 +125,10 @@ pub struct Setup {
     pub resend_permille: u32,
     /// What becomes of a Modbus machine's answers.
     pub answers: modbus::AnswerFaults,
+    /// What the drive on a Modbus line does otherwise than the standard has it.
+    pub drive: modbus::Quirks,
+    /// How a Modbus line, or the server on TCP, behaves.
+    pub modbus_line: modbus::LineQuirks,
     /// How many questions a mailbox machine says it can be asked at once.
     pub transactions: u16,
     /// Seed of everything random.
@@ -171,6 +175,8 @@ impl Default for Setup {
             tool_macro_s: 0.0,
             resend_permille: 0,
             answers: modbus::AnswerFaults::default(),
+            drive: modbus::Quirks::default(),
+            modbus_line: modbus::LineQuirks::default(),
             transactions: 4,
             seed: 1,
         }

@@ -17,7 +17,7 @@ use drivers::modbus::bus::{Bus, Patience};
 use drivers::modbus::{Modbus, Protocol, Question, Table, Trouble, address::Address};
 use drivers::profile::Profile;
 use drivers::request::Job;
-use drivers::sim::modbus::AnswerFaults;
+use drivers::sim::modbus::{AnswerFaults, LineQuirks};
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Faults, Report, Simulated, simulated};
 use drivers::snapshot::JobPhase;
@@ -463,4 +463,110 @@ async fn a_dead_device_on_a_line_kept_the_others_waiting_for_all_its_retries() {
         answers = dead.answers() => panic!("the dead device was asked first: {answers:?}"),
         () = others => {}
     }
+}
+
+/// A serial line whose adapter hears itself.
+fn echoing() -> sim::Setup {
+    sim::Setup { modbus_line: LineQuirks { echo: true, ..LineQuirks::default() }, ..setup() }
+}
+
+#[tokio::test]
+async fn an_adapter_that_hears_itself_was_a_line_full_of_devices() {
+    let (_port, address) = serve("modbus-rtu", &echoing(), Between::default());
+    let settings = Modbus { timeout_ms: 150, retries: 0, ..Modbus::default() };
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &settings).unwrap();
+    let patience = Patience::of(&settings);
+    let read = |address| Question::Read { table: Table::Holding, address, count: 1 };
+    // The first thing that is asked is a write: its own bytes are no answer, and nobody is at unit 9.
+    let stop = Question::WriteOne { address: 0, word: 0 };
+    assert_eq!(bus.ask(9, stop.clone(), patience).await, Err(Trouble::Overdue));
+    assert_eq!(bus.ask(2, stop, patience).await, Ok(vec![]));
+    assert_eq!(bus.ask(2, Question::WriteOne { address: 1, word: 250 }, patience).await, Ok(vec![]));
+    assert_eq!(bus.ask(2, read(1), patience).await, Ok(vec![250]));
+    assert_eq!(bus.ask(9, read(1), patience).await, Err(Trouble::Overdue));
+    assert_eq!(bus.ask(2, read(900), patience).await, Err(Trouble::Exception(2)));
+    // A Huanyang drive answers what reads 0 in the question's own bytes.
+    let huanyang = Patience { protocol: Protocol::Huanyang, ..patience };
+    let actual = Question::Read { table: Table::Input, address: 1, count: 1 };
+    assert_eq!(bus.ask(5, actual, huanyang).await, Ok(vec![0]));
+}
+
+#[tokio::test]
+async fn a_program_goes_through_a_mailbox_behind_an_adapter_that_hears_itself() {
+    let (port, address) = serve("modbus-rtu", &echoing(), Between::default());
+    let machine = machine(&address, profile(500));
+    let program = program(300, 7);
+    let end = run(&machine, &program).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{:?}", end.notice);
+    assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
+}
+
+#[tokio::test]
+async fn a_mailbox_server_that_answers_as_unit_0_or_takes_one_question_at_a_time_runs_its_jobs() {
+    for line in [
+        LineQuirks { answers_as: Some(0), ..LineQuirks::default() },
+        LineQuirks { one_at_a_time: true, ..LineQuirks::default() },
+    ] {
+        let setup = sim::Setup { modbus_line: line, ..setup() };
+        let (port, address) = serve("modbus-tcp", &setup, Between::default());
+        for unit in ["?unit=1", "?unit=0", "?unit=255"] {
+            let machine = machine(&format!("{address}{unit}"), profile(500));
+            let program = program(200, 7);
+            let before = port.report().unwrap().executed_lines.unwrap().len();
+            let end = run(&machine, &program).await;
+            assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{line:?} {unit}: {:?}", end.notice);
+            let executed = port.report().unwrap().executed_lines.unwrap();
+            assert_eq!(executed[before..], commands(&program), "{line:?} {unit}");
+            machine.release().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_without_an_rts_line_cannot_be_told_when_it_sends() {
+    let (_port, address) = serve("modbus-rtu", &setup(), Between::default());
+    let settings = Modbus { timeout_ms: 150, retries: 0, ..Modbus::default() };
+    let bus = Bus::on(&Address::parse(&format!("{address}?rs485=rts")).unwrap(), &settings).unwrap();
+    let read = Question::Read { table: Table::Holding, address: 0, count: 1 };
+    let answered = bus.ask(2, read, Patience::of(&settings)).await;
+    assert!(matches!(&answered, Err(Trouble::Lost(why)) if why.contains("RTS")), "{answered:?}");
+}
+
+#[tokio::test]
+async fn a_cheap_mill_and_its_drive_run_a_job_on_real_ports() {
+    let drives = simulated("modbus-tcp", &sim::Setup::default()).unwrap();
+    let drives = Port::on_shared_tcp(drives, Between::default(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    let grbl = simulated("grbl", &sim::Setup { keep_lines: true, ..sim::Setup::default() }).unwrap();
+    let grbl = Port::on_pty(grbl, Between::default(), None).unwrap();
+    let place = drives.address().replace("tcp://", "modbus-tcp://");
+    let (_, mill) = Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap();
+    let drive = include_str!("drive.toml").replace("PLACE", &place);
+    let profile = Profile::parse(&format!("{mill}{drive}")).unwrap();
+    let machine = machine(grbl.address(), profile);
+    let program: Vec<String> =
+        ["M3 S6000", "G1 X2 F600", "S9000", "G1 X4", "M5", "G0 X0", "M2"].map(str::to_owned).to_vec();
+    let mut speeds = std::collections::BTreeSet::new();
+    let watch = {
+        let machine = machine.clone();
+        tokio::spawn(async move {
+            let mut watch = machine.watch();
+            while watch.changed().await.is_ok() {
+                let snapshot = machine.snapshot();
+                speeds.extend(snapshot.spindle.map(|spindle| spindle.value as u32));
+                if snapshot.job.as_ref().is_some_and(|job| job.phase.is_over()) {
+                    break;
+                }
+            }
+            speeds
+        })
+    };
+    let end = run(&machine, &program).await;
+    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{:?}", end.notice);
+    let executed = grbl.report().unwrap().executed_lines.unwrap();
+    assert_eq!(executed, ["G1X2F600", "G1X4", "G0X0", "M2"], "the controller hears of no spindle");
+    let speeds = watch.await.unwrap();
+    assert!(speeds.contains(&6_000) && speeds.contains(&9_000), "what it turns is published: {speeds:?}");
+    let hazard = end.protection.iter().find(|hazard| hazard.hazard == "spindle").expect("its hazard is published");
+    assert!(!hazard.protected && hazard.because.contains("unprotected"), "{hazard:?}");
+    until(&machine, |snapshot| snapshot.auxiliary[0].turns_rpm == Some(0.0)).await;
 }

@@ -72,7 +72,7 @@ async fn answers_in_another_order_twice_and_in_pieces_go_to_the_questions_they_a
 #[tokio::test]
 async fn half_an_answer_over_tcp_was_told_as_none_and_a_closed_connection_as_success() {
     for (close, wanted) in [
-        (false, Trouble::Damaged("7 bytes that are no whole answer".to_owned())),
+        (false, Trouble::Strange("7 bytes that are no whole answer".to_owned())),
         (true, Trouble::Lost("the device closed the connection after 7 bytes of an answer".to_owned())),
     ] {
         let mut open = Vec::new();
@@ -90,8 +90,9 @@ async fn half_an_answer_over_tcp_was_told_as_none_and_a_closed_connection_as_suc
     assert!(matches!(&answered, Err(Trouble::Lost(why)) if !why.contains("uccess")), "{answered:?}");
 }
 
-/// Between the agent and a machine, a server that takes what one read brings for one question, as simple ones do.
-fn hears_the_first_only(server: String) -> String {
+/// Between the agent and a machine, a server that takes what one read brings for one question, as simple ones do: the first
+/// is all that it hears, or it finds that what came is no question and hears nothing.
+fn hears_one_at_a_time(server: String, the_first: bool) -> String {
     device(move |mut client| {
         let server = TcpStream::connect(&server).unwrap();
         server.set_nodelay(true).unwrap();
@@ -100,7 +101,9 @@ fn hears_the_first_only(server: String) -> String {
         let mut bytes = [0; 2048];
         while let Ok(count @ 1..) = client.read(&mut bytes) {
             let first = frame(&mut &bytes[..count]).unwrap();
-            to.write_all(&first).unwrap();
+            if the_first || first.len() == count {
+                to.write_all(&first).unwrap();
+            }
         }
         let _ = to.shutdown(std::net::Shutdown::Both);
     })
@@ -108,12 +111,50 @@ fn hears_the_first_only(server: String) -> String {
 
 #[tokio::test]
 async fn a_machine_that_hears_only_the_first_of_questions_asked_together_is_asked_one_by_one() {
-    let (port, address) = serve("modbus-tcp", &setup(), Between::default());
-    let address = hears_the_first_only(address.trim_start_matches("modbus-tcp://").to_owned());
-    let machine = machine(&address, profile(100));
-    let program = program(600, 7);
-    let started = tokio::time::timeout(Duration::from_secs(20), run(&machine, &program)).await;
-    let end = started.expect("it is asked together again and again");
-    assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{:?}", end.notice);
-    assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
+    for (timeout_ms, the_first) in [(100, true), (500, true), (500, false)] {
+        let (port, address) = serve("modbus-tcp", &setup(), Between::default());
+        let address = hears_one_at_a_time(address.trim_start_matches("modbus-tcp://").to_owned(), the_first);
+        let machine = machine(&address, profile(timeout_ms));
+        let program = program(600, 7);
+        let started = tokio::time::timeout(Duration::from_secs(20), run(&machine, &program)).await;
+        let end = started.expect("it is asked together again and again");
+        assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Finished, "{timeout_ms}: {:?}", end.notice);
+        assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_puts_unit_0_into_its_answers_was_told_to_check_its_parity() {
+    // What was asked, what the server puts there, and whether that is an answer.
+    for (asked, said, taken) in [(1, 0, true), (1, 255, true), (255, 1, true), (0, 0, true), (3, 2, false)] {
+        let address = device(move |mut stream| {
+            while let Some(question) = frame(&mut stream) {
+                let mut answer = own_address(&question);
+                answer[6] = said;
+                stream.write_all(&answer).unwrap();
+            }
+        });
+        let (bus, patience) = bus(&address, 500);
+        let answered = bus.ask(asked, read(7), patience).await;
+        assert_eq!(answered == Ok(vec![7]), taken, "{asked} {said}: {answered:?}");
+        let to_do = answered.err().map_or("", |trouble| trouble.to_do());
+        assert!(!to_do.contains("parity"), "{to_do}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_said_that_it_is_busy_was_asked_again_in_the_same_millisecond() {
+    let address = device(|mut stream| {
+        let mut refused_at: Option<std::time::Instant> = None;
+        while let Some(question) = frame(&mut stream) {
+            // It needs 60 ms, and each question meanwhile makes it need them anew.
+            let busy = refused_at.is_none_or(|at| at.elapsed() < Duration::from_millis(60));
+            let refusal = [&question[..4], &[0, 3, question[6], 0x83, 6]].concat();
+            refused_at = Some(std::time::Instant::now());
+            stream.write_all(&if busy { refusal } else { own_address(&question) }).unwrap();
+        }
+    });
+    let (bus, patience) = bus(&address, 500);
+    let patience = Patience { retries: 2, ..patience };
+    assert_eq!(bus.ask(1, read(9), patience).await, Ok(vec![9]));
 }

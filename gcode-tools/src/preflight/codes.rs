@@ -273,8 +273,14 @@ impl Preflight<'_> {
             return;
         }
         let Some(speed) = statement.value(b'S') else { return };
+        let drive = self.profile.spindle_drive();
         let (low, high, what) = match (self.profile.kind, &self.profile.spindle, &self.profile.laser) {
             (Kind::Laser, _, Some(laser)) => (0.0, laser.s_max, "full power"),
+            // To a drive S is always a speed.
+            (_, Some(_), _) if drive.is_some() => {
+                let (low, high) = self.profile.spindle_range().unwrap_or((0.0, f64::INFINITY));
+                (low, high, "the highest speed")
+            }
             (_, Some(spindle), _) => match (spindle.s_means, spindle.s_max) {
                 (SMeans::Rpm, _) => (spindle.min_rpm, spindle.max_rpm, "the highest speed"),
                 (SMeans::Share, Some(most)) => (0.0, most, "full speed"),
@@ -286,8 +292,9 @@ impl Preflight<'_> {
             self.findings.add_at(
                 line,
                 Place::Letters(b"S"),
-                // A beam at S1000 where full power is S255 burns with all it has.
-                if speed < 0.0 || (self.profile.kind == Kind::Laser && speed > high) {
+                // A beam at S1000 where full power is S255 burns with all it has. A drive is not told what it must not do,
+                // and the job would hold there.
+                if speed < 0.0 || drive.is_some() || (self.profile.kind == Kind::Laser && speed > high) {
                     Severity::Error
                 } else {
                     Severity::Warning

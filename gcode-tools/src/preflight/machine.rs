@@ -291,12 +291,17 @@ impl Preflight<'_> {
                 "Add S, unless the speed is set by hand.",
             );
         }
-        let reversible = self.profile.spindle.as_ref().is_none_or(|spindle| spindle.reversible);
+        let drive = self.profile.spindle_drive();
+        let reversible = match drive {
+            Some(drive) => drive.reverses(),
+            None => self.profile.spindle.as_ref().is_none_or(|spindle| spindle.reversible),
+        };
         if tenths == 40 && !reversible {
             self.findings.add_at(
                 line,
                 place,
-                Severity::Warning,
+                // The drive cannot be told, and the job would hold there.
+                if drive.is_some() { Severity::Error } else { Severity::Warning },
                 "spindle.direction",
                 "M4 turns the spindle backwards; this machine's spindle does not.".to_owned(),
                 "Use M3.",

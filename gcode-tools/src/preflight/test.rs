@@ -321,3 +321,22 @@ fn a_long_line_of_letters_without_numbers_is_read_once_and_not_once_for_each_let
         }
     }
 }
+
+#[test]
+fn what_the_drive_that_is_the_spindle_cannot_do_is_an_error() {
+    let text = Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap().1;
+    let drive = "\n[[auxiliary]]\nname = 'vfd'\ndevice = 'h100'\nport = 'modbus-rtu:/dev/x'\nis_spindle = true\n\
+                 [auxiliary.turn]\nmin_rpm = 6000\nmax_rpm = 9000\nreverse = []\n";
+    let mill = Profile::parse(&format!("{text}{drive}")).unwrap();
+    for (program, code) in [
+        ("G21 G90\nM3 S9500\nM5\nM2\n", Some("spindle.range")),
+        ("G21 G90\nM3 S3000\nM5\nM2\n", Some("spindle.range")),
+        ("G21 G90\nM4 S8000\nM5\nM2\n", Some("spindle.direction")),
+        ("G21 G90\nM3 S8000\nS0\nM5\nM2\n", None),
+    ] {
+        let verdict = check(program.as_bytes(), &mill);
+        let errors: Vec<_> =
+            verdict.findings.iter().filter(|it| it.severity == Severity::Error).map(|it| it.code).collect();
+        assert_eq!(errors, code.into_iter().collect::<Vec<_>>(), "{program}");
+    }
+}

@@ -174,6 +174,14 @@ impl Profile {
         for (at, auxiliary) in self.auxiliary.iter().enumerate() {
             let place = [Step::Key("auxiliary"), Step::Item(at)];
             problems.extend(auxiliary.problems().into_iter().map(|problem| problem.under(place)));
+            if auxiliary.is_spindle && self.auxiliary[..at].iter().any(|earlier| earlier.is_spindle) {
+                let why = format!("auxiliary `{}`: another one is the spindle already", auxiliary.name);
+                problems.push(Problem::at(place, why));
+            }
+            if auxiliary.is_spindle && self.spindle.is_none() {
+                let why = format!("auxiliary `{}`: this machine has no [spindle] that it could be", auxiliary.name);
+                problems.push(Problem::at(place, why));
+            }
             if self.auxiliary[..at].iter().any(|earlier| earlier.name == auxiliary.name) {
                 problems
                     .push(Problem::at(place, format!("auxiliary `{}`: there are two of this name", auxiliary.name)));

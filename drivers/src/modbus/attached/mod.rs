@@ -1,25 +1,34 @@
-//! A device beside a machine as a value: what it is asked, what it answered, and how it is made to stand.
+//! A device beside a machine as a value: what it is asked, what it answered, and how it is made to stand or to turn.
 //!
 //! ```text
 //!             stop asked, fault, silence              the proof reads that it stands
 //!  Watching ───────────────────────────► Stopping ───────────────────────────────────► Watching
-//!                                           │ not within its time
-//!                                           └──► the alarm `drive.does_not_stop`; stop is written again and again
+//!    │  ▲                                   │ ▲ not within its time, or the stop is refused
+//!    │  │ the speed is read back            │ └── the alarm `drive.does_not_stop` (`drive.stop_refused`); stop is
+//!    ▼  │                                   │     written again and again
+//!  Turning ──► not within its time, refused: told to whoever ordered it
 //! ```
+//!
+//! That a drive is silent, faulted or does not stand is a state ([`Hindrance`]), and not only a moment: it is so from the
+//! first moment on, and until the drive shows otherwise.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+mod fault;
 mod service;
 mod stopping;
+mod turning;
 
-use super::{Auxiliary, AuxiliaryKind, Meaning, Question, Read, Trouble, plan, value};
+use super::{Auxiliary, AuxiliaryKind, Point, Question, Read, Trouble, plan, value};
 use crate::Moment;
 use crate::notice::Notice;
-use crate::snapshot::{Beside, PointReading, Quality, Reading};
+use crate::snapshot::{Beside, Hindrance, PointReading, Quality, Reading, SpindleReport};
 
 pub use service::{own_points, protection};
 use stopping::Stopping;
+use turning::Turning;
+pub use turning::{SpindleOrder, Turn};
 
 /// A reading older than this many of its polls is stale.
 const STALE_AFTER_POLLS: u32 = 5;
@@ -35,29 +44,51 @@ const SILENT_LAST: Duration = Duration::from_secs(10);
 /// Notices that wait to be taken.
 const NOTICES_MAX: usize = 16;
 
+/// A read of the plan.
+#[derive(Debug)]
+struct Planned {
+    read: Read,
+    due: Moment,
+    /// The device refuses it.
+    refused: bool,
+}
+
+/// What a person should know of it: one for each of its states, for as long as it is so.
+#[derive(Debug, Default)]
+struct Notices {
+    stop: Option<Notice>,
+    silent: Option<Notice>,
+    fault: Option<Notice>,
+    turning: Option<Notice>,
+    refused: Option<Notice>,
+}
+
 /// One device beside a machine.
 #[derive(Debug)]
 pub struct Attached {
     auxiliary: Auxiliary,
-    plan: Vec<(Read, Moment)>,
-    /// Which reads of the plan the device refuses.
-    refused: Vec<bool>,
+    plan: Vec<Planned>,
     readings: Vec<PointReading>,
     stopping: Option<Stopping>,
+    turning: Option<Turning>,
+    /// What became of the last order to turn or to stand.
+    report: Option<SpindleReport>,
     answers: bool,
-    silent_since: Option<Moment>,
     /// Questions in a row that had no answer.
     unheard: u32,
-    fault: u64,
-    notice: Option<Notice>,
-    notices: VecDeque<Notice>,
+    /// What is wrong with it, in its profile's words.
+    fault: Option<String>,
+    /// Points that are written with the other function than their form has.
+    otherwise: Vec<String>,
+    notices: Notices,
+    waiting: VecDeque<Notice>,
 }
 
 impl Attached {
     /// A device that has not been asked yet.
     pub fn new(auxiliary: Auxiliary, now: Moment) -> Self {
         let points = &auxiliary.modbus.points;
-        let plan: Vec<_> = plan(&auxiliary.modbus).into_iter().map(|read| (read, now)).collect();
+        let plan = plan(&auxiliary.modbus).into_iter().map(|read| Planned { read, due: now, refused: false }).collect();
         let readings = points
             .iter()
             .map(|point| PointReading {
@@ -69,17 +100,28 @@ impl Attached {
             .collect();
         Self {
             auxiliary,
-            refused: vec![false; plan.len()],
             plan,
             readings,
             stopping: None,
+            turning: None,
+            report: None,
             answers: false,
-            silent_since: None,
             unheard: 0,
-            fault: 0,
-            notice: None,
-            notices: VecDeque::new(),
+            fault: None,
+            otherwise: Vec::new(),
+            notices: Notices::default(),
+            waiting: VecDeque::new(),
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.auxiliary.name
+    }
+
+    /// Whether it does what the program says with M3, M4, M5 and S.
+    pub fn is_spindle(&self) -> bool {
+        self.auxiliary.is_spindle
     }
 
     /// What is to be asked now. A stop comes before every reading.
@@ -87,80 +129,117 @@ impl Attached {
         if self.stopping.is_some() {
             return self.stop_question(now);
         }
-        let (read, _) = self.plan.iter().filter(|(_, due)| *due <= now).min_by_key(|(_, due)| *due)?;
-        Some(Question::Read { table: read.table, address: read.address, count: read.count })
+        if let Some(question) = self.turn_question(now) {
+            return Some(question);
+        }
+        let planned = self.plan.iter().filter(|planned| planned.due <= now).min_by_key(|planned| planned.due)?;
+        Some(ask(&planned.read))
     }
 
     /// When [`Attached::question`] has something to ask.
     pub fn wakes_at(&self) -> Option<Moment> {
-        match &self.stopping {
-            Some(stopping) => Some(stopping.next_at()),
-            None => self.plan.iter().map(|(_, due)| *due).min(),
+        if let Some(stopping) = &self.stopping {
+            return Some(stopping.next_at());
         }
+        let reads = self.plan.iter().map(|planned| planned.due);
+        reads.chain(self.turning.as_ref().and_then(Turning::next_at)).min()
     }
 
     /// Takes an answer.
     pub fn answered(&mut self, now: Moment, question: &Question, words: &[u16]) {
-        self.answers = true;
-        self.silent_since = None;
-        if std::mem::take(&mut self.unheard) > 0 {
-            // It is there again: nothing that it can say waits for its turn.
-            self.plan.iter_mut().for_each(|(_, due)| *due = now);
-        }
+        self.heard(now);
         if self.stopping.is_some() {
             return self.stop_answered(now, question, words);
         }
+        if self.turn_answered(now, question, words) {
+            return;
+        }
         let Some(place) = self.place(question) else { return };
-        let (read, due) = &mut self.plan[place];
-        *due = now + Duration::from_millis(read.poll_ms);
-        for at in read.points.clone() {
+        let planned = &mut self.plan[place];
+        planned.due = now + Duration::from_millis(planned.read.poll_ms);
+        planned.refused = false;
+        for at in planned.read.points.clone() {
             let point = &self.auxiliary.modbus.points[at];
-            let value = self.plan[place].0.part(point, words).and_then(|words| value::decode(point, words));
+            let value = self.plan[place].read.part(point, words).and_then(|words| value::decode(point, words));
             self.note(now, at, value);
         }
-        self.refused[place] = false;
         self.watch_fault(now);
-        let over = |code: &str| code == "auxiliary.silent" || (code == REFUSED && !self.refused.contains(&true));
-        if self.fault == 0 && self.notice.as_ref().is_some_and(|notice| over(&notice.code)) {
-            self.notice = None;
+        self.watch_speed(now);
+        if !self.plan.iter().any(|planned| planned.refused) {
+            self.notices.refused = None;
+        }
+    }
+
+    /// It is there.
+    fn heard(&mut self, now: Moment) {
+        self.answers = true;
+        self.notices.silent = None;
+        if std::mem::take(&mut self.unheard) > 0 {
+            // It is there again: nothing that it can say waits for its turn.
+            self.plan.iter_mut().for_each(|planned| planned.due = now);
         }
     }
 
     /// Takes that there was no answer: what it would have brought is not known any more.
     pub fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
-        self.answers = !trouble.is_silence();
-        self.unheard = if self.answers { 0 } else { self.unheard.saturating_add(1) };
+        if trouble.is_silence() {
+            self.answers = false;
+            self.unheard = self.unheard.saturating_add(1);
+        } else {
+            self.heard(now);
+        }
         if self.stopping.is_some() {
-            return self.stop_unanswered(now, question, trouble);
-        }
-        let Some(place) = self.place(question) else { return };
-        let (read, due) = &mut self.plan[place];
-        *due = now + Duration::from_millis(read.poll_ms);
-        for at in read.points.clone() {
-            self.note(now, at, None);
-        }
-        let asked = question.place(&self.auxiliary.modbus.points);
-        if trouble.is_refusal() && !std::mem::replace(&mut self.refused[place], true) {
-            let happened = format!("`{}` beside the machine, asked for {asked}: {trouble}.", self.auxiliary.name);
-            self.tell(Notice::new(REFUSED, happened, "What it would read is not known.", trouble.to_do()));
+            self.stop_unanswered(now, question, trouble);
+        } else if !self.turn_unanswered(now, question, trouble) {
+            self.read_unanswered(now, question, trouble);
         }
         if !self.answers {
-            let rest = (SILENT_FIRST * (1 << (self.unheard - 1).min(4))).min(SILENT_LAST);
-            self.plan.iter_mut().for_each(|(_, due)| *due = (*due).max(now + rest));
+            self.fell_silent(now, question, trouble);
         }
-        if !self.answers && self.silent_since.replace(now).is_none() {
-            let drive = self.auxiliary.kind == AuxiliaryKind::Drive;
-            let done = if drive {
-                "Stop is being written to it until it is read back."
-            } else {
-                "Its readings are not known."
-            };
-            let to_do = if drive { "Go and see whether it turns; check its cable." } else { "Check its cable." };
-            let name = &self.auxiliary.name;
-            let happened = format!("`{name}` beside the machine does not answer, asked for {asked}: {trouble}.");
-            self.tell(Notice::new("auxiliary.silent", happened, done, to_do));
-            self.stop(now);
+    }
+
+    fn read_unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
+        let Some(place) = self.place(question) else { return };
+        if trouble.may_be_too_much() {
+            if let Some(halves) = self.plan[place].read.halves(&self.auxiliary.modbus) {
+                // It gives fewer at once, or has no register between two of its points: from now on it is asked for less.
+                let halves = halves.map(|read| Planned { read, due: now, refused: false });
+                self.plan.splice(place..=place, halves);
+                return;
+            }
         }
+        let planned = &mut self.plan[place];
+        planned.due = now + Duration::from_millis(planned.read.poll_ms);
+        let told = trouble.is_refusal() && !std::mem::replace(&mut planned.refused, trouble.is_refusal());
+        for at in planned.read.points.clone() {
+            self.note(now, at, None);
+        }
+        if told {
+            let asked = question.place(&self.auxiliary.modbus.points);
+            let happened = format!("`{}` beside the machine, asked for {asked}: {trouble}.", self.auxiliary.name);
+            let notice = Notice::new(REFUSED, happened, "What it would read is not known.", trouble.to_do());
+            self.tell(&notice);
+            self.notices.refused = Some(notice);
+        }
+    }
+
+    fn fell_silent(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
+        let rest = (SILENT_FIRST * (1 << self.unheard.saturating_sub(1).min(4))).min(SILENT_LAST);
+        self.plan.iter_mut().for_each(|planned| planned.due = planned.due.max(now + rest));
+        if self.notices.silent.is_some() {
+            return;
+        }
+        let drive = self.auxiliary.kind == AuxiliaryKind::Drive;
+        let done =
+            if drive { "Stop is being written to it until it is read back." } else { "Its readings are not known." };
+        let to_do = if drive { "Go and see whether it turns; check its cable." } else { "Check its cable." };
+        let asked = question.place(&self.auxiliary.modbus.points);
+        let name = &self.auxiliary.name;
+        let happened = format!("`{name}` beside the machine does not answer, asked for {asked}: {trouble}.");
+        let notice = Notice::new("auxiliary.silent", happened, done, to_do);
+        self.tell(&notice);
+        self.notices.silent = Some(notice);
+        self.stop(now);
     }
 
     /// Notes what a point reads. What could not be read is not known, and the last value never passes for a new one.
@@ -172,27 +251,50 @@ impl Attached {
         }
     }
 
+    /// Reads a point out of the answer to a question for it alone, and notes it.
+    fn note_alone(&mut self, now: Moment, name: &str, words: Option<&[u16]>) -> Option<f64> {
+        let at = self.auxiliary.modbus.points.iter().position(|point| point.name == name)?;
+        let read = words.and_then(|words| value::decode(&self.auxiliary.modbus.points[at], words));
+        let number = read.as_ref().and_then(value::Value::number);
+        self.note(now, at, read);
+        number
+    }
+
     fn place(&self, question: &Question) -> Option<usize> {
-        let Question::Read { table, address, count } = question else { return None };
-        self.plan.iter().position(|(read, _)| (read.table, read.address, read.count) == (*table, *address, *count))
+        self.plan.iter().position(|planned| ask(&planned.read) == *question)
+    }
+
+    /// A write of a value into a point, with the function that the device knows.
+    fn write(&self, point: &Point, value: f64) -> Question {
+        // A profile's orders fit its points, or it is no profile.
+        let words = value::encode(point, value).unwrap_or_else(|_| vec![0; usize::from(point.size())]);
+        let plainly = Question::write(point, words);
+        if self.otherwise.contains(&point.name) { plainly.otherwise().unwrap_or(plainly) } else { plainly }
+    }
+
+    /// From now on a point is written with the other function. False: there is no other.
+    fn write_otherwise(&mut self, name: &str, refused: &Question) -> bool {
+        if refused.otherwise().is_none() {
+            return false;
+        }
+        match self.otherwise.iter().position(|known| known == name) {
+            Some(at) => drop(self.otherwise.swap_remove(at)),
+            None => self.otherwise.push(name.to_owned()),
+        }
+        true
     }
 
     /// A drive that reports a fault is told to stop: what it does when the fault passes is not left to it.
     fn watch_fault(&mut self, now: Moment) {
-        let place = self.readings.iter().position(|point| point.meaning == Some(Meaning::Alarm));
-        let Some(place) = place else { return };
-        let number = self.readings[place].reading.as_ref().and_then(|reading| reading.value.number()).unwrap_or(0.0);
-        let fault = number as u64;
+        let fault = fault::of(&self.auxiliary.modbus.points, &self.readings);
         if fault == self.fault {
             return;
         }
-        self.fault = fault;
-        if fault == 0 {
-            self.notice = None;
+        self.fault.clone_from(&fault);
+        let Some(sentence) = fault else {
+            self.notices.fault = None;
             return;
-        }
-        let values = &self.auxiliary.modbus.points[place].values;
-        let sentence = values.get(&fault.to_string()).cloned().unwrap_or_else(|| format!("fault {fault}"));
+        };
         let happened = format!("`{}` reports a fault: {sentence}.", self.auxiliary.name);
         let notice = match self.auxiliary.kind {
             AuxiliaryKind::Drive => {
@@ -200,20 +302,33 @@ impl Attached {
             }
             _ => Notice::new("auxiliary.alarm", happened, "Nothing was done about it.", "Look at the machine."),
         };
-        self.tell(notice);
+        self.tell(&notice);
+        self.notices.fault = Some(notice);
         self.stop(now);
     }
 
-    fn tell(&mut self, notice: Notice) {
-        if self.notices.len() < NOTICES_MAX {
-            self.notices.push_back(notice.clone());
+    fn tell(&mut self, notice: &Notice) {
+        if self.waiting.len() < NOTICES_MAX {
+            self.waiting.push_back(notice.clone());
         }
-        self.notice = Some(notice);
     }
 
     /// The next thing a person should hear of, oldest first.
     pub fn take_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+        self.waiting.pop_front()
+    }
+
+    /// Why nothing may be started beside it, if that is so. Only a drive can hinder.
+    fn hinders(&self) -> Option<Hindrance> {
+        match self.auxiliary.kind {
+            AuxiliaryKind::Meter | AuxiliaryKind::Readings => None,
+            AuxiliaryKind::Drive if self.notices.stop.is_some() => Some(Hindrance::DoesNotStand),
+            AuxiliaryKind::Drive if !self.answers => Some(Hindrance::Silent),
+            AuxiliaryKind::Drive if self.fault.is_some() => Some(Hindrance::Faulted),
+            AuxiliaryKind::Drive if self.notices.turning.is_some() => Some(Hindrance::Turning),
+            AuxiliaryKind::Drive if self.stopping.is_some() => Some(Hindrance::Stopping),
+            AuxiliaryKind::Drive => None,
+        }
     }
 
     /// What is known of it.
@@ -227,15 +342,29 @@ impl Attached {
                 }
             }
         }
+        let Notices { stop, silent, fault, turning, refused } = &self.notices;
         Beside {
             name: self.auxiliary.name.clone(),
             kind: self.auxiliary.kind,
             answers: self.answers,
-            notice: self.notice.clone(),
+            notice: [stop, silent, fault, turning, refused].into_iter().flatten().next().cloned(),
             stopping: self.stopping.is_some(),
+            hinders: self.hinders(),
+            spindle: self.report,
+            turns_rpm: self.turns_rpm(),
             readings,
         }
     }
+}
+
+fn ask(read: &Read) -> Question {
+    Question::Read { table: read.table, address: read.address, count: read.count }
+}
+
+/// The number that a point of this name reads, if that was read.
+fn number_of(readings: &[PointReading], name: &str) -> Option<Reading<f64>> {
+    let reading = readings.iter().find(|point| point.name == name)?.reading.as_ref()?;
+    Some(Reading { value: reading.value.number()?, at: reading.at, quality: reading.quality })
 }
 
 #[cfg(test)]

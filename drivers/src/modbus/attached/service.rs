@@ -3,10 +3,9 @@
 
 use gcode_tools::profile::modbus::Commissioning;
 
-use super::stopping::DOES_NOT_STOP;
 use crate::modbus::{Auxiliary, AuxiliaryKind};
 use crate::profile::Profile;
-use crate::snapshot::{Beside, Protection};
+use crate::snapshot::{Beside, Hindrance, Protection};
 
 /// The points of a machine's own controller, as a device that is only read; none where it has no points.
 pub fn own_points(profile: &Profile, port: &str) -> Option<Auxiliary> {
@@ -17,6 +16,9 @@ pub fn own_points(profile: &Profile, port: &str) -> Option<Auxiliary> {
         port: Some(port.to_owned()),
         modbus,
         stop: None,
+        turn: None,
+        device: None,
+        is_spindle: false,
         commissioning: Commissioning::default(),
     })
 }
@@ -28,7 +30,7 @@ pub fn protection(auxiliary: &Auxiliary, known: Option<&Beside>) -> Option<Prote
         return None;
     }
     let name = &auxiliary.name;
-    if known.and_then(|known| known.notice.as_ref()).is_some_and(|notice| notice.code == DOES_NOT_STOP) {
+    if known.is_some_and(|known| known.hinders == Some(Hindrance::DoesNotStand)) {
         let because = format!("`{name}` is unprotected: it was told to stop and does not show that it stands");
         return Some(Protection { hazard: "spindle".into(), protected: false, because });
     }

@@ -4,24 +4,26 @@ use std::time::Duration;
 
 use super::Attached;
 use crate::Moment;
-use crate::modbus::{Question, Trouble, value};
+use crate::modbus::{Question, Trouble};
 use crate::notice::Notice;
 
 /// Between two looks whether a drive stands, and between two writes of its stop.
 const PROOF_EVERY: Duration = Duration::from_millis(100);
 
-/// Code of the notice that a drive does not show that it stands.
-pub(super) const DOES_NOT_STOP: &str = "drive.does_not_stop";
-
 /// A stop on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stopping {
     since: Moment,
-    /// Whether the stop was written since the last look.
+    /// Whether the stop was written, or refused, since the last look.
     written: bool,
     next_at: Moment,
-    /// Whether it was told that it does not stand in time.
+    /// Whether it was told that it does not stand in time, or refuses.
     told: bool,
+    /// The functions with which it was refused since it was last taken, and how it was refused last.
+    refused: Vec<u8>,
+    refusal: Option<Trouble>,
+    /// The last write had no answer.
+    unheard: bool,
 }
 
 impl Stopping {
@@ -31,10 +33,19 @@ impl Stopping {
 }
 
 impl Attached {
-    /// Makes a drive stand. A meter has nothing that could.
+    /// Makes a drive stand. A meter has nothing that could. Whoever ordered it to turn hears that it will not.
     pub fn stop(&mut self, now: Moment) {
+        self.give_up_turning();
         if self.auxiliary.stop.is_some() && self.stopping.is_none() {
-            self.stopping = Some(Stopping { since: now, written: false, next_at: now, told: false });
+            self.stopping = Some(Stopping {
+                since: now,
+                written: false,
+                next_at: now,
+                told: false,
+                refused: Vec::new(),
+                refusal: None,
+                unheard: false,
+            });
         }
     }
 
@@ -50,71 +61,99 @@ impl Attached {
             return None;
         }
         let point = self.auxiliary.point(if stopping.written { &order.proof } else { &order.point })?;
-        if stopping.written {
-            return Some(Question::read(point));
-        }
-        // A profile's stop fits its point, or it is no profile.
-        let words = value::encode(point, order.value).unwrap_or_else(|_| vec![0; usize::from(point.size())]);
-        Some(Question::write(point, words))
+        Some(if stopping.written { Question::read(point) } else { self.write(point, order.value) })
     }
 
     pub(super) fn stop_answered(&mut self, now: Moment, question: &Question, words: &[u16]) {
         let (Some(stopping), Some(order)) = (&mut self.stopping, &self.auxiliary.stop) else { return };
         if question.writes() {
             stopping.written = true;
+            stopping.unheard = false;
             stopping.next_at = now;
+            stopping.refused.clear();
+            stopping.refusal = None;
             return;
         }
         stopping.written = false;
         stopping.next_at = now + PROOF_EVERY;
-        let (name, proof_max) = (order.proof.clone(), order.proof_max);
-        let Some(at) = self.auxiliary.modbus.points.iter().position(|point| point.name == name) else { return };
-        let read = value::decode(&self.auxiliary.modbus.points[at], words);
-        let number = read.as_ref().and_then(value::Value::number);
-        self.note(now, at, read);
-        if number.is_some_and(|number| number.abs() <= proof_max) {
+        // It answers, and not what it was told: perhaps it knows the other function only.
+        let otherwise = std::mem::take(&mut stopping.unheard).then(|| order.point.clone());
+        let proof = order.proof.clone();
+        if let Some((point, said)) = otherwise.and_then(|name| Some((self.auxiliary.point(&name)?.clone(), name))) {
+            let write = self.write(&point, 0.0);
+            self.write_otherwise(&said, &write);
+        }
+        let number = self.note_alone(now, &proof, Some(words));
+        let stands = number.zip(self.auxiliary.stop.as_ref()).is_some_and(|(number, order)| order.is_proof(number));
+        if stands {
             self.stopping = None;
-            if self.notice.as_ref().is_some_and(|notice| notice.code != "drive.fault") {
-                self.notice = None;
-            }
+            self.notices.stop = None;
+            self.stood();
             return;
         }
         let said = number.map_or_else(|| "no number".to_owned(), |number| number.to_string());
-        self.watch_stop(now, &format!("`{name}` still reads {said}"));
+        self.watch_stop(now, &format!("`{proof}` still reads {said}"));
     }
 
     pub(super) fn stop_unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
         let (Some(stopping), Some(order)) = (&mut self.stopping, &self.auxiliary.stop) else { return };
-        stopping.written = false;
+        let (point, proof) = (order.point.clone(), order.proof.clone());
+        let ends_at = stopping.since + Duration::from_millis(order.within_ms);
         // One that does not answer is told less often, but it is said in time that it does not stand.
         stopping.next_at = now + PROOF_EVERY * (1 << self.unheard.min(3));
-        let ends_at = stopping.since + Duration::from_millis(order.within_ms);
         if !stopping.told && now < ends_at {
             stopping.next_at = stopping.next_at.min(ends_at);
         }
-        let proof = order.proof.clone();
-        if !question.writes() {
-            if let Some(at) = self.auxiliary.modbus.points.iter().position(|point| point.name == proof) {
-                self.note(now, at, None);
+        if question.writes() {
+            // Whether it stands is looked at all the same: a drive that stands may refuse to be stopped.
+            stopping.written = true;
+            stopping.unheard = trouble.is_silence();
+            if trouble.is_refusal() {
+                stopping.next_at = now;
+                let first = !stopping.refused.contains(&question.function());
+                if first {
+                    stopping.refused.push(question.function());
+                }
+                stopping.refusal = Some(trouble.clone());
+                let other_is_new = question.otherwise().is_some_and(|it| !stopping.refused.contains(&it.function()));
+                if other_is_new {
+                    stopping.written = false;
+                }
+                self.write_otherwise(&point, question);
+                return;
             }
+        } else {
+            stopping.written = false;
+            self.note_alone(now, &proof, None);
         }
         self.watch_stop(now, &trouble.to_string());
     }
 
-    /// A stop that does not hold is an alarm: there is nothing more that a program can do.
+    /// A stop that does not hold is an alarm: there is nothing more that a program can do. One that is refused is told as
+    /// that, and at once.
     fn watch_stop(&mut self, now: Moment, why: &str) {
         let (Some(stopping), Some(order)) = (&mut self.stopping, &self.auxiliary.stop) else { return };
-        if stopping.told || now.since(stopping.since) < Duration::from_millis(order.within_ms) {
+        let late = now.since(stopping.since) >= Duration::from_millis(order.within_ms);
+        if stopping.told || !(late || stopping.refusal.is_some()) {
             return;
         }
         stopping.told = true;
         let name = &self.auxiliary.name;
-        let seconds = order.within_ms as f64 / 1000.0;
-        self.tell(Notice::new(
-            DOES_NOT_STOP,
-            format!("`{name}` was told to stop and does not stand after {seconds} s: {why}."),
-            "Stop is written again and again.",
-            "Press the emergency stop. Do not reach in before it stands.",
-        ));
+        let (code, happened) = if let Some(refusal) = &stopping.refusal {
+            let functions: Vec<_> = stopping.refused.iter().map(|function| format!("function {function}")).collect();
+            let (point, functions) = (&order.point, functions.join(" and "));
+            let happened =
+                format!("`{name}` refuses its stop, written into `{point}` with {functions}: {refusal}; and {why}.");
+            ("drive.stop_refused", happened)
+        } else {
+            let seconds = order.within_ms as f64 / 1000.0;
+            let happened = format!("`{name}` was told to stop and does not stand after {seconds} s: {why}.");
+            ("drive.does_not_stop", happened)
+        };
+        let done = "Stop is written again and again.";
+        let to_do = "Press the emergency stop. Do not reach in before it stands.";
+        let notice = Notice::new(code, happened, done, to_do);
+        self.tell(&notice);
+        self.notices.stop = Some(notice);
     }
 }

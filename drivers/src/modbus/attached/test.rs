@@ -1,7 +1,9 @@
 //! A device beside a machine against the simulated drive and meter, in virtual time.
 
 use super::*;
-use crate::sim::modbus::{Device, Drive, Meter};
+use crate::modbus::Meaning;
+use crate::sim::modbus::{Device, Drive, Meter, Quirks};
+use crate::snapshot::SpindleState;
 
 pub(crate) const DRIVE: &str = r#"
     name = "spindle"
@@ -137,6 +139,7 @@ fn a_drive_that_loses_its_link_is_told_to_stop_and_its_readings_are_not_fresh() 
     assert_eq!(beside.readings[1].reading.as_ref().unwrap().quality, Quality::Uncertain);
     pair.run(Duration::from_secs(7));
     assert_eq!(pair.codes(), ["auxiliary.silent", "drive.does_not_stop"]);
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::DoesNotStand));
     pair.silent = false;
     pair.drive.stuck = false;
     pair.run(Duration::from_secs(4));
@@ -151,6 +154,202 @@ fn a_fault_is_said_in_the_profiles_words() {
     let notice = pair.attached.take_notice().unwrap();
     assert_eq!(notice.code, "drive.fault");
     assert!(notice.happened.contains("its host was silent"), "{notice}");
+}
+
+#[test]
+fn a_drive_with_one_function_only_was_never_stopped() {
+    for (known, named) in [(16, None), (6, None), (16, Some(16)), (6, Some(16)), (16, Some(6))] {
+        let mut pair = Pair::new();
+        pair.run(Duration::from_secs(3));
+        pair.drive.quirks.write_function = Some(known);
+        pair.attached.auxiliary.modbus.points[0].write_function = named;
+        pair.attached.stop(pair.now);
+        pair.run(Duration::from_secs(5));
+        assert!(!pair.drive.turns() && !pair.attached.is_stopping(), "{known} {named:?}");
+        assert_eq!(pair.codes(), Vec::<String>::new(), "{known} {named:?}");
+        // What it knows is remembered.
+        pair.asked.clear();
+        pair.attached.stop(pair.now);
+        pair.run(Duration::from_secs(1));
+        assert_eq!(pair.asked[0].function(), known);
+    }
+}
+
+#[test]
+fn a_stop_that_is_refused_is_told_as_that_and_at_once() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(3));
+    pair.drive.quirks.refuses_stop = true;
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_millis(500));
+    let notice = pair.attached.take_notice().expect("long before the six seconds that it may take to stand");
+    assert_eq!(notice.code, "drive.stop_refused");
+    for said in ["`command`", "server device failure", "function 6 and function 16", "still reads"] {
+        assert!(notice.happened.contains(said), "{said}: {notice}");
+    }
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::DoesNotStand));
+    // Somebody stops it at its panel: the proof counts, and not that it was told.
+    pair.drive.fail(9);
+    pair.drive.fail(0);
+    pair.run(Duration::from_secs(4));
+    assert!(!pair.attached.is_stopping());
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
+}
+
+#[test]
+fn a_drive_that_never_answered_hindered_nothing_and_one_that_is_faulted_only_for_a_moment() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::Silent), "nothing is known of it yet");
+    pair.silent = true;
+    pair.run(Duration::from_secs(20));
+    assert!(pair.attached.snapshot(pair.now).hinders.is_some());
+    pair.silent = false;
+    pair.run(Duration::from_secs(15));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None, "it answers and stands");
+    pair.drive.fail(4);
+    pair.run(Duration::from_secs(8));
+    let beside = pair.attached.snapshot(pair.now);
+    assert_eq!(beside.hinders, None, "its stop clears the fault of this drive");
+}
+
+#[test]
+fn a_fault_that_stays_is_a_state_although_its_stop_was_proven() {
+    let mut pair = Pair::new();
+    pair.run(Duration::from_secs(1));
+    pair.drive.quirks.refuses_stop = true;
+    pair.drive.fail(4);
+    pair.run(Duration::from_secs(8));
+    let beside = pair.attached.snapshot(pair.now);
+    assert!(!beside.stopping && beside.hinders == Some(Hindrance::Faulted), "{beside:?}");
+    assert_eq!(beside.notice.unwrap().code, "drive.fault");
+    pair.drive.fail(0);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
+}
+
+#[test]
+fn neighbours_that_a_device_does_not_give_at_once_were_unknown_for_ever() {
+    let text = |gap: u16| {
+        let point =
+            |at: u16| format!("[[modbus.points]]\nname = \"p{at}\"\naddress = {at}\ntype = \"u16\"\npoll_ms = 200\n");
+        let points = (10..15).map(point).collect::<Vec<_>>().concat();
+        format!("name = \"beside\"\nkind = \"readings\"\n[modbus]\nunit = 2\ngap_registers = {gap}\n{points}")
+    };
+    for quirks in [
+        Quirks { registers_max: 2, ..Quirks::default() },
+        Quirks { registers_max: 1, ..Quirks::default() },
+        Quirks { hole: Some(12), ..Quirks::default() },
+    ] {
+        let mut pair = Pair::new();
+        pair.drive.quirks = quirks;
+        pair.attached = Attached::new(auxiliary(&text(0)), Moment::ZERO);
+        pair.run(Duration::from_secs(2));
+        let beside = pair.attached.snapshot(pair.now);
+        for point in &beside.readings {
+            let good = point.reading.as_ref().is_some_and(|reading| reading.quality == Quality::Good);
+            assert_eq!(good, quirks.hole.is_none() || point.name != "p12", "{quirks:?} {}", point.name);
+        }
+        assert_eq!(pair.codes().len(), usize::from(quirks.hole.is_some()), "only what is not there is told of");
+        // It is remembered: nothing that was refused is asked again, but for the register that is not there.
+        pair.asked.clear();
+        pair.run(Duration::from_secs(1));
+        let counts = pair.asked.iter().map(Question::wanted).max();
+        assert!(counts <= Some(usize::from(quirks.registers_max.max(2))), "{counts:?}");
+    }
+}
+
+fn spindle() -> Auxiliary {
+    auxiliary(&format!(
+        "is_spindle = true\n{DRIVE}\n[[modbus.points]]\nname = \"frequency\"\naddress = 1\ntype = \"u16\"\n\
+         scale = 0.01\naccess = \"write\"\nmax = 400.0\n[turn]\nspeed = \"frequency\"\nactual = \"actual\"\n\
+         forward = [{{ point = \"command\", value = 1 }}]\nwithin_ms = 6000\n"
+    ))
+}
+
+impl Pair {
+    fn spindle(quirks: Quirks) -> Self {
+        let attached = Attached::new(spindle(), Moment::ZERO);
+        let drive = Drive::with(quirks);
+        let mut pair = Self { now: Moment::ZERO, attached, drive, silent: false, asked: Vec::new() };
+        pair.run(Duration::from_secs(1));
+        pair
+    }
+
+    fn order(&mut self, number: u32, turn: Turn, time: Duration) -> SpindleState {
+        self.attached.order(self.now, SpindleOrder { number, turn });
+        self.run(time);
+        let report = self.attached.snapshot(self.now).spindle.unwrap();
+        assert_eq!(report.number, number);
+        report.state
+    }
+}
+
+#[test]
+fn a_spindle_is_turned_to_its_speed_and_that_is_read_back() {
+    for quirks in [
+        Quirks::default(),
+        Quirks { write_function: Some(16), ..Quirks::default() },
+        Quirks { speed_only_running: true, ..Quirks::default() },
+    ] {
+        let mut pair = Pair::spindle(quirks);
+        assert_eq!(
+            pair.order(1, Turn::Forward(12_000.0), Duration::from_millis(500)),
+            SpindleState::Pending,
+            "{quirks:?}"
+        );
+        pair.run(Duration::from_secs(3));
+        let beside = pair.attached.snapshot(pair.now);
+        assert_eq!(beside.spindle.unwrap().state, SpindleState::Reached, "{quirks:?}");
+        assert!((beside.turns_rpm.unwrap() - 12_000.0).abs() < 1.0 && beside.hinders.is_none());
+        assert_eq!(pair.order(2, Turn::Stand, Duration::from_secs(4)), SpindleState::Reached);
+        assert!(!pair.drive.turns());
+        assert_eq!(pair.codes(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_spindle_that_does_not_come_to_its_speed_or_loses_it_is_stopped_and_told() {
+    let mut weak = Pair::spindle(Quirks { weak_hz: 50, ..Quirks::default() });
+    assert_eq!(weak.order(1, Turn::Forward(12_000.0), Duration::from_secs(9)), SpindleState::Failed);
+    assert!(!weak.drive.turns());
+
+    let mut stalls = Pair::spindle(Quirks::default());
+    assert_eq!(stalls.order(1, Turn::Forward(12_000.0), Duration::from_secs(4)), SpindleState::Reached);
+    stalls.drive.fail(0);
+    stalls.run(Duration::from_secs(6));
+    let beside = stalls.attached.snapshot(stalls.now);
+    assert_eq!(beside.spindle.unwrap().state, SpindleState::Failed, "it was stopped at its panel");
+
+    let mut silent = Pair::spindle(Quirks::default());
+    silent.silent = true;
+    assert_eq!(silent.order(1, Turn::Forward(12_000.0), Duration::from_secs(2)), SpindleState::Failed);
+    assert_eq!(silent.codes(), ["auxiliary.silent"]);
+}
+
+#[test]
+fn nobody_turns_a_spindle_that_is_being_stopped_or_further_than_it_may() {
+    let mut pair = Pair::spindle(Quirks::default());
+    assert_eq!(pair.order(1, Turn::Forward(12_000.0), Duration::from_secs(4)), SpindleState::Reached);
+    pair.attached.stop(pair.now);
+    assert_eq!(pair.order(2, Turn::Forward(12_000.0), Duration::from_secs(4)), SpindleState::Failed);
+    assert!(!pair.drive.turns());
+    assert_eq!(pair.order(3, Turn::Forward(30_000.0), Duration::from_secs(1)), SpindleState::Failed);
+    assert_eq!(pair.order(4, Turn::Reverse(9_000.0), Duration::from_secs(1)), SpindleState::Failed);
+    assert!(!pair.drive.turns());
+}
+
+#[test]
+fn a_spindle_that_turns_and_was_not_told_to_hinders_until_it_stands() {
+    let mut pair = Pair::spindle(Quirks::default());
+    for (address, word) in [(1, 5_000), (0, 1)] {
+        pair.drive.ask(pair.now, &Question::WriteOne { address, word }).unwrap();
+    }
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::Turning));
+    assert_eq!(pair.codes(), ["drive.turns"]);
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use gcode_tools::profile::modbus::UNIT_NONE;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -54,6 +55,8 @@ struct Asked {
     lane: usize,
     /// The number it has with the lane's client.
     own: [u8; 2],
+    /// The unit that was asked.
+    unit: u8,
 }
 
 /// What has arrived for a lane, and who waits for it.
@@ -109,7 +112,8 @@ impl Shared {
         let transaction = self.transaction.to_be_bytes();
         // A lane asks one question at a time: what it asked before has no answer any more.
         self.asked.retain(|asked| asked.lane != lane);
-        self.asked.push(Asked { transaction, lane, own: *own });
+        let unit = frame.get(HEADER_BYTES).copied().unwrap_or(UNIT_NONE);
+        self.asked.push(Asked { transaction, lane, own: *own, unit });
         self.out.extend_from_slice(&transaction);
         self.out.extend_from_slice(rest);
         self.awaited = self.awaited.saturating_sub(1);
@@ -138,10 +142,16 @@ impl Shared {
             let length = HEADER_BYTES + rest;
             let Some(frame) = self.partial.get(..length) else { break };
             if let Some(at) = self.asked.iter().position(|asked| asked.transaction == [high, low]) {
-                let Asked { lane, own, .. } = self.asked.swap_remove(at);
+                let Asked { lane, own, unit, .. } = self.asked.swap_remove(at);
                 let heard = &mut self.lanes[lane];
                 heard.bytes.extend_from_slice(&own);
-                heard.bytes.extend_from_slice(&frame[own.len()..]);
+                heard.bytes.extend_from_slice(&frame[own.len()..HEADER_BYTES]);
+                // The transaction says whose answer it is. A server that is no gateway may put 0 or 255 there, which mean
+                // nothing, or its own unit where it was asked as one of those.
+                let means_nothing = |unit: u8| matches!(unit, 0 | UNIT_NONE);
+                let said = frame[HEADER_BYTES];
+                heard.bytes.push(if means_nothing(said) || means_nothing(unit) { unit } else { said });
+                heard.bytes.extend_from_slice(&frame[HEADER_BYTES + 1..]);
                 heard.waits.take().into_iter().for_each(Waker::wake);
             }
             self.partial.drain(..length);

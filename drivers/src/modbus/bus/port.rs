@@ -1,6 +1,8 @@
 //! A port: what is open on it, and one transaction after the other.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +13,7 @@ use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, ProtocolError, Request, Response};
 use tokio_serial::SerialStream;
 
-use super::super::address::{Address, Way};
+use super::super::address::{Address, Rs485, Way};
 use super::super::{Modbus, Parity, Protocol, Question, Table, Trouble, huanyang};
 use super::connection::Connection;
 use super::damage::damage;
@@ -33,6 +35,7 @@ pub(super) struct Port {
     baud: u32,
     parity: Parity,
     stop_bits: u8,
+    rs485: Option<Rs485>,
     /// The serial line, which outlives a conversation that went wrong.
     line: Option<Line>,
     /// An answer that is overdue on the line, or bytes of one that was none.
@@ -41,6 +44,8 @@ pub(super) struct Port {
     connection: Option<Connection>,
     /// As many clients as questions may be asked together; none where nothing is open.
     clients: Vec<client::Context>,
+    /// Devices that left a question unanswered that was asked with others.
+    one_by_one: BTreeSet<u8>,
 }
 
 /// An answer that may still come.
@@ -56,18 +61,20 @@ impl Port {
             way: address.way.clone(),
             baud: address.baud.unwrap_or(19_200),
             parity: address.parity.unwrap_or(settings.parity),
-            stop_bits: settings.stop_bits,
+            stop_bits: address.stop_bits.unwrap_or(settings.stop_bits),
+            rs485: address.rs485,
             line: None,
             overdue: None,
             connection: None,
             clients: Vec::new(),
+            one_by_one: BTreeSet::new(),
         }
     }
 
     /// Asks one question, or several of them together, once.
     pub(super) async fn ask(&mut self, unit: u8, questions: &[Question], patience: Patience) -> Vec<Answered> {
         let may_together = matches!(self.way, Way::Tcp(_)) && patience.protocol == Protocol::Modbus;
-        if questions.len() > 1 && may_together {
+        if questions.len() > 1 && may_together && !self.one_by_one.contains(&unit) {
             return self.ask_together(unit, questions, patience.timeout).await;
         }
         let mut answers = Vec::with_capacity(questions.len());
@@ -78,11 +85,32 @@ impl Port {
     }
 
     async fn ask_once(&mut self, unit: u8, question: &Question, patience: Patience) -> Answered {
+        if question.writes() && self.echoes().is_none() {
+            // Whether the adapter brings back what is sent: a read shows it, whatever becomes of it, and the answer to a
+            // write looks the same as what was said.
+            let address = if patience.protocol == Protocol::Huanyang { huanyang::ADDRESS_SETTING } else { 0 };
+            let _ = self.ask_frame(unit, &Question::Read { table: Table::Holding, address, count: 1 }, patience).await;
+        }
+        self.ask_frame(unit, question, patience).await
+    }
+
+    /// Whether the line brings back what is sent, if that is known; a connection does not.
+    fn echoes(&self) -> Option<bool> {
+        match self.way {
+            Way::Tcp(_) => Some(false),
+            Way::Rtu(_) => self.line.as_ref().and_then(Line::echoes),
+        }
+    }
+
+    async fn ask_frame(&mut self, unit: u8, question: &Question, patience: Patience) -> Answered {
         self.await_silence(patience.silence).await;
         let answered = match patience.protocol {
             Protocol::Modbus => self.ask_modbus(unit, question, patience.timeout).await,
             Protocol::Huanyang => self.ask_huanyang(unit, question, patience.timeout).await,
         };
+        if let (Some(line), Ok(_) | Err(Trouble::Exception(_) | Trouble::Overdue)) = (&self.line, &answered) {
+            line.settled();
+        }
         match &answered {
             Err(trouble) if trouble.closes() => self.give_up(trouble, patience.silence),
             Ok(_) | Err(_) => self.rest().await,
@@ -94,7 +122,7 @@ impl Port {
         self.connect().await?;
         if let Some(line) = &self.line {
             // What lies there answers nothing that is being asked now.
-            line.clear();
+            line.begin(!question.writes());
         }
         self.await_questions(1);
         let limit = timeout + self.line_time(question);
@@ -104,8 +132,8 @@ impl Port {
         self.answer(unit, question, called)
     }
 
-    /// Asks several questions of one device together. Each has the time that all of them may take, because a device
-    /// answers one after the other.
+    /// Asks several questions of one device together. Each answer gives the next one as long again, because a device
+    /// answers one after the other; a device that leaves one of them unanswered is not asked so again.
     async fn ask_together(&mut self, unit: u8, questions: &[Question], timeout: Duration) -> Vec<Answered> {
         if let Err(trouble) = self.connect().await {
             return vec![Err(trouble); questions.len()];
@@ -113,15 +141,30 @@ impl Port {
         let mut answers = Vec::with_capacity(questions.len());
         for questions in questions.chunks(TOGETHER_MAX) {
             self.await_questions(questions.len());
-            let limit = timeout * questions.len() as u32;
-            let called = join_all(self.clients.iter_mut().zip(questions).map(|(client, question)| {
-                client.set_slave(Slave(unit));
-                in_time(client.call(request(question)), limit, None)
-            }));
-            let called = called.await;
+            let called: Mutex<Vec<Option<Called>>> = Mutex::new(questions.iter().map(|_| None).collect());
+            let known = || called.lock().unwrap_or_else(PoisonError::into_inner);
+            {
+                let calls = join_all((0_usize..).zip(self.clients.iter_mut().zip(questions)).map(
+                    |(at, (client, question))| {
+                        client.set_slave(Slave(unit));
+                        let call = client.call(request(question));
+                        async move { known()[at] = Some(call.await) }
+                    },
+                ));
+                let mut calls = std::pin::pin!(calls);
+                let mut answered = 0;
+                while tokio::time::timeout(timeout, &mut calls).await.is_err() {
+                    let before = std::mem::replace(&mut answered, known().iter().flatten().count());
+                    if answered == before {
+                        break;
+                    }
+                }
+            }
+            let called = std::mem::take(&mut *known());
             answers.extend(questions.iter().zip(called).map(|(question, called)| self.answer(unit, question, called)));
         }
         if let Some(trouble) = answers.iter().filter_map(|it| it.as_ref().err()).find(|it| it.closes()) {
+            self.one_by_one.insert(unit);
             self.give_up(&trouble.clone(), Duration::ZERO);
         }
         answers
@@ -137,7 +180,7 @@ impl Port {
     fn answer(&self, unit: u8, question: &Question, called: Option<Called>) -> Answered {
         let damaged = |sentence: &str| match &self.line {
             Some(line) => damage(unit, question, &line.heard()),
-            None => Trouble::Damaged(sentence.to_owned()),
+            None => Trouble::Strange(sentence.to_owned()),
         };
         match called {
             None => Err(self.unheard(unit, question)),
@@ -161,9 +204,10 @@ impl Port {
         let frame = huanyang::frame(unit, question).ok_or(Trouble::Exception(1))?;
         let mut line = self.serial_line().map_err(|error| lost(&error))?;
         let limit = timeout + self.line_time(question);
-        line.clear();
         tokio::time::sleep(huanyang::QUIET).await;
+        line.begin(huanyang::shows_echo(question));
         line.write_all(&frame).await.map_err(|error| lost(&error))?;
+        line.flush().await.map_err(|error| lost(&error))?;
         let mut heard = Vec::new();
         let answer = async {
             loop {
@@ -202,7 +246,7 @@ impl Port {
         }
         match self.connection.as_ref().map_or(0, Connection::heard) {
             0 => Trouble::Overdue,
-            heard => Trouble::Damaged(format!("{heard} bytes that are no whole answer")),
+            heard => Trouble::Strange(format!("{heard} bytes that are no whole answer")),
         }
     }
 
@@ -269,7 +313,7 @@ impl Port {
         };
         let stop = if self.stop_bits == 2 { serialport::StopBits::Two } else { serialport::StopBits::One };
         let builder = serialport::new(path, self.baud).parity(parity).stop_bits(stop);
-        Ok(self.line.insert(Line::new(SerialStream::open(&builder)?)).clone())
+        Ok(self.line.insert(Line::new(SerialStream::open(&builder)?, self.rs485)?).clone())
     }
 }
 
@@ -298,6 +342,7 @@ fn request(question: &Question) -> Request<'_> {
         Question::Read { table: Table::Coil, address, count } => Request::ReadCoils(*address, *count),
         Question::Read { table: Table::Discrete, address, count } => Request::ReadDiscreteInputs(*address, *count),
         Question::WriteCoil { address, on } => Request::WriteSingleCoil(*address, *on),
+        Question::WriteCoils { address, on } => Request::WriteMultipleCoils(*address, on.as_slice().into()),
         Question::WriteOne { address, word } => Request::WriteSingleRegister(*address, *word),
         Question::Write { address, words } => Request::WriteMultipleRegisters(*address, words.as_slice().into()),
         Question::ReadWrite { read, count, address, words } => {
@@ -311,6 +356,9 @@ fn words(question: &Question, response: Response) -> Answered {
     let fits = match (&response, question) {
         (Response::WriteMultipleRegisters(at, count), Question::Write { address, words }) => {
             at == address && usize::from(*count) == words.len()
+        }
+        (Response::WriteMultipleCoils(at, count), Question::WriteCoils { address, on }) => {
+            at == address && usize::from(*count) == on.len()
         }
         (Response::WriteSingleRegister(at, was), Question::WriteOne { address, word }) => at == address && was == word,
         (Response::WriteSingleCoil(at, was), Question::WriteCoil { address, on }) => at == address && was == on,

@@ -8,7 +8,9 @@
 //! ```text
 //!  Identify ──magic──► Opening ──session echoed──► Open ──► (session gone three times: the machine restarted) Identify
 //!                         ▲                          │
-//!                         └── drop, clear ───────────┘
+//!                         ├── drop, clear ───────────┤
+//!                         │                          ▼ a newer session that is not ours: another host's
+//!                         └── clear, stop ──────── Ousted
 //! ```
 
 mod asking;
@@ -39,6 +41,9 @@ const REFUSAL_STANDS: Duration = Duration::from_millis(25);
 /// Answers with a foreign session in a row that show a restart. Fewer can be answers from before this session.
 const FOREIGN_MAX: u32 = 3;
 
+/// Pause after the machine said that it is busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
 /// Our own refusals: the machine is in alarm or not known yet; the line is longer than a slot.
 const REFUSED_UNREADY: u16 = 100;
 const REFUSED_LONG: u16 = 101;
@@ -58,6 +63,8 @@ enum Stage {
     Identify,
     Opening,
     Open,
+    /// Another host has opened a session. Nothing is written until a person says that the machine is ours.
+    Ousted,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +144,8 @@ pub struct Host {
     partial: Vec<u8>,
     said: Vec<u8>,
     answered_at: Moment,
+    /// The machine said that it is busy: it is asked nothing before.
+    busy_until: Moment,
 }
 
 impl Host {
@@ -180,6 +189,7 @@ impl Host {
             partial: Vec::new(),
             said: Vec::new(),
             answered_at: now,
+            busy_until: now,
         }
     }
 
@@ -235,7 +245,8 @@ impl Host {
     fn order_due(&self) -> Option<Order> {
         let opening = self.stage == Stage::Opening;
         let may = |order: &Order| !opening || matches!(order.command, Command::Hold | Command::Stop);
-        self.orders.front().copied().filter(|order| self.stage != Stage::Identify && may(order))
+        let is_ours = !matches!(self.stage, Stage::Identify | Stage::Ousted);
+        self.orders.front().copied().filter(|order| is_ours && may(order))
     }
 
     fn order(&mut self, command: Command, reply: &'static str) {
@@ -288,7 +299,12 @@ impl Conversation for Host {
                 0x05 => self.status_asked = true,
                 0x13 => self.order(Command::Hold, ""),
                 0x11 => self.order(Command::Resume, ""),
-                0x03 => self.stop(),
+                0x03 => {
+                    if self.stage == Stage::Ousted {
+                        self.reopen(now);
+                    }
+                    self.stop();
+                }
                 0x18 => {
                     self.banner_due = true;
                     self.reopen(now);
@@ -304,6 +320,9 @@ impl Conversation for Host {
     }
 
     fn question(&mut self, now: Moment) -> Option<Question> {
+        if now < self.busy_until {
+            return None;
+        }
         self.admit(now);
         self.asked.clear();
         self.together = false;
@@ -314,6 +333,9 @@ impl Conversation for Host {
 
     /// More lines behind lines: they have slots of their own, and the machine takes none before those in front of it.
     fn question_ahead(&mut self, now: Moment) -> Option<Question> {
+        if now < self.busy_until {
+            return None;
+        }
         self.admit(now);
         let else_due = self.block_due || now >= self.beat_at || !self.orders.is_empty() || self.looks_first();
         if self.stage != Stage::Open || else_due || !matches!(self.asked.back(), Some(Some(_))) {
@@ -340,10 +362,11 @@ impl Conversation for Host {
     fn wakes_at(&self) -> Moment {
         let refused = self.refused.map(|(_, at)| at);
         let rewrite = (self.written > self.taken).then(|| self.progress_at + REWRITE_AFTER);
-        let looks = self.stage != Stage::Open || self.ordered || self.written > self.taken;
+        let looks = !matches!(self.stage, Stage::Open | Stage::Ousted) || self.ordered || self.written > self.taken;
         let look = looks.then_some(self.look_at);
         let refusing = (!self.said_lines.is_empty() && self.lines.is_empty()).then_some(self.refusing_until);
-        [Some(self.beat_at), refused, rewrite, look, refusing].into_iter().flatten().min().unwrap_or(self.beat_at)
+        let due = [Some(self.beat_at), refused, rewrite, look, refusing].into_iter().flatten().min();
+        due.unwrap_or(self.beat_at).max(self.busy_until)
     }
 
     fn answered_at(&self) -> Moment {
@@ -357,7 +380,10 @@ impl Conversation for Host {
         match question {
             Question::Read { count: MACHINE_WORDS, .. } => return self.identified(now, words),
             Question::Read { .. } | Question::ReadWrite { .. } => self.hear_status(now, words),
-            Question::Write { .. } | Question::WriteCoil { .. } | Question::WriteOne { .. } => {}
+            Question::Write { .. }
+            | Question::WriteCoil { .. }
+            | Question::WriteCoils { .. }
+            | Question::WriteOne { .. } => {}
         }
         Ok(())
     }
@@ -365,6 +391,10 @@ impl Conversation for Host {
     fn unanswered(&mut self, now: Moment, question: &Question, trouble: &Trouble) {
         self.asked.pop_front();
         self.void_writes();
+        if trouble.is_busy() {
+            self.answered_at = now;
+            self.busy_until = now + BUSY_PAUSE;
+        }
         if let Some(layout) = &mut self.layout {
             // It cannot do what it said it could.
             layout.read_write &=
@@ -408,7 +438,7 @@ impl Conversation for Host {
     fn goodbye(&mut self) -> Vec<Question> {
         let stops = self.orders.iter().any(|order| order.command == Command::Stop);
         let may_move = self.stage == Stage::Opening || self.offered.max(self.taken) != self.executed;
-        if self.stage == Stage::Identify || !(stops || may_move) {
+        if matches!(self.stage, Stage::Identify | Stage::Ousted) || !(stops || may_move) {
             return Vec::new();
         }
         self.command = if stops { Command::Stop } else { Command::Hold } as u16;

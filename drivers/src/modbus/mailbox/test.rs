@@ -393,6 +393,28 @@ fn a_machine_that_loses_power_fails_the_job_and_runs_no_line_again() {
 }
 
 #[test]
+fn another_agent_that_opens_a_session_is_no_failed_power_supply() {
+    let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
+    pair.start(vec!["G1F60X500".into()]);
+    pair.run_until(|pair| pair.plc.report().moving);
+    let read = |address| Question::Read { table: crate::modbus::Table::Holding, address, count: 1 };
+    let session = pair.plc.ask(pair.now, &read(6)).unwrap()[0];
+    pair.plc.ask(pair.now, &Question::Write { address: 32, words: vec![session + 3, 1, 0, 0, 0] }).unwrap();
+    assert_eq!(pair.run_job(), JobPhase::Failed);
+    let notices = pair.notices();
+    assert!(notices.contains("mailbox.taken") && !notices.contains("machine.restarted"), "{notices}");
+    // What the other one does is not disturbed: only a person takes the machine back.
+    let until = pair.now + Duration::from_secs(30);
+    pair.run_until(|pair| pair.now >= until);
+    assert_eq!(pair.plc.ask(pair.now, &read(6)).unwrap(), [session + 3]);
+    assert_eq!(pair.session.state(), State::Alarm);
+    assert!(pair.host.goodbye().is_empty());
+    assert_eq!(pair.request(Request::Clear), Ok(()));
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    assert_ne!(pair.plc.ask(pair.now, &read(6)).unwrap(), [session + 3], "it is ours again");
+}
+
+#[test]
 fn a_host_that_dies_leaves_a_machine_that_holds_by_itself() {
     let mut pair = Pair::new(&setup(1.0), true, Faults::default(), 1);
     pair.start(vec!["G1F60X500".into()]);

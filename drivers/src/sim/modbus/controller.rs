@@ -359,6 +359,11 @@ impl Device for Controller {
                 self.coils.get_mut(usize::from(*address)).ok_or(2).map(|coil| *coil = *on).map(|()| Vec::new())
             }
             Question::WriteOne { address, word } => self.write(*address, &[*word]).map(|()| Vec::new()),
+            Question::WriteCoils { address, on } => {
+                let from = usize::from(*address);
+                let coils = self.coils.get_mut(from..from + on.len()).ok_or(2);
+                coils.map(|coils| coils.copy_from_slice(on)).map(|()| Vec::new())
+            }
             Question::Write { address, words } => self.write(*address, words).map(|()| Vec::new()),
             Question::Read { .. } | Question::ReadWrite { .. } => Err(1),
         };

@@ -6,6 +6,7 @@
 //! holding 2  communication loss time, ms; 0 never        holding 12  current, 0.1 A
 //!                                                        holding 13  fault code; 7: the host was lost
 //!                                                        holding 14  revolutions per minute
+//!                                                        holding 15  status as PROFIdrive has it: bit 2 runs, 3 fault
 //! ```
 
 use std::time::Duration;
@@ -27,9 +28,34 @@ const W_PER_A: f64 = 220.0;
 /// The fault a drive shows when its host was lost.
 const HOST_LOST: u16 = 7;
 
+/// Bits that a healthy PROFIdrive status word has: among them bits 4 and 5, which are 0 where something is wrong.
+const HEALTHY: u16 = 0xfa31;
+
+/// What real drives do otherwise than the standard has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// The only function with which it is written: 16 on NowForever's, 6 on most others. Absent: both.
+    pub write_function: Option<u8>,
+    /// Registers that it gives at once; 0: as many as a frame holds.
+    pub registers_max: u16,
+    /// A register that it does not have, in the middle of those that it has.
+    pub hole: Option<u16>,
+    /// It refuses its command to stop (exception 4): it is run from its panel or from a terminal.
+    pub refuses_stop: bool,
+    /// For so long after a question it is busy with that (exception 6).
+    pub busy_ms: u64,
+    /// It takes a frequency only while it runs (exception 4 otherwise).
+    pub speed_only_running: bool,
+    /// The highest frequency that it comes to, in hertz, whatever it is told: its motor is overloaded. 0: any.
+    pub weak_hz: u16,
+}
+
 /// A drive.
 #[derive(Debug, Default)]
 pub struct Drive {
+    /// What it does otherwise than others.
+    pub quirks: Quirks,
+    busy_until: Moment,
     command: u16,
     frequency: u16,
     loss_ms: u16,
@@ -42,6 +68,16 @@ pub struct Drive {
 }
 
 impl Drive {
+    /// A drive with quirks.
+    pub fn with(quirks: Quirks) -> Self {
+        Self { quirks, ..Self::default() }
+    }
+
+    /// How fast it turns, in hertz.
+    pub fn hz(&self) -> f64 {
+        self.actual_hz
+    }
+
     /// Whether the spindle turns.
     pub fn turns(&self) -> bool {
         self.actual_hz > 0.0
@@ -60,7 +96,16 @@ impl Drive {
         u16::from(self.turns()) | u16::from(self.command == 2) << 1 | u16::from(self.fault != 0) << 3
     }
 
+    /// It shows a fault and stops; 0: it is cleared.
+    pub fn fail(&mut self, fault: u16) {
+        self.fault = fault;
+        self.command = 0;
+    }
+
     fn read(&self, address: u16) -> Result<u16, u8> {
+        if self.quirks.hole == Some(address) {
+            return Err(2);
+        }
         Ok(match address {
             0 => self.command,
             1 => self.frequency,
@@ -70,12 +115,15 @@ impl Drive {
             12 => (self.current_a() * 10.0).round() as u16,
             13 => self.fault,
             14 => (self.actual_hz * 60.0) as u16,
+            15 => HEALTHY | u16::from(self.turns()) << 2 | u16::from(self.fault != 0) << 3,
             _ => return Err(2),
         })
     }
 
     fn write(&mut self, address: u16, word: u16) -> Result<(), u8> {
         match (address, word) {
+            (0, 0) if self.quirks.refuses_stop => return Err(4),
+            (1, _) if self.quirks.speed_only_running && self.command == 0 => return Err(4),
             (0, 0..=2) if self.fault == 0 || word == 0 => {
                 self.command = word;
                 if word == 0 {
@@ -96,7 +144,16 @@ impl Device for Drive {
     fn ask(&mut self, now: Moment, question: &Question) -> Result<Vec<u16>, u8> {
         self.advance(now);
         self.asked_at = self.now;
+        if self.now < self.busy_until {
+            return Err(6);
+        }
+        self.busy_until = self.now + Duration::from_millis(self.quirks.busy_ms);
+        if question.writes() && self.quirks.write_function.is_some_and(|known| known != question.function()) {
+            return Err(1);
+        }
+        let most = if self.quirks.registers_max == 0 { u16::MAX } else { self.quirks.registers_max };
         match question {
+            Question::Read { count, .. } if *count > most => Err(3),
             Question::Read { table: Table::Holding | Table::Input, address, count } => {
                 (0..*count).map(|at| self.read(address.checked_add(at).ok_or(2_u8)?)).collect()
             }
@@ -119,7 +176,8 @@ impl Device for Drive {
             (self.command, self.fault) = (0, HOST_LOST);
         }
         let runs = self.command != 0 || (self.stuck && self.actual_hz > 0.0);
-        let wanted = if runs { f64::from(self.frequency) / 100.0 } else { 0.0 };
+        let most = if self.quirks.weak_hz == 0 { f64::INFINITY } else { f64::from(self.quirks.weak_hz) };
+        let wanted = if runs { (f64::from(self.frequency) / 100.0).min(most) } else { 0.0 };
         let step = RAMP_HZ_S * seconds;
         self.actual_hz += (wanted - self.actual_hz).clamp(-step, step);
     }

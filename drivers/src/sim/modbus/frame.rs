@@ -26,6 +26,9 @@ pub(super) struct Asked {
 /// Longest frame on a serial line.
 const RTU_BYTES_MAX: usize = 256;
 
+/// Where the unit stands in a frame on TCP.
+pub(super) const TCP_UNIT: usize = 6;
+
 /// Longest frame on TCP.
 const TCP_BYTES_MAX: usize = 260;
 
@@ -133,6 +136,13 @@ fn asked(body: &[u8], transaction: [u8; 2]) -> Asked {
         4 => read(Table::Input, 125),
         5 => (|| Some(Question::WriteCoil { address: word(0)?, on: word(2)? == 0xff00 }))(),
         6 => (|| Some(Question::WriteOne { address: word(0)?, word: word(2)? }))(),
+        15 => (|| {
+            let count = word(2)?;
+            let bytes = body.get(7..)?;
+            let whole = (1..=1968).contains(&count) && bytes.len() == usize::from(count).div_ceil(8);
+            let on = (0..usize::from(count)).map(|at| bytes[at / 8] >> (at % 8) & 1 == 1);
+            whole.then(|| Question::WriteCoils { address: word(0).unwrap_or(0), on: on.collect() })
+        })(),
         16 => (|| Some(Question::Write { address: word(0)?, words: words(5, word(2)?)? }))(),
         23 => (|| {
             let (read, count, address) = (word(0)?, word(2)?, word(4)?);

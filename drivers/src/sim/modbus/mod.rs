@@ -19,7 +19,7 @@ use crate::Moment;
 use crate::modbus::{Question, Trouble};
 
 pub use controller::Controller;
-pub use drive::Drive;
+pub use drive::{Drive, Quirks};
 pub use frame::Framing;
 pub use huanyang::Huanyang;
 pub use meter::Meter;
@@ -57,6 +57,17 @@ impl Default for AnswerFaults {
     }
 }
 
+/// How the line, or the server on TCP, behaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LineQuirks {
+    /// The adapter brings back every byte that the host sends, in front of the answers.
+    pub echo: bool,
+    /// On TCP: this unit stands in every answer, whoever was asked.
+    pub answers_as: Option<u8>,
+    /// On TCP: what arrives together is taken for one question, and the rest is lost.
+    pub one_at_a_time: bool,
+}
+
 /// A device behind a unit id.
 pub trait Device: Send {
     /// Carries a question out. The words of the answer, or an exception.
@@ -83,6 +94,7 @@ pub struct Bus {
     /// Answers on their way, with when they arrive.
     late: Vec<(Moment, Vec<u8>)>,
     faults: AnswerFaults,
+    line: LineQuirks,
     random: Random,
     bytes: u64,
     questions: u64,
@@ -107,7 +119,8 @@ impl Bus {
         Self {
             framing,
             plc: Plc::new(setup),
-            drive: Drive::default(),
+            drive: Drive::with(setup.drive),
+            line: setup.modbus_line,
             meter: Meter::default(),
             controller: Controller::new(setup),
             huanyang: Huanyang::default(),
@@ -125,7 +138,10 @@ impl Bus {
 
     /// The words of an answer, an exception, or nothing where nobody answers.
     fn ask(&mut self, unit: u8, question: &Question) -> Option<Result<Vec<u16>, u8>> {
+        // On TCP 0 and 255 are the server itself.
+        let server = matches!(unit, 0 | 255) && self.framing == Framing::Tcp;
         let device: &mut dyn Device = match unit {
+            _ if server => &mut self.plc,
             MACHINE => &mut self.plc,
             DRIVE => &mut self.drive,
             METER => &mut self.meter,
@@ -149,7 +165,10 @@ impl Bus {
         {
             return;
         }
-        let bytes = self.framing.answer(frame, &answered);
+        let mut bytes = self.framing.answer(frame, &answered);
+        if let (Framing::Tcp, Some(unit)) = (self.framing, self.line.answers_as) {
+            bytes[frame::TCP_UNIT] = unit;
+        }
         self.send(bytes);
     }
 
@@ -175,6 +194,9 @@ impl Simulated for Bus {
         }
         self.heard_at = now;
         self.bytes += bytes.len() as u64;
+        if self.line.echo {
+            self.out.extend_from_slice(bytes);
+        }
         self.heard.extend_from_slice(bytes);
         loop {
             if self.framing == Framing::Rtu && self.heard.first() == Some(&HUANYANG) {
@@ -183,6 +205,9 @@ impl Simulated for Bus {
             } else {
                 let Some(asked) = self.framing.take(&mut self.heard) else { return };
                 self.answer(&asked);
+                if self.line.one_at_a_time {
+                    self.heard.clear();
+                }
             }
         }
     }

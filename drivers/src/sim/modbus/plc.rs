@@ -378,7 +378,7 @@ impl Device for Plc {
         self.now = now.max(self.now);
         let answer = match question {
             Question::Read { table: Table::Holding, address, count } => self.read(*address, *count),
-            Question::Read { .. } | Question::WriteCoil { .. } => Err(1),
+            Question::Read { .. } | Question::WriteCoil { .. } | Question::WriteCoils { .. } => Err(1),
             Question::WriteOne { address, word } => self.write(*address, &[*word]).map(|()| Vec::new()),
             Question::Write { address, words } => self.write(*address, words).map(|()| Vec::new()),
             Question::ReadWrite { read, count, address, words } => {

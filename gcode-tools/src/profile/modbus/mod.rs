@@ -1,6 +1,8 @@
 //! The Modbus part of a machine profile: where registers are, what they mean, and what cannot be true of them.
 
 mod auxiliary;
+mod device;
+mod lenient;
 mod point;
 mod program;
 
@@ -8,12 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use super::places::{Problem, Step};
 
-pub use auxiliary::{Auxiliary, AuxiliaryKind, Commissioning, StopOrder};
+pub use auxiliary::{Auxiliary, AuxiliaryKind, Commissioning, PointValue, StopOrder, TurnOrder};
+pub use device::Device;
+pub use lenient::{Read, drives, drives_of};
 pub use point::{Access, Form, Meaning, Order, Point, Table};
 pub use program::{Action, Blocks, Checksum, LineEnd, Program};
 
 /// Highest unit id of a device; 248 to 255 are reserved (Modbus over Serial Line 1.02, 2.2), 0 is a broadcast.
 pub const UNIT_MAX: u8 = 247;
+
+/// Unit id of a server on TCP that is no gateway: it means nothing (Modbus Messaging on TCP/IP 1.0b, 4.4.2.1). So does 0.
+pub const UNIT_NONE: u8 = 255;
+
+/// Registers in one read (Modbus Application Protocol 1.1b3, 6.3 and 6.4).
+pub const REGISTERS_MAX: u16 = 125;
 
 /// Points of one device. More than this is a mistake: a read plan of thousands never comes round.
 pub const POINTS_MAX: usize = 500;
@@ -37,6 +47,8 @@ pub struct Modbus {
     /// Registers that nobody asked for and that may be read over to join two reads. Some devices answer such a read
     /// with `illegal data address`: 0 never reads one.
     pub gap_registers: u16,
+    /// Registers that the device gives in one read, 1 to 125 (Modbus Application Protocol 1.1b3, 6.3).
+    pub max_registers: u16,
     /// Where the mailbox is, on machines that have one.
     pub mailbox: Mailbox,
     /// How a program is loaded and started, on machines that run program files.
@@ -55,6 +67,7 @@ impl Default for Modbus {
             parity: Parity::None,
             stop_bits: 1,
             gap_registers: 0,
+            max_registers: REGISTERS_MAX,
             mailbox: Mailbox::default(),
             program: None,
             points: Vec::new(),
@@ -133,8 +146,17 @@ impl Modbus {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |key, message: String| problems.push(Problem::at([Step::Key(key)], message));
-        if self.unit == 0 || self.unit > UNIT_MAX {
-            wrong("unit", format!("unit {} is no device: units are 1 to {UNIT_MAX}", self.unit));
+        if (UNIT_MAX + 1..UNIT_NONE).contains(&self.unit) {
+            wrong(
+                "unit",
+                format!("unit {} is no device: units are 1 to {UNIT_MAX}, and over TCP 0 and 255", self.unit),
+            );
+        }
+        if !(1..=REGISTERS_MAX).contains(&self.max_registers) {
+            wrong("max_registers", format!("max_registers must be from 1 to {REGISTERS_MAX}"));
+        } else if let Some(point) = self.points.iter().find(|it| it.size() > self.max_registers && it.size() <= 125) {
+            let (name, size, gives) = (&point.name, point.size(), self.max_registers);
+            wrong("max_registers", format!("point `{name}` has {size} registers, and the device gives {gives}"));
         }
         if !(10..=60_000).contains(&self.timeout_ms) {
             wrong("timeout_ms", "timeout_ms must be from 10 to 60000".to_owned());
@@ -225,6 +247,17 @@ mod test {
             ("name = \"a\"\ntable = \"input\"\naddress = 1\ntype = \"u16\"\naccess = \"write\"", "cannot be written"),
             ("name = \"a\"\naddress = 1\ntype = \"ascii\"", "needs `registers`"),
             ("name = \"a\"\naddress = 1\ntype = \"ascii\"\nregisters = 126", "126"),
+            ("name = \"a\"\naddress = 1\ntype = \"bcd\"\nregisters = 5", "BCD"),
+            ("name = \"a\"\naddress = 65533\ntype = \"u64\"", "4 registers"),
+            ("name = \"a\"\naddress = 1\ntype = \"i16\"\nbit = 3", "`bit`"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\nbit = 16", "no bit"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\nmask = 0x10000", "no bit"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\nmask = 3\nbit = 1", "one of them"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\nbit = 1\naccess = \"read_write\"", "only be read"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\naccess = \"write\"\nwrite_function = 5", "write_function"),
+            ("name = \"a\"\naddress = 1\ntype = \"u32\"\naccess = \"write\"\nwrite_function = 6", "write_function"),
+            ("name = \"a\"\naddress = 1\ntype = \"u16\"\nwrite_function = 16", "may be written"),
+            ("name = \"a\"\naddress = 1\ntype = \"bits\"\nvalues = { \"!16\" = \"x\" }", "!16"),
             ("name = \"a\"\naddress = 1\ntype = \"u16\"\nscale = 0.0", "scale"),
             ("name = \"a\"\naddress = 1\ntype = \"u16\"\nmin = 5.0\nmax = 2.0", "between"),
             ("name = \"a\"\naddress = 1\ntype = \"bits\"\nvalues = { 16 = \"x\" }", "16"),
@@ -251,6 +284,27 @@ mod test {
             crate::profile::Profile::parse(&format!("{mill}\n{text}"))
                 .unwrap_or_else(|error| panic!("{error}:\n{text}"));
         }
+    }
+
+    #[test]
+    fn bits_of_one_word_may_be_points_of_their_own() {
+        let text = "[[points]]\nname = \"run\"\naddress = 1\ntype = \"u16\"\nbit = 0\n\
+                    [[points]]\nname = \"fault\"\naddress = 1\ntype = \"u16\"\nbit = 3\n\
+                    [[points]]\nname = \"word\"\naddress = 1\ntype = \"bits\"\nvalues = { 3 = \"a\", \"!4\" = \"b\" }";
+        assert_eq!(read(text).problems(), []);
+        let longer = "[[points]]\nname = \"long\"\naddress = 0\ntype = \"u32\"";
+        assert_eq!(read(&format!("{longer}\n{text}")).problems().len(), 3, "half of another value is none of them");
+    }
+
+    #[test]
+    fn units_that_mean_nothing_over_tcp_and_a_device_that_gives_few_registers_can_be_said() {
+        for (text, wrong) in
+            [("unit = 0", 0), ("unit = 255", 0), ("unit = 248", 1), ("max_registers = 10", 0), ("max_registers = 0", 1)]
+        {
+            assert_eq!(read(text).problems().len(), wrong, "{text}");
+        }
+        let text = "max_registers = 3\n[[points]]\nname = \"a\"\naddress = 1\ntype = \"u64\"";
+        assert!(read(text).problems()[0].message.contains("`a`"));
     }
 
     #[test]

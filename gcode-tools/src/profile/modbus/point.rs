@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Longest text in registers: what one read can carry (Modbus Application Protocol 1.1b3, 6.3).
 const ASCII_REGISTERS_MAX: u16 = 125;
 
+/// Longest number in BCD: of sixteen digits a 64-bit float rounds none away that a meter shows.
+const BCD_REGISTERS_MAX: u16 = 4;
+
 /// One value in a device's registers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,8 +27,19 @@ pub struct Point {
     /// Order of the bytes of a value: `abcd` has the highest byte first.
     #[serde(default = "abcd")]
     pub order: Order,
-    /// Registers of a text. Other forms have their own size.
+    /// Registers of a text, or of a number in BCD (1 unless it is said). Other forms have their own size.
     pub registers: Option<u16>,
+    /// The bit that counts, from 0: the value is 1 where it is set, and 0 where it is not.
+    pub bit: Option<u8>,
+    /// The bits that count: the value is what they make together, the lowest of them being 1.
+    pub mask: Option<u32>,
+    /// What its registers hold where there is no value: as a number of the form, before scale; a negative one stands for
+    /// its bits.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub no_value: Vec<i64>,
+    /// The function it is written with: 6 or 16 for registers, 5 or 15 for coils. Absent: the plainest that can, and
+    /// the other one where the device does not know it.
+    pub write_function: Option<u8>,
     /// Value = raw × scale + offset.
     #[serde(default = "one")]
     pub scale: f64,
@@ -102,6 +116,14 @@ pub enum Form {
     I32,
     /// 32 bits, IEEE 754.
     F32,
+    /// 64 bits, from 0. Above 2^53 its last digits are rounded.
+    U64,
+    /// 64 bits, two's complement. Beyond ±2^53 its last digits are rounded.
+    I64,
+    /// 64 bits, IEEE 754.
+    F64,
+    /// Decimal digits, four a register, each in four bits.
+    Bcd,
     /// 16 single bits; in the bit tables, one.
     Bits,
     /// Text, two characters a register.
@@ -195,8 +217,44 @@ impl Point {
             _ if self.table.is_bits() => 1,
             Form::U16 | Form::I16 | Form::Bits => 1,
             Form::U32 | Form::I32 | Form::F32 => 2,
-            Form::Ascii => self.registers.unwrap_or(1),
+            Form::U64 | Form::I64 | Form::F64 => 4,
+            Form::Ascii | Form::Bcd => self.registers.unwrap_or(1),
         }
+    }
+
+    /// A point that may be read, with nothing special about it.
+    pub fn plain(name: impl Into<String>, table: Table, address: u16, form: Form) -> Self {
+        Self {
+            name: name.into(),
+            table,
+            address,
+            form,
+            order: Order::Abcd,
+            registers: None,
+            bit: None,
+            mask: None,
+            no_value: Vec::new(),
+            write_function: None,
+            scale: 1.0,
+            offset: 0.0,
+            unit: String::new(),
+            poll_ms: 0,
+            min: None,
+            max: None,
+            access: Access::Read,
+            meaning: None,
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// The bits of its registers that count, where not all of them do.
+    pub fn counts(&self) -> Option<u32> {
+        self.bit.map(|bit| 1_u32.checked_shl(bit.into()).unwrap_or(0)).or(self.mask)
+    }
+
+    /// Whether its numbers are none of a scale but names: bits, or what a mask leaves.
+    fn is_word(&self) -> bool {
+        self.form == Form::Bits && self.counts().is_none() && !self.table.is_bits()
     }
 
     /// Whether a number can be written to it.
@@ -229,13 +287,18 @@ impl Point {
             wrong(format!("{} entries cannot be written", self.table.word()));
         }
         match (self.form, self.registers) {
+            (Form::Bcd, Some(count)) if !(1..=BCD_REGISTERS_MAX).contains(&count) => {
+                wrong(format!("a number in BCD has from 1 to {BCD_REGISTERS_MAX} registers, not {count}"));
+            }
+            (Form::Bcd, _) => {}
             (Form::Ascii, None) => wrong("a text needs `registers`".to_owned()),
             (Form::Ascii, Some(count)) if count == 0 || count > ASCII_REGISTERS_MAX => {
                 wrong(format!("a text has from 1 to {ASCII_REGISTERS_MAX} registers, not {count}"));
             }
             (Form::Ascii, _) | (_, None) => {}
-            _ => wrong("`registers` is for texts; every other type has its own size".to_owned()),
+            _ => wrong("`registers` is for texts and BCD; every other type has its own size".to_owned()),
         }
+        self.part_problems(&mut wrong);
         if !self.scale.is_finite() || self.scale == 0.0 || !self.offset.is_finite() {
             wrong("`scale` must be a number other than 0, and `offset` a number".to_owned());
         }
@@ -244,13 +307,52 @@ impl Point {
                 wrong(format!("nothing lies between `min` {min} and `max` {max}"));
             }
         }
-        let numbers = if self.form == Form::Bits { 0..=15 } else { i64::MIN..=i64::MAX };
+        let numbers = if self.is_word() { 0..=15 } else { i64::MIN..=i64::MAX };
         for key in self.values.keys() {
-            if key.parse::<i64>().map_or(true, |number| !numbers.contains(&number)) {
+            // Of a bit it may be said what it means that it is not set.
+            let digits = key.strip_prefix('!').filter(|_| self.is_word()).unwrap_or(key);
+            if digits.parse::<i64>().map_or(true, |number| !numbers.contains(&number)) {
                 wrong(format!("`values` has `{key}`, which is no number of it"));
             }
         }
         problems
+    }
+
+    /// What cannot be true of the part of its registers that counts, and of how it is written.
+    fn part_problems(&self, wrong: &mut impl FnMut(String)) {
+        let width = match self.form {
+            _ if self.table.is_bits() => 0,
+            Form::U16 | Form::Bits => 16,
+            Form::U32 => 32,
+            _ => 0,
+        };
+        if self.bit.is_some() && self.mask.is_some() {
+            wrong("`bit` and `mask` say the same: one of them is enough".to_owned());
+        } else if let Some(counts) = self.counts() {
+            if width == 0 {
+                wrong("`bit` and `mask` are for the types `u16`, `bits` and `u32`".to_owned());
+            } else if counts == 0 || (width == 16 && counts > 0xffff) || self.bit.is_some_and(|bit| bit >= width) {
+                wrong(format!("no bit of its {width} counts"));
+            } else if self.access.writes() {
+                wrong("a part of a register can only be read: what would be written into the others?".to_owned());
+            }
+        }
+        let fits = match self.write_function {
+            None => true,
+            Some(5 | 15) => self.table == Table::Coil,
+            Some(6) => self.table == Table::Holding && self.size() == 1,
+            Some(16) => self.table == Table::Holding,
+            Some(_) => false,
+        };
+        if !fits {
+            wrong("`write_function` is 6 (one register) or 16 in holding registers, and 5 or 15 in coils".to_owned());
+        }
+        if self.write_function.is_some() && !self.access.writes() {
+            wrong("`write_function` is for points that may be written".to_owned());
+        }
+        if !self.no_value.is_empty() && (self.form == Form::Ascii || self.table.is_bits()) {
+            wrong("`no_value` is for numbers".to_owned());
+        }
     }
 }
 
@@ -260,11 +362,29 @@ impl Point {
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let end = |point: &Self| u32::from(point.address) + u32::from(point.size());
         let both = |may: fn(Access) -> bool| may(self.access) && may(other.access);
+        // Parts of one word are read with it.
+        let parts =
+            self.counts().or(other.counts()).is_some() && (self.address, self.size()) == (other.address, other.size());
         self.table == other.table
+            && !parts
             && u32::from(self.address) < end(other)
             && u32::from(other.address) < end(self)
             && (both(Access::reads) || both(Access::writes))
     }
+}
+
+/// A number, or a list of them.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Numbers {
+        One(i64),
+        More(Vec<i64>),
+    }
+    Ok(match Numbers::deserialize(deserializer)? {
+        Numbers::One(number) => vec![number],
+        Numbers::More(numbers) => numbers,
+    })
 }
 
 fn holding() -> Table {

@@ -120,6 +120,11 @@ impl Host {
                 self.block_due = true;
                 return plain(self.read(machine::SESSION, machine::STATUS_WORDS));
             }
+            Stage::Ousted if now < self.beat_at && !self.status_asked => return None,
+            Stage::Ousted => {
+                self.beat_at = now + BEAT_EVERY_MAX;
+                return plain(self.read(machine::SESSION, machine::STATUS_WORDS));
+            }
             Stage::Open => {}
         }
         self.note_refusal_seen(now);

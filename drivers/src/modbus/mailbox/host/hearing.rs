@@ -57,7 +57,7 @@ impl Host {
         self.look_wait = (self.look_wait * 2).min(LOOK_LAST);
         self.writes_since_look = 0;
         let word = |at: u16| words.get(usize::from(at - machine::SESSION)).copied().unwrap_or(0);
-        if word(machine::SESSION) != self.session {
+        if word(machine::SESSION) != self.session || self.stage == Stage::Ousted {
             self.hear_foreign(now, word(machine::SESSION));
             return;
         }
@@ -172,6 +172,13 @@ impl Host {
     }
 
     fn hear_foreign(&mut self, now: Moment, session: u16) {
+        if self.stage == Stage::Ousted {
+            if std::mem::take(&mut self.status_asked) {
+                let [x, y, z] = self.status.position_um.map(|um| f64::from(um) / 1000.0);
+                self.say(&format!("<Alarm|MPos:{x:.3},{y:.3},{z:.3}>\n"));
+            }
+            return;
+        }
         if self.stage != Stage::Open {
             // A machine takes a newer session only: what was read before may have been a late answer.
             if session != 0 && session.wrapping_sub(self.session) < 0x8000 {
@@ -180,8 +187,19 @@ impl Host {
             return;
         }
         self.foreign += 1;
-        if self.foreign >= FOREIGN_MAX {
-            self.foreign = 0;
+        if self.foreign < FOREIGN_MAX {
+            return;
+        }
+        self.foreign = 0;
+        if session != 0 && session.wrapping_sub(self.session) < 0x8000 {
+            // Only a host opens a newer session than ours. Ours again would stop what the other one runs.
+            self.reopen(now);
+            self.session = session;
+            self.stage = Stage::Ousted;
+            self.block_due = false;
+            self.alarmed = true;
+            self.say(&format!("[MAILBOX taken:{session}]\n"));
+        } else {
             self.reopen(now);
             self.stage = Stage::Identify;
             self.look_at = now;
