@@ -385,3 +385,24 @@ fn a_mill_that_starts_locked_could_not_be_sent_anything() {
         assert_eq!(told.iter().any(|line| line.starts_with("G1")), flag.is_some(), "{told:?}");
     }
 }
+
+#[test]
+fn a_program_that_would_leave_the_machine_where_its_zero_is_now_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "far.nc", b"G21 G90\nM3 S1000\nG0 Z5\nG1 X210 F600\nM5\nM30\n");
+    for (homes, outcome) in [(1.0, "refused"), (0.0, "finished")] {
+        let setup = sim::Setup {
+            speed: f64::INFINITY,
+            work_offset_mm: [-200.0, -100.0, -20.0],
+            settings: vec![(22, homes)],
+            ..sim::Setup::default()
+        };
+        let mill = Port::on_pty(sim::simulated("grbl", &setup).unwrap(), Between::default(), None).unwrap();
+        let (document, said, _) = end(send(&file, &["--port", mill.address(), "--profile", "grbl-mill-3018:switches"]));
+        assert_eq!(document["outcome"], outcome, "$22={homes}: {document:#}{said}");
+        let found = document["findings"].to_string();
+        let code = if homes == 1.0 { "envelope.outside" } else { "place.unchecked" };
+        assert!(found.contains(code) && found.contains("profile.travel"), "$22={homes}: {found}");
+        assert_eq!(mill.report().unwrap().executed > 0, homes == 0.0);
+    }
+}

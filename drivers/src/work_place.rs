@@ -32,6 +32,14 @@ pub struct WorkPlace {
 }
 
 impl WorkPlace {
+    /// All offsets that count now added up, by its list and the codes in force. Reports say the sum only now and then.
+    pub(crate) fn total(&self) -> Option<[f64; 3]> {
+        let selected = self.codes.split_ascii_whitespace().find(|code| WORK_OFFSETS.contains(code))?;
+        let offset = |name: &str| self.offsets_mm.get(name).copied();
+        let (work, shift, tool) = (offset(selected)?, offset("G92")?, offset("TLO")?);
+        Some(std::array::from_fn(|axis| work[axis] + shift[axis] + tool[axis]))
+    }
+
     /// Whether an offset of that name is one that is kept.
     pub(crate) fn is_offset(name: &str) -> bool {
         WORK_OFFSETS.contains(&name) || matches!(name, "G92" | "TLO")

@@ -97,7 +97,7 @@ fn a_machine_that_is_not_what_its_profile_says_went_unnoticed() {
         .chain([(120, 30.0), (121, 30.0), (122, 30.0), (130, 260.0), (131, 155.0), (132, 35.0)])
         .collect();
     let differences = |settings: &[(u32, f64)]| -> Vec<String> {
-        mill(&with(settings)).session.snapshot().differences.iter().map(|notice| notice.code.to_string()).collect()
+        mill(&with(settings)).session.snapshot().differences.iter().map(|notice| notice.code.clone()).collect()
     };
     assert_eq!(differences(&same), Vec::<String>::new());
     for (number, value, code) in [

@@ -234,7 +234,9 @@ impl<'p> Preflight<'p> {
         }
         state.modal.units_stated = false;
         for (index, offset) in conditions.work_offsets_mm.iter().enumerate() {
-            offset.iter().for_each(|offset| state.offsets.set_work(index, *offset));
+            if let Some(offset) = offset {
+                state.offsets.set_work(index, *offset);
+            }
         }
         let selected = usize::from(state.modal.work_offset);
         if let Some(total) = conditions.work_offset_mm {

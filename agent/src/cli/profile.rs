@@ -112,7 +112,9 @@ fn check(name: &str, as_json: bool) -> Result<(), Failure> {
         }
         Err(said) => {
             if !as_json {
-                said.lines().for_each(|line| eprintln!("{line}"));
+                for line in said.lines() {
+                    eprintln!("{line}");
+                }
             }
             Err(Failure::Told)
         }
@@ -138,8 +140,12 @@ fn shown(profile: &Profile) -> String {
             format!("{settable} °C{trip}")
         };
         row("hot end", limit(heat.tool_max_c, heat.tool_trip_c));
-        heat.bed_max_c.iter().for_each(|most| row("bed", limit(*most, heat.bed_trip_c)));
-        heat.chamber_max_c.iter().for_each(|most| row("chamber", limit(*most, heat.chamber_trip_c)));
+        if let Some(most) = heat.bed_max_c {
+            row("bed", limit(most, heat.bed_trip_c));
+        }
+        if let Some(most) = heat.chamber_max_c {
+            row("chamber", limit(most, heat.chamber_trip_c));
+        }
     }
     for tool in &profile.tools {
         let heater = tool.heater.map(|heater| format!(", hot end {heater}")).unwrap_or_default();

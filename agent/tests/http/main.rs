@@ -6,6 +6,7 @@ mod access;
 #[path = "../common/agent.rs"]
 mod agent;
 mod by_hand;
+mod place;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

@@ -82,6 +82,12 @@ impl Session {
         if known.len() < SETTINGS_MAX {
             known.push((key.to_owned(), value.to_owned()));
         }
+        if key == agreement::INCHES && self.report_unit_mm() != 1.0 {
+            // What was heard before was taken for millimetres.
+            if let Some(place) = &mut self.known.place {
+                place.work_offset_mm = None;
+            }
+        }
         self.known.differences =
             agreement::differences(&self.profile, &self.settings.known).iter().map(agreement::notice).collect();
         self.known_protection();

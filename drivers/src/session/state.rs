@@ -17,6 +17,7 @@ impl Session {
         snapshot.homed = self.by_hand.homed;
         if let Some(place) = &mut snapshot.place {
             place.homed = self.homed_for_sure();
+            place.work_offset_mm = place.work_offset_mm.or_else(|| place.total());
             place.settings.clone_from(&self.settings.known);
         }
         snapshot.job = self.run.as_ref().map(Run::progress).or(snapshot.job);

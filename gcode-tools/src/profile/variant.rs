@@ -81,7 +81,11 @@ pub(super) fn problems(text: &str, profile: &Profile) -> Vec<Problem> {
             wrong("there are two of this name".to_owned());
         }
         match merged(text, variant) {
-            Ok(merged) => merged.problems().into_iter().for_each(|problem| wrong(problem.message)),
+            Ok(merged) => {
+                for problem in merged.problems() {
+                    wrong(problem.message);
+                }
+            }
             Err(why) => wrong(why),
         }
     }

@@ -42,7 +42,9 @@ impl Heaters {
     }
 
     pub(super) fn off(&mut self) {
-        self.all.iter_mut().for_each(|heater| heater.target_c = 0.0);
+        for heater in &mut self.all {
+            heater.target_c = 0.0;
+        }
     }
 
     pub(super) fn is_hot(&self, heater: usize) -> bool {
