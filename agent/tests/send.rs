@@ -311,7 +311,7 @@ fn a_job_that_was_held_and_given_up_lost_its_reason() {
     let file = written(folder.path(), "plate.nc", b"G21\nG90\nG1 X1 F1000\nG1 X2 Q7\nG1 X3\nM2\n");
     let mill = simulated("grbl", 20.0);
     let (document, said, exit) = end(send(&file, &["--port", mill.address(), "--dialect", "grbl", "--no-preflight"]));
-    assert_eq!((&document["outcome"], exit), (&json!("cancelled"), 1), "{document:#}");
+    assert_eq!((&document["outcome"], exit), (&json!("failed"), 1), "{document:#}");
     assert_eq!(document["error"]["code"], "grbl.error.20", "{document:#}{said}");
     assert!(said.contains("Nobody is here to decide"), "{said}");
 }
