@@ -118,6 +118,7 @@ impl Reason {
         let (code, sentence) = match state {
             State::Offline => ("machine.offline", "There is no link to the machine."),
             State::Connecting => ("machine.not_ready", "The machine is still being identified."),
+            State::Busy => ("machine.occupied", "The machine is busy with work that was not started here."),
             State::Holding | State::Held => ("machine.held", "A job is held; a person decides when it goes on."),
             State::Stopping => ("machine.stopping", "A job is being ended and the machine made safe."),
             State::Attention => ("machine.attention", "A person is needed at the machine first."),
@@ -223,6 +224,7 @@ mod test {
         for state in [
             State::Offline,
             State::Connecting,
+            State::Busy,
             State::Holding,
             State::Held,
             State::Stopping,

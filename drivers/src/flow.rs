@@ -33,6 +33,8 @@ pub enum Frame {
 pub enum Aside {
     /// Asks how the machine is.
     Query,
+    /// Asks whether it prints from its own card.
+    Card,
     /// Sets the machine's line counter before a job.
     CounterReset,
     /// Answered when a machine without a feed hold stands still.

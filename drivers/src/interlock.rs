@@ -39,6 +39,12 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
             format!("The line has {} characters; the machine takes {line_max}.", text.len()),
         ));
     }
+    if text.len() == 2 && text.eq_ignore_ascii_case(b"$C") {
+        return Err(refusal(
+            "interlock.check_mode",
+            "The line switches check mode on: the machine would take the rest and execute nothing of it.".to_owned(),
+        ));
+    }
     if text.first().is_some_and(|letter| letter.eq_ignore_ascii_case(&b'M')) || text.starts_with(b"G10") {
         clear_temperature(text, profile)?;
     }
@@ -152,6 +158,7 @@ pub fn may_start(snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
         State::Offline => Err(Denied::Offline),
         State::Connecting | State::Unknown => Err(Denied::NotReady),
         State::Running | State::Held | State::Holding if has_job => Err(Denied::JobRunning),
+        State::Busy => Err(Denied::Occupied),
         State::Running => Err(Denied::Moving),
         State::Held | State::Holding => Err(Denied::Attention),
         State::Stopping => Err(Denied::Stopping),

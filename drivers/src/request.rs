@@ -133,6 +133,11 @@ pub enum Denied {
     /// Too many requests are waiting.
     #[error("The machine's inbox is full. The request was dropped. Try again.")]
     Busy,
+    /// The machine is at work that was not started here.
+    #[error(
+        "The machine is busy with work that was not started here. Nothing was sent. Wait until that is done, or end it there."
+    )]
+    Occupied,
     /// Something moves that is no job.
     #[error("The machine is moving. Nothing was sent. Wait until it stands still.")]
     Moving,
@@ -191,6 +196,7 @@ impl Denied {
             Self::Unsupported => "request.unsupported",
             Self::Stale => "job.start_stale",
             Self::Busy => "machine.busy",
+            Self::Occupied => "machine.occupied",
             Self::Moving => "machine.moving",
             Self::Released => "jog.released",
             Self::NotHomed => "jog.not_homed",

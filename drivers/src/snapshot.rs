@@ -52,6 +52,8 @@ pub enum State {
     Connecting,
     /// Ready, nothing to do. Idle is not free: see capacity.
     Idle,
+    /// At work that was not started here: a print from its own card, another host's, a check of a program.
+    Busy,
     /// A job or a command is being executed.
     Running,
     /// A hold was asked for; the machine is slowing down.
@@ -75,6 +77,7 @@ impl State {
             Self::Offline => "offline",
             Self::Connecting => "connecting",
             Self::Idle => "idle",
+            Self::Busy => "busy",
             Self::Running => "running",
             Self::Holding => "holding",
             Self::Held => "held",
@@ -163,6 +166,9 @@ pub struct Progress {
     /// The first of the ignored ones.
     #[serde(default)]
     pub first_ignored: Option<Undone>,
+    /// Why these numbers are not sure; absent: nothing shows that they are not.
+    #[serde(default)]
+    pub unsure: Option<Unsure>,
     /// When the job started.
     pub started_at: Moment,
     /// When it ended; absent while it runs.
@@ -189,6 +195,7 @@ impl Progress {
             ignored: 0,
             first_refused: None,
             first_ignored: None,
+            unsure: None,
             started_at,
             ended_at: None,
             energy_kwh: None,
@@ -215,6 +222,18 @@ impl std::fmt::Display for Undone {
             line => write!(formatter, "line {line} (`{}`): {}", self.command, self.said),
         }
     }
+}
+
+/// Why what was sent and accepted of a job is not sure: somebody else talked to the machine meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsure {
+    /// It answered a line that was not sent from here.
+    ExtraAnswer,
+    /// It was where the program does not lead.
+    OutsideProgram,
+    /// It ran a file from its own card.
+    CardPrint,
 }
 
 /// What a job on a machine is doing.

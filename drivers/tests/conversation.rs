@@ -218,10 +218,10 @@ fn a_machine_that_halts_and_says_no_reason_fails_the_job_all_the_same() {
     pair.start(program(4_000, 5));
     pair.run_for(Duration::from_secs(20));
     pair.connected = false;
-    pair.hand(Input::Bytes(b"// Klipper state: Disconnect\n"));
+    pair.hand(Input::Bytes(b"// Klipper state: Shutdown\n"));
     assert_eq!(pair.run_job(), JobPhase::Failed);
     pair.run_for(Duration::from_secs(2));
-    assert!(pair.notices().iter().any(|notice| notice.contains("Disconnect")), "{:?}", pair.notices());
+    assert!(pair.notices().iter().any(|notice| notice.contains("Shutdown")), "{:?}", pair.notices());
 }
 
 #[test]

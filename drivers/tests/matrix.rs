@@ -29,7 +29,13 @@ type Bring = fn(&str) -> Option<Pair>;
 const SITUATIONS: &[(&str, Bring)] = &[
     ("offline", |dialect| Some(unconnected(dialect))),
     ("connecting", connecting),
+    ("starting", starting),
     ("another machine", another),
+    ("found moving", found_moving),
+    ("found hot", found_hot),
+    ("busy with a file of its own", |dialect| brought(dialect, Incident::CardPrint, State::Busy)),
+    ("check mode", |dialect| brought(dialect, Incident::CheckMode, State::Busy)),
+    ("asleep", |dialect| brought(dialect, Incident::PutToSleep, State::Attention)),
     ("idle", |dialect| Some(connected(dialect))),
     ("running", |dialect| Some(running(dialect))),
     ("running, all lines said", ending),
@@ -105,6 +111,44 @@ fn connecting(dialect: &str) -> Option<Pair> {
     let mut pair = unconnected(dialect);
     pair.hand(Input::LinkUp { may_reset: true });
     Some(pair)
+}
+
+/// Its own host is starting, for longer than it is looked at.
+fn starting(dialect: &str) -> Option<Pair> {
+    let mut pair = Pair::new(dialect, &Setup { starts_s: 3600.0, ..slow() }, usual_line(), Faults::default(), 1);
+    pair.connected = true;
+    pair.hand(Input::LinkUp { may_reset: false });
+    pair.run_for(Duration::from_secs(3));
+    (pair.session.state() == State::Connecting).then_some(pair)
+}
+
+/// The line is opened to a machine that moves.
+fn found_moving(dialect: &str) -> Option<Pair> {
+    let mut pair = unconnected(dialect);
+    pair.machine.hear(pair.now, b"G1 X500 F600\n");
+    pair.machine.say(&mut Vec::new());
+    pair.connected = true;
+    pair.hand(Input::LinkUp { may_reset: false });
+    pair.run_for(Duration::from_secs(3));
+    (pair.session.state() == State::Busy).then_some(pair)
+}
+
+/// The line is opened to a printer that somebody left hot.
+fn found_hot(dialect: &str) -> Option<Pair> {
+    let hot = Setup { found_hot_c: [210.0, 60.0], ..slow() };
+    let mut pair = Pair::new(dialect, &hot, usual_line(), Faults::default(), 1);
+    pair.connected = true;
+    pair.hand(Input::LinkUp { may_reset: false });
+    pair.run_for(Duration::from_secs(3));
+    (pair.session.state() == State::Attention).then_some(pair)
+}
+
+/// Something happens to an idle machine that brings it into that state.
+fn brought(dialect: &str, incident: Incident, state: State) -> Option<Pair> {
+    let mut pair = connected(dialect);
+    pair.machine.happen(pair.now, incident);
+    pair.run_for(Duration::from_secs(5));
+    (pair.session.state() == state).then_some(pair)
 }
 
 fn another(dialect: &str) -> Option<Pair> {

@@ -84,6 +84,8 @@ pub(super) const HABITS: Habits = Habits {
     place: &["$#", "$G"],
     inactivity: None,
     keepalive: false,
+    // What it runs by itself stands in its reports.
+    card: None,
     tool_change: true,
     keepalive_word: None,
     auto_report: None,
@@ -343,6 +345,8 @@ pub(super) fn read_status(report: &[u8]) -> Option<Status> {
             // grblHAL: homed since it was switched on, or not any more.
             "H" => status.homed = Some(value.starts_with('1')),
             "Pn" => status.pins = Some(printable(value.as_bytes())),
+            // A job from the controller's own card: percent, and the file's name (FluidNC, grblHAL's card plugin).
+            "SD" => status.card = Some(printable(value.as_bytes())),
             _ => {}
         }
     }
@@ -356,8 +360,9 @@ fn condition(word: &str) -> Option<Condition> {
     let (word, detail) = word.split_once(':').unwrap_or((word, ""));
     Some(match word {
         "Idle" => Condition::Idle,
-        // Check mode parses and moves nothing.
-        "Run" | "Jog" | "Home" | "Check" => Condition::Run,
+        "Run" | "Jog" | "Home" => Condition::Run,
+        // It parses and moves nothing.
+        "Check" => Condition::Check,
         // grblHAL's tool change by hand: it stands still and waits for a person.
         "Tool" => Condition::Held,
         "Hold" if detail == "1" => Condition::Holding,

@@ -26,11 +26,26 @@
 //! < ok
 //! ```
 //!
+//! One that starts says so for some seconds, and is ready by itself then:
+//!
+//! ```text
+//! > STATUS
+//! < // Printer is not ready
+//! < // The klippy host software is attempting to connect.  Please
+//! < // retry in a few moments.
+//! < // Klipper state: Not ready
+//! < !! Printer is not ready
+//! < ok
+//! ```
+//!
 //! Numbers and checksums are passed over. Nothing is lost on a pseudo-terminal, so several lines may be in flight;
 //! fewer than 20, because only then is M112 acted on out of its turn. How many moves are on their way is not told:
 //! they are buffered by time. There is no sign of life but temperatures while something is heated.
 //!
-//! Sources: Klipper `klippy/gcode.py`, `klippy/extras/gcode_move.py`, `klippy/extras/heaters.py`, `klippy/toolhead.py`.
+//! A print that another host started (through its socket, from its virtual card) shows in M27 and in positions that change:
+//! every answer goes to every client.
+//!
+//! Sources: Klipper `klippy/gcode.py`, `klippy/klippy.py`, `klippy/extras/virtual_sdcard.py`, `klippy/extras/gcode_move.py`, `klippy/extras/heaters.py`, `klippy/toolhead.py`.
 
 use gcode_tools::wire::Numbers;
 
@@ -81,6 +96,14 @@ pub(super) static KLIPPER: MarlinLike = MarlinLike {
     choose: None,
 };
 
+/// What a host says of itself that is down for good.
+const DOWN: [&[u8]; 4] = [
+    b"Printer is shutdown",
+    b"Printer is halted",
+    b"Error configuring printer",
+    b"Protocol error connecting to printer",
+];
+
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if let Some(identity) = line.strip_prefix(b"ok ").and_then(read_identity) {
         heard.push(Reply::Identity(Box::new(identity)));
@@ -88,17 +111,31 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         return true;
     }
     if let Some(state) = line.strip_prefix(b"// Klipper state: ") {
-        heard.push(if state == b"Ready" {
-            Reply::Message(printable(line))
-        } else {
-            Reply::Halted { text: printable(state), explained: false }
+        heard.push(match state {
+            b"Ready" => Reply::Message(printable(line)),
+            // Why not stands in front of it and behind it.
+            b"Not ready" => Reply::Chatter,
+            // The host goes, and comes back by itself (`RESTART`, `klippy.py`).
+            b"Disconnect" => Reply::Started,
+            _ => Reply::Halted { text: printable(state), explained: false },
         });
         return true;
+    }
+    if let Some(text) = line.strip_prefix(b"// ") {
+        // How the message ends that says why it is not ready (`klippy.py`): in these it stays so until somebody acts.
+        if DOWN.iter().any(|word| text.starts_with(word)) {
+            heard.push(Reply::Halted { text: printable(text), explained: false });
+            return true;
+        }
     }
     if let Some(text) = line.strip_prefix(b"!!") {
         let text = printable(text);
         let lower = text.to_ascii_lowercase();
-        let over = ["shutdown", "not ready", "lost communication", "halted"].iter().any(|word| lower.contains(word));
+        if lower.contains("printer is not ready") || lower.contains("attempting to connect") {
+            heard.push(Reply::Starting(text));
+            return true;
+        }
+        let over = ["shutdown", "lost communication", "halted"].iter().any(|word| lower.contains(word));
         if over {
             heard.push(Reply::Halted { text, explained: true });
         }
@@ -147,7 +184,14 @@ mod test {
         assert_eq!(effect("!! Must home axis first: 1.000"), Effect::Refuse);
         assert_eq!(effect("!! Move out of range: 999.000 0.000 0.000 [0.000]"), Effect::Refuse);
         assert_eq!(effect("// Unknown command:\"M40\""), Effect::Ignore);
-        assert!(matches!(heard("!! Printer is not ready")[0], Reply::Halted { .. }));
+        assert!(matches!(heard("!! Printer is not ready")[0], Reply::Starting(_)), "it will be ready by itself");
+        assert_eq!(
+            heard("// Klipper state: Not ready"),
+            [Reply::Chatter],
+            "said of one that starts and of one that is down"
+        );
+        assert_eq!(heard("// Klipper state: Disconnect"), [Reply::Started]);
+        assert!(matches!(heard("// Printer is halted")[0], Reply::Halted { explained: false, .. }));
         assert!(matches!(heard("// Klipper state: Shutdown")[0], Reply::Halted { explained: false, .. }));
         assert!(matches!(heard("!! MCU 'mcu' shutdown: Timer too close")[0], Reply::Halted { explained: true, .. }));
         assert!(matches!(heard("// Klipper state: Ready")[0], Reply::Message(_)));

@@ -55,6 +55,7 @@ static HABITS: Habits = Habits {
     place: &[],
     inactivity: None,
     keepalive: false,
+    card: None,
     tool_change: true,
     keepalive_word: None,
     auto_report: None,

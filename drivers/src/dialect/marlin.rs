@@ -144,6 +144,8 @@ pub(super) const HABITS: Habits = Habits {
     place: &[],
     inactivity: None,
     keepalive: true,
+    // Without a card reader it is an unknown command, which is asked a few times and then no more.
+    card: Some("M27"),
     tool_change: true,
     keepalive_word: None,
     auto_report: None,

@@ -26,7 +26,7 @@ mod reprapfirmware;
 mod smoothieware;
 mod words;
 
-pub use reply::{Condition, HostAction, Prompt, Reply, Status};
+pub use reply::{Card, Condition, HostAction, Prompt, Reply, Status};
 pub use words::{Effect, Said, tables as tables_of_words};
 
 /// Every dialect. A new one is a file and a line here.
@@ -235,6 +235,8 @@ pub struct Habits {
     pub keepalive: bool,
     /// The word that makes sure that it does, where it has one.
     pub keepalive_word: Option<&'static str>,
+    /// What asks whether it prints from its own card, or for somebody else, where it has such a question.
+    pub card: Option<&'static str>,
     /// Whether it knows M6. To one that does not, the agent says nothing and waits for a person itself.
     pub tool_change: bool,
     /// How it reports temperatures by itself, where it can.

@@ -56,6 +56,7 @@ static HABITS: Habits = Habits {
     place: &[],
     inactivity: None,
     keepalive: false,
+    card: None,
     // It is of the program, and the controller's business when that runs.
     tool_change: true,
     keepalive_word: None,

@@ -22,6 +22,19 @@ pub enum Condition {
     Alarm,
     /// Asleep: everything off, a reset is needed.
     Sleep,
+    /// Checking: it reads programs and moves nothing.
+    Check,
+}
+
+/// What a machine says of a print from its own card, or of the file its own host prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Card {
+    /// A file was chosen; it may be printed from now on.
+    Opened(String),
+    /// It prints: so many bytes of so many, where it says so.
+    Printing(Option<[u64; 2]>),
+    /// It prints nothing.
+    Rests,
 }
 
 /// A status report.
@@ -53,6 +66,8 @@ pub struct Status {
     pub homed: Option<bool>,
     /// Letters of active input pins.
     pub pins: Option<String>,
+    /// What it runs from its own card, in its own words.
+    pub card: Option<String>,
 }
 
 impl Status {
@@ -67,6 +82,10 @@ impl Status {
 pub enum Reply {
     /// The board (re)started.
     Started,
+    /// The machine's own host is still starting, in its own words: it will be ready by itself.
+    Starting(String),
+    /// Something about a print from its own card.
+    Card(Card),
     /// The oldest line was taken.
     Ok {
         /// Its wire number, where the machine says it.

@@ -59,10 +59,16 @@ impl Session {
         self.spindle_begins();
         self.needs_person = false;
         self.left_on.looked_at();
+        self.left_hot.looked_at();
+        self.own_work.looked_at();
         self.known.notice = None;
+        let stands_at = self.known.work_position_mm.filter(|_| self.work_offset_known).map(|place| place.value);
         self.run = Some(Run::job(job.id, job.lines, job.from_line, self.dialect.habits().numbered, self.now));
         if let Some(run) = &mut self.run {
             run.link_before = self.known.link;
+            if let Some(place) = stands_at {
+                run.reach.begin(place);
+            }
         }
         self.unstick();
         self.reset_counter();
@@ -297,6 +303,8 @@ impl Session {
             }
             Phase::Ready => {
                 self.left_on.looked_at();
+                self.left_hot.looked_at();
+                self.own_work.looked_at();
                 self.known.notice = None;
                 // What a drive is in no word from here changes.
                 if self.run.is_none() { self.drives_may_go_on() } else { Ok(()) }

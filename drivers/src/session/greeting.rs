@@ -12,7 +12,7 @@ use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
 use crate::session::by_hand::JOGGING_EVERY;
 use crate::session::silence::SILENT_WORK;
-use crate::snapshot::{Identity, JobPhase};
+use crate::snapshot::{Identity, JobPhase, State};
 
 /// How long a board that was reset by opening its port may take to say its banner. Bootloaders wait 1 to 2 s.
 const BANNER_WAIT: Duration = Duration::from_millis(2_500);
@@ -72,6 +72,9 @@ pub(super) struct Greeting {
     pub(super) holds: bool,
     #[serde(default)]
     pub(super) hold_told: bool,
+    /// What else it was found at, by its own reports or words.
+    #[serde(default)]
+    pub(super) found: Option<Found>,
     /// Questions without an answer.
     #[serde(default)]
     due: u32,
@@ -86,7 +89,29 @@ pub(super) struct Greeting {
     settles: bool,
 }
 
+/// What a machine is found at that does not answer who it is meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Found {
+    /// It moves.
+    Moves,
+    /// It is in check mode.
+    Checks,
+    /// It is asleep.
+    Sleeps,
+    /// Its own host is starting, and says so in these words.
+    Starts(String),
+}
+
 impl Greeting {
+    /// What a machine is doing that has not said who it is.
+    pub(super) fn state(&self) -> State {
+        match self.found {
+            Some(Found::Moves | Found::Checks) => State::Busy,
+            Some(Found::Sleeps) => State::Attention,
+            Some(Found::Starts(_)) | None => State::Connecting,
+        }
+    }
+
     /// The greeting of a machine that fell silent: that it is silent was told.
     pub(super) fn of_silent() -> Self {
         Self { silence_told: true, ..Self::default() }
@@ -101,6 +126,7 @@ impl Session {
         self.known.notice = None;
         self.known.protection.clear();
         self.known.stop = None;
+        self.work_offset_known = false;
         // Where it stands now is unknown until it says so: the board may have restarted meanwhile.
         (self.known.position_mm, self.known.work_position_mm) = (None, None);
         (self.known.feed_mm_min, self.known.spindle) = (None, None);
@@ -149,6 +175,8 @@ impl Session {
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
         self.left_on = super::standing::LeftOn::default();
+        self.left_hot = super::standing::LeftHot::default();
+        self.own_work = super::own_work::OwnWork::default();
         self.obeying = super::obeying::Obeying::default();
         self.silence = super::silence::Silence::default();
         self.waits = super::waits::Waits::default();
@@ -160,6 +188,11 @@ impl Session {
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         if let (true, Some(kin)) = (greeting.is_other, greeting.kin) {
             return self.wrong_machine(kin);
+        }
+        if matches!(greeting.found, Some(Found::Starts(_))) {
+            // Asked again in the same words: it is known by its own, and will be ready by itself.
+            (greeting.tries, greeting.due, greeting.waiting_bytes, greeting.settles) = (0, 0, 0, false);
+            (greeting.found, greeting.identity, greeting.answered) = (None, None, false);
         }
         if greeting.settles {
             greeting.due = 0;
@@ -325,7 +358,12 @@ impl Session {
             }
             Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
             Reply::Halted { text, explained } => self.halted(&text, explained),
+            Reply::Starting(text) => {
+                greeting.found = Some(Found::Starts(text));
+                self.deadlines.greet = Some(now + GREET_EVERY);
+            }
             Reply::Status(status) => {
+                self.note_status(&status);
                 self.greeted_by_report(status.condition);
                 self.stop_reported(&status);
             }
@@ -337,6 +375,9 @@ impl Session {
     /// The machine has answered and, perhaps, said its name.
     fn name_heard(&mut self) {
         let Phase::Greeting(greeting) = &mut self.phase else { return };
+        if matches!(greeting.found, Some(Found::Starts(_))) {
+            return;
+        }
         let Some(identity) = greeting.identity.clone().filter(|identity| !identity.firmware.is_empty()) else { return };
         if greeting.likeness < Likeness::Proof && self.dialect.habits().needs_proof {
             let other = greeting.kin.unwrap_or(&identity.firmware).to_owned();
@@ -419,8 +460,13 @@ impl Session {
         if proving && !waits {
             self.ask_proof();
         }
-        self.ask_whether_it_stands();
-        self.ask_settings();
+        self.ask_for_card();
+        if self.may_be_told_to_end() {
+            self.ask_whether_it_stands();
+        }
+        if self.own_work().is_none() && self.may_be_told_to_end() {
+            self.ask_settings();
+        }
         match self.dialect.habits().asking {
             Asking::Realtime { .. } => {
                 self.calm(dialect::Calm::Query);

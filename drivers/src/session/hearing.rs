@@ -12,8 +12,8 @@ use crate::snapshot::{JobPhase, Reading, Temperature};
 /// A receive buffer below this is none: the report was damaged, or the firmware reports no bytes.
 const BUFFER_BYTES_MIN: usize = 64;
 
-/// Heaters kept. No firmware drives more.
-const HEATERS_MAX: usize = 16;
+/// Heaters kept. No firmware drives more: tool changers have up to 16 tools.
+const HEATERS_MAX: usize = 32;
 
 impl Session {
     /// Cuts what arrives into lines. Any bytes mean something, if only chatter.
@@ -103,6 +103,7 @@ impl Session {
             Reply::Busy => {
                 self.needs_person = false;
                 self.works_on();
+                self.busy_heard();
                 self.settles_later();
                 self.sign_of_life();
             }
@@ -112,7 +113,9 @@ impl Session {
             Reply::Prompt(prompt) => self.hear_prompt(prompt),
             Reply::Probed(probed) => self.hear_probed(probed),
             Reply::Status(status) => self.hear_status(&status),
-            Reply::Started => self.hear_restart(),
+            // A host that starts again has forgotten what it was told.
+            Reply::Started | Reply::Starting(_) => self.hear_restart(),
+            Reply::Card(card) => self.hear_card(card),
             Reply::Alarm { code, sentence, needs_reset } => {
                 if needs_reset {
                     self.needs_reset();
@@ -132,6 +135,7 @@ impl Session {
             Reply::Position(position) => {
                 self.known.position_mm = Some(Reading::fresh(*position, self.now));
                 self.known.generation += 1;
+                self.position_after_its_answer();
                 let last = self.reporting.position_told(self.now);
                 if self.dialect.habits().numbered {
                     self.position_ends_doubt();
@@ -139,6 +143,7 @@ impl Session {
                     self.position_past_what_is_lost();
                 }
                 self.position_proof(last);
+                self.note_own_motion(*position);
             }
             // What it tells is no position; that it tells it in its turn proves as much, where it was asked under a checksum.
             Reply::NoPosition(_) if self.dialect.habits().numbered => {
@@ -154,6 +159,7 @@ impl Session {
                     self.note_temperature(heater, *actual, *target);
                 }
                 self.known.generation += 1;
+                self.found_hot();
                 if self.waits_for_heat() {
                     self.sign_of_life();
                 }
@@ -210,9 +216,8 @@ impl Session {
             }
         }
         if self.answers_named && number.is_none() && self.names_its_answer() {
-            // What follows a request to say a line again, or a line that was passed over.
-            self.known.link.answers_extra += 1;
-            return;
+            // What follows a request to say a line again, or a line that was passed over; or an answer to somebody else.
+            return self.extra_answer();
         }
         self.answers_named |= number.is_some();
         self.works_or_answers();
@@ -227,8 +232,9 @@ impl Session {
     /// Counts one answer to the oldest frame, whatever that was.
     pub(super) fn take_answer(&mut self) {
         self.deadlines.widen = None;
+        self.busy_is_over();
         match self.window.answered() {
-            None => self.known.link.answers_extra += 1,
+            None => self.extra_answer(),
             Some(Frame::Job(ordinal)) => {
                 self.accepted(ordinal);
                 self.may_wait_again();
@@ -278,6 +284,9 @@ impl Session {
         self.hand_answered(aside, false);
         if aside == Aside::Unstick {
             self.unstuck();
+        }
+        if aside == Aside::Card {
+            self.card_answered();
         }
         self.reporting.stood |= aside == Aside::HoldProof;
         if aside == Aside::Query {
@@ -330,6 +339,8 @@ impl Session {
     fn hear_status(&mut self, status: &Status) {
         self.silence.reported();
         self.note_status(status);
+        self.own_work_reported(status);
+        self.note_reach(status.condition);
         self.learn_sizes(status);
         self.stop_reported(status);
         if status.condition == Some(Condition::Held) && self.hold_stale_until.is_some_and(|until| self.now < until) {
@@ -394,6 +405,9 @@ impl Session {
             self.window.clear();
             self.asides.clear();
             return self.end_run(ending.phase, ending.notice);
+        }
+        if matches!(condition, Some(Condition::Check | Condition::Sleep)) {
+            return self.run_does_nothing(condition == Some(Condition::Check));
         }
         if condition == Some(Condition::Idle) {
             run.idle_reported(now);

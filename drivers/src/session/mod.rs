@@ -30,12 +30,15 @@ mod evidence;
 mod frozen;
 mod greeting;
 mod halt;
+mod hands;
 mod health;
 mod hearing;
 mod obeying;
+mod own_work;
 mod packing;
 mod person;
 mod proof;
+mod reach;
 mod recovery;
 mod refusal;
 mod reporting;
@@ -220,6 +223,9 @@ pub struct Session {
     condition: Option<Condition>,
     /// Work offset, which Grbl reports only now and then.
     work_offset: [f64; 3],
+    /// Whether it has said it since the conversation began.
+    #[serde(default)]
+    work_offset_known: bool,
     /// Until when a report of a hold may have been on its way before the machine heard that it may go on.
     hold_stale_until: Option<Moment>,
     /// Until when an `ok` belongs to a request to say a line again, if nothing else comes between them.
@@ -246,6 +252,12 @@ pub struct Session {
     /// What turned or burned when it was found.
     #[serde(default)]
     left_on: standing::LeftOn,
+    /// What heated when it was found.
+    #[serde(default)]
+    left_hot: standing::LeftHot,
+    /// Work that was not started here.
+    #[serde(default)]
+    own_work: own_work::OwnWork,
     /// How silent it is.
     #[serde(default)]
     silence: silence::Silence,
@@ -315,6 +327,7 @@ impl Session {
             pending_ending: None,
             condition: None,
             work_offset: [0.0; 3],
+            work_offset_known: false,
             hold_stale_until: None,
             resend_ok_until: None,
             answers_named: false,
@@ -326,6 +339,8 @@ impl Session {
             first_identity: None,
             health: health::Health::default(),
             left_on: standing::LeftOn::default(),
+            left_hot: standing::LeftHot::default(),
+            own_work: own_work::OwnWork::default(),
             silence: silence::Silence::default(),
             obeying: obeying::Obeying::default(),
             clearing: None,

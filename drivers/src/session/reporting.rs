@@ -77,6 +77,11 @@ impl Reporting {
         self.positions_due == 0
     }
 
+    /// Whether a position was asked for and not told yet.
+    pub(super) fn expects_position(&self) -> bool {
+        self.positions_due > 0
+    }
+
     /// Whether a position that was asked for is still to be waited for. `answered`: everything said was answered.
     fn position_is_due(&mut self, now: Moment, answered: bool) -> bool {
         if answered && now.since(self.position_at) >= POSITION_LOST {

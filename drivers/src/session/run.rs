@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use super::hands::Hands;
 use super::proof::Rounds;
 use super::refusal::Stuck;
 use super::undone::Ledger;
+use super::reach::Reach;
 use crate::history::History;
 use crate::moment::Moment;
 use crate::notice::Notice;
@@ -157,6 +159,12 @@ pub(super) struct Run {
     /// Refusals and complaints that people were told of one by one.
     #[serde(default)]
     pub(super) told: u32,
+    /// Where the program leads.
+    #[serde(default)]
+    pub(super) reach: Reach,
+    /// What shows that somebody else talks to the machine.
+    #[serde(default)]
+    pub(super) hands: Hands,
 }
 
 impl Run {
@@ -204,6 +212,8 @@ impl Run {
             undone: Ledger::default(),
             stuck: None,
             told: 0,
+            reach: Reach::default(),
+            hands: Hands::default(),
         }
     }
 

@@ -7,13 +7,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::own_work::Work;
 use super::{Phase, Session};
 use crate::dialect::{Asking, Calm, Condition, Status};
+use crate::event::EventKind;
 use crate::notice::Notice;
-use crate::session::greeting::GREET_EVERY;
+use crate::session::greeting::{Found, GREET_EVERY};
+use crate::snapshot::State;
 
 /// How long a machine that reports its state at once may take to do so, before it is asked who it is all the same.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// Between two looks at a machine that moves, checks or sleeps and so cannot say who it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Reports in a row that must say so: one alone may have arrived damaged.
 const LEFT_ON_REPORTS: u32 = 2;
@@ -42,7 +48,94 @@ impl LeftOn {
     }
 }
 
+/// Reports in a row that must show every heater off, before one that is switched on later is no find any more.
+const COLD_REPORTS: u32 = 2;
+
+/// Stable code of the notice.
+const LEFT_HOT: &str = "machine.hot";
+
+/// Heaters that were on when the machine was found, and that nobody has looked at yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct LeftHot {
+    told: bool,
+    cold_reports: u32,
+    /// A person has looked, a job has begun since, or it was found cold.
+    looked_at: bool,
+}
+
+impl LeftHot {
+    /// Whether somebody has to look.
+    pub(super) fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Somebody has.
+    pub(super) fn looked_at(&mut self) {
+        *self = Self { looked_at: true, ..Self::default() };
+    }
+}
+
 impl Session {
+    /// What a report says of the heaters of a machine that was just found: one that is on was switched on by somebody
+    /// else, or by an agent that was killed.
+    pub(super) fn found_hot(&mut self) {
+        if self.left_hot.looked_at || self.run.is_some() {
+            return;
+        }
+        let on = self.known.temperatures.iter().any(|heater| heater.target_c.is_some_and(|target| target > 0.0));
+        self.left_hot.told = on;
+        self.left_hot.cold_reports = if on { 0 } else { self.left_hot.cold_reports + 1 };
+        self.left_hot.looked_at = self.left_hot.cold_reports >= COLD_REPORTS;
+    }
+
+    /// What stands while a machine is in a state that it was not brought to from here, and why. True: there is something.
+    pub(super) fn tell_standing(&mut self, state: State) -> bool {
+        let Some(notice) = self.standing_notice(state) else { return false };
+        if self.known.notice.as_ref() == Some(&notice) {
+            return true;
+        }
+        let news = self.known.notice.as_ref().is_none_or(|known| known.code != notice.code);
+        self.known.generation += 1;
+        self.known.notice = Some(notice.clone());
+        if news {
+            self.tell(EventKind::Trouble { notice });
+        }
+        true
+    }
+
+    fn standing_notice(&self, state: State) -> Option<Notice> {
+        if let Phase::Greeting(greeting) = &self.phase {
+            return match greeting.found.as_ref()? {
+                Found::Moves => Some(self.work_notice(&Work::Moves)),
+                Found::Checks => Some(self.work_notice(&Work::Checks)),
+                Found::Sleeps => Some(asleep()),
+                Found::Starts(text) => Some(Notice::new(
+                    STARTING,
+                    format!("The machine's own host is still starting: it says `{text}`."),
+                    "It is asked again.",
+                    "Wait: it is ready by itself. If it stays so, look at its log.",
+                )),
+            };
+        }
+        match state {
+            State::Busy => self.own_work().map(|work| self.work_notice(&work)),
+            State::Attention if self.run.is_none() && self.condition == Some(Condition::Sleep) => Some(asleep()),
+            State::Attention if self.run.is_none() && !self.needs_person && self.hot_stands() => Some(Notice::new(
+                LEFT_HOT,
+                format!("The machine is at rest, and was hot before this connection.{}", self.what_is_on()),
+                "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
+                "Look at the machine. Switch its heaters off at its display, or clear it if they are meant to be on.",
+            )),
+            _ => None,
+        }
+    }
+
+    /// Whether that it was found hot is what makes it need somebody.
+    fn hot_stands(&self) -> bool {
+        let rests = matches!(self.condition, Some(Condition::Idle) | None);
+        self.phase == Phase::Ready && rests && self.left_hot.told && !self.left_on.told
+    }
+
     /// What a report says of the spindle. The speed counts: a beam that is off while nothing moves has none.
     pub(super) fn found_by_report(&mut self, status: &Status) {
         let Some(on) = status.spindle.map(|_| status.turning().is_some()).or(status.spindle_on) else { return };
@@ -105,9 +198,22 @@ impl Session {
     pub(super) fn greeted_by_report(&mut self, condition: Option<Condition>) {
         let now = self.now;
         let Phase::Greeting(greeting) = &mut self.phase else { return };
+        let found = match condition {
+            Some(Condition::Run | Condition::Holding) => Some(Found::Moves),
+            Some(Condition::Check) => Some(Found::Checks),
+            Some(Condition::Sleep) => Some(Found::Sleeps),
+            _ => None,
+        };
+        let before = std::mem::replace(&mut greeting.found, found);
+        if greeting.found.is_some() {
+            // It answers no question meanwhile: Grbl refuses `$I` unless it rests (`system_execute_line`, `system.c`).
+            greeting.holds = true;
+            self.deadlines.greet = Some(now + LOOK_AGAIN);
+            return;
+        }
         if !matches!(condition, Some(Condition::Held | Condition::Door)) {
             let told = std::mem::take(&mut greeting.hold_told);
-            if greeting.tries == 0 || told {
+            if greeting.tries == 0 || told || before.is_some() {
                 self.deadlines.greet = Some(now);
             }
             self.goes_on_again(told);
@@ -165,4 +271,17 @@ impl Session {
     pub(super) fn greets_one_in_a_hold(&self) -> bool {
         matches!(&self.phase, Phase::Greeting(greeting) if greeting.hold_told)
     }
+}
+
+/// Stable code of the notice.
+const STARTING: &str = "machine.starting";
+
+/// What is told of a machine that is asleep.
+fn asleep() -> Notice {
+    Notice::new(
+        "machine.asleep",
+        "The machine is asleep: everything is off, and it takes nothing until it is reset.",
+        "Nothing is sent meanwhile.",
+        "Look at the machine; then clear it: that wakes it, and it has to be homed again where it can.",
+    )
 }

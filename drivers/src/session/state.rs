@@ -1,6 +1,6 @@
 //! What the machine is doing, told from where the conversation stands, and what is known of it now.
 
-use super::{Phase, STALE_AFTER_INTERVALS, Session, Stage};
+use super::{AlarmReset, Phase, STALE_AFTER_INTERVALS, Session, Stage};
 use crate::dialect::{Condition, Status};
 use crate::event::EventKind;
 use crate::flow::Aside;
@@ -57,6 +57,7 @@ impl Session {
                 self.known.generation += 1;
             }
         }
+        let told = self.tell_standing(state);
         if state == self.known.state {
             return;
         }
@@ -64,7 +65,7 @@ impl Session {
         self.known.since = self.now;
         self.known.generation += 1;
         self.known.cause = self.cause_of(state);
-        if matches!(state, State::Idle | State::Running) {
+        if matches!(state, State::Idle | State::Running) && !told {
             self.known.notice = None;
         }
         self.tell(EventKind::State { from, to: state, cause: self.known.cause });
@@ -82,7 +83,7 @@ impl Session {
         match &self.phase {
             Phase::Offline => return State::Offline,
             Phase::Greeting(_) if self.greets_one_in_a_hold() => return State::Attention,
-            Phase::Greeting(_) => return State::Connecting,
+            Phase::Greeting(greeting) => return greeting.state(),
             Phase::Wrong => return State::Attention,
             Phase::Alarm | Phase::Halted => return State::Alarm,
             Phase::Ready => {}
@@ -98,18 +99,26 @@ impl Session {
                 _ => State::Running,
             };
         }
+        if self.own_work().is_some() {
+            return State::Busy;
+        }
         // A question is no work, even where it has to wait for the one in front of it.
-        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Settings | Aside::Arm);
+        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Card | Aside::Settings | Aside::Arm);
         let waits = self.asides.iter().any(|(aside, _)| !question(aside));
         let working = waits || self.window.has_word() || self.moves_by_hand();
         match self.condition {
             Some(Condition::Door) => State::Attention,
             Some(Condition::Run | Condition::Holding) => State::Running,
             Some(Condition::Held) => State::Held,
-            Some(Condition::Sleep | Condition::Alarm) => State::Alarm,
+            Some(Condition::Alarm) => State::Alarm,
+            Some(Condition::Sleep) => State::Attention,
+            // Nothing here runs, and its words for waiting for a person are for another's print.
+            _ if self.needs_person => State::Attention,
             _ if working => State::Running,
             Some(Condition::Idle) if self.left_on.is_told() => State::Attention,
+            Some(Condition::Idle) | None if self.left_hot.is_told() => State::Attention,
             Some(Condition::Idle) => State::Idle,
+            Some(Condition::Check) => State::Busy,
             // A machine that reports its condition has not done so yet.
             None if matches!(self.dialect.habits().asking, crate::dialect::Asking::Realtime { .. }) => State::Unknown,
             None if self.may_still_move() => State::Unknown,
@@ -123,6 +132,7 @@ impl Session {
                 self.run.as_ref().map_or(Cause::Machine, |run| run.hold_cause)
             }
             State::Attention if self.run.is_some() => Cause::Program,
+            State::Alarm if self.alarm_reset == AlarmReset::Stopped => Cause::Asked,
             State::Running => Cause::Asked,
             State::Idle => Cause::Program,
             _ => Cause::Machine,
@@ -135,6 +145,7 @@ impl Session {
         if let Some(offset) = status.work_offset.map(scaled) {
             self.work_offset = offset;
             self.note_work_offset(offset);
+            self.work_offset_known = true;
         }
         if let Some(homed) = status.homed {
             self.by_hand.homed = homed;

@@ -10,7 +10,7 @@ use super::by_hand::homing_word;
 use super::driven::Said;
 use super::person::person_changes_tool;
 use super::{Phase, Session, Stage};
-use crate::dialect::{Calm, MotionEnd, Spelling};
+use crate::dialect::{Asking, Calm, MotionEnd, Spelling};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
 use crate::history::Command;
@@ -129,11 +129,9 @@ impl Session {
 
     /// Asides wait while answers to a rejected stretch come in; what marks a point in the stream goes alone.
     fn aside_may_go(&self, aside: Aside) -> bool {
-        if self
-            .run
-            .as_ref()
-            .is_some_and(|run| run.resync.is_some() || (run.alone_until.is_some() && aside == Aside::Query))
-        {
+        if self.run.as_ref().is_some_and(|run| {
+            run.resync.is_some() || (run.alone_until.is_some() && matches!(aside, Aside::Query | Aside::Card))
+        }) {
             return false;
         }
         match aside {
@@ -147,6 +145,8 @@ impl Session {
         let driven = self.is_driven();
         let habits = self.dialect.habits();
         let answer_timeout = Duration::from_millis(self.profile.stream.answer_timeout_ms);
+        // Only reports tell often enough where a machine is to hold the program's way against it.
+        let follows = matches!(habits.asking, Asking::Realtime { .. });
         loop {
             let Some(run) = &mut self.run else { return };
             let waits = run.resync.is_some() || run.alone_until.is_some() || run.stuck.is_some();
@@ -204,6 +204,9 @@ impl Session {
             self.window.sent(Frame::Job(ordinal), length);
             if habits.asks_position(&next.text) {
                 self.reporting.position_asked(self.now);
+            }
+            if follows {
+                run.reach.follow(&next.text);
             }
             run.alone_until = alone.then_some(self.now + patience);
             run.sent = run.sent.max(ordinal);

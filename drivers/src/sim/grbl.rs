@@ -70,6 +70,11 @@ struct Grbl {
     door: Option<bool>,
     /// The spindle was told to stand in this hold.
     spindle_stands: bool,
+    /// Moves left of somebody else's program, and whether it comes from its card.
+    own_moves: u32,
+    own_file: bool,
+    /// Check mode: programs are read, and nothing moves.
+    checks: bool,
     /// Where a probing move ends, and whether the probe touches there.
     probing: Option<([f64; 3], bool)>,
     /// A hold was asked for at this time.
@@ -122,6 +127,9 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         jog_ends_at: None,
         door: None,
         spindle_stands: false,
+        own_moves: 0,
+        own_file: false,
+        checks: false,
         probing: None,
         held_since: None,
         paused_by_program: None,
@@ -182,6 +190,7 @@ impl Simulated for Grbl {
         if self.forgets_until.take_if(|at| *at <= self.now).is_some() {
             self.out.extend_from_slice(b"[MSG:Reset to continue]\r\n");
         }
+        self.move_on();
         if self.motion.is_idle() {
             self.jogging = false;
             self.jog_ends_at = None;
@@ -222,6 +231,7 @@ impl Simulated for Grbl {
         self.door = self.door.filter(|open| *open);
         self.spindle_stands = false;
         self.probing = None;
+        (self.own_moves, self.own_file, self.checks) = (0, false, false);
         self.motion.drop_all(now);
         self.received.clear();
         self.line.clear();
@@ -428,6 +438,9 @@ impl Grbl {
         if self.flavour.error_sticks && self.setup.error_sticks && self.last_error > 0 {
             return self.error(self.last_error);
         }
+        if self.checks {
+            return self.check(line);
+        }
         if !self.motion.has_room() {
             self.busy = Busy::Room(line.to_vec());
             return;
@@ -483,6 +496,14 @@ impl Grbl {
         }
         self.count(line);
         self.ok();
+    }
+
+    /// Check mode: the line is read, and nothing comes of it.
+    fn check(&mut self, line: &[u8]) {
+        match self.parser.understand(line, self.motion.planned()) {
+            Err(number) => self.error(number),
+            Ok(_) => self.ok(),
+        }
     }
 
     /// Once motion has ended, answers after some time.

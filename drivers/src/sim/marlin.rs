@@ -8,6 +8,7 @@ mod heaters;
 mod kin;
 mod ledger;
 mod meatpack;
+mod own_work;
 mod person;
 mod words;
 
@@ -79,6 +80,7 @@ struct Marlin {
     emergency: Vec<u8>,
     out: Vec<u8>,
     ledger: Ledger,
+    own_work: own_work::OwnWork,
     /// Lines that prove the end of motion, held back: they count only if more of the program follows.
     tail: Vec<Vec<u8>>,
     random: Random,
@@ -129,7 +131,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         last_number: 0,
         skips: 0,
         motion: Motion::new(setup.planner_blocks, setup.speed).with(setup.dynamics.clone()),
-        heaters: heaters::Heaters::new(setup.hot_ends),
+        heaters: heaters::Heaters::new(setup.hot_ends).found(setup.found_hot_c),
         spindle_on: false,
         heated_at: Moment::ZERO,
         report_every: chatter(setup),
@@ -145,6 +147,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         emergency: Vec::new(),
         out: Vec::new(),
         ledger: Ledger::new(setup.keep_lines, flavour.aged(setup.vintage).0),
+        own_work: own_work::OwnWork::default(),
         tail: Vec::new(),
         random: Random::new(setup.seed),
         report: Report { dialect: flavour.dialect, ..Report::default() },
@@ -188,6 +191,7 @@ impl Simulated for Marlin {
         self.heat();
         loop {
             self.motion.advance(self.now);
+            self.work_on();
             let read = self.read_lines();
             if !self.execute_front() && !read {
                 break;
@@ -199,7 +203,8 @@ impl Simulated for Marlin {
                 self.say_temperatures(" ");
             }
         }
-        if !self.queue.is_empty() && self.waiting != Waiting::Nothing && self.now >= self.busy_at {
+        let works = self.waiting != Waiting::Nothing || self.own_work.homes;
+        if !self.queue.is_empty() && works && self.now >= self.busy_at {
             self.busy_at = self.now + KEEPALIVE;
             if let Some([working, person]) = self.flavour.keepalive.filter(|_| self.setup.host_keepalive) {
                 self.out.extend_from_slice(if self.waiting == Waiting::Person { person } else { working });
@@ -220,7 +225,7 @@ impl Simulated for Marlin {
             return None;
         }
         let heating = self.heaters.rise();
-        let waits = !self.queue.is_empty() && self.waiting != Waiting::Nothing;
+        let waits = !self.queue.is_empty() && (self.waiting != Waiting::Nothing || self.own_work.homes);
         [
             self.motion.wakes_at(),
             match self.waiting {
@@ -254,6 +259,7 @@ impl Simulated for Marlin {
         self.report_every = chatter(&self.setup);
         self.homed = false;
         self.halted = false;
+        self.own_work = own_work::OwnWork::default();
         self.skips = 0;
         self.out.extend_from_slice(self.flavour.banner);
     }
@@ -265,6 +271,9 @@ impl Simulated for Marlin {
                 self.why = "MCU 'mcu' shutdown: Timer too close";
                 return self.kill();
             }
+            Incident::CardPrint => return self.print_from_card(now),
+            Incident::MovedThere => return self.moved_there(now),
+            Incident::HomedThere => return self.homed_there(now),
             Incident::Paused => b"//action:pause\n",
             Incident::Resumed => b"//action:resume\n",
             Incident::Cancelled => b"//action:cancel\n",
@@ -273,7 +282,7 @@ impl Simulated for Marlin {
                 self.out.extend_from_slice(text.as_bytes());
                 b"\n"
             }
-            Incident::DoorOpened | Incident::DoorClosed => b"",
+            Incident::DoorOpened | Incident::DoorClosed | Incident::PutToSleep | Incident::CheckMode => b"",
         };
         self.out.extend_from_slice(said);
     }
@@ -292,7 +301,7 @@ impl Simulated for Marlin {
             position_mm: self.motion.position(self.now),
             motion_began_at: self.motion.first().0,
             motion_ended_at: self.motion.ended().0,
-            moving: !self.motion.is_idle() || !self.queue.is_empty(),
+            moving: !self.motion.is_idle() || !self.queue.is_empty() || self.own_work.is_on(),
             left_on: self.left_on(),
             violations: Ledger::violations(&self.report),
             ..self.report.clone()
@@ -325,6 +334,7 @@ impl Marlin {
     }
 
     fn kill(&mut self) {
+        self.own_work = own_work::OwnWork::default();
         self.motion.drop_all(self.now);
         self.queue.clear();
         self.received.clear();
@@ -429,7 +439,7 @@ impl Marlin {
     fn execute_front(&mut self) -> bool {
         let Some((command, number)) = self.queue.front() else { return false };
         let silent = self.setup.silent_after.is_some_and(|after| self.ledger.count >= after);
-        if silent {
+        if silent || self.keeps_waiting() {
             return false;
         }
         let done = match self.waiting {

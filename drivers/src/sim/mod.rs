@@ -3,6 +3,7 @@
 //! A simulated machine is pure: bytes and time go in, bytes come out. It asserts for itself that its receive buffer
 //! never overflowed and that each line ran once and in order, and says so in its [`Report`].
 
+mod adapter;
 mod dynamics;
 mod fault;
 mod grbl;
@@ -14,6 +15,7 @@ mod numbers;
 #[cfg(feature = "io")]
 pub mod port;
 mod printer;
+mod stranger;
 mod wire;
 
 use serde::Serialize;
@@ -35,6 +37,9 @@ static ALL: &[(&str, Build)] = &[
     ("reprapfirmware", marlin::build_reprapfirmware),
     ("repetier", marlin::build_repetier),
     ("klipper", marlin::build_klipper),
+    ("gps", stranger::build_gps),
+    ("modem", stranger::build_modem),
+    ("login", stranger::build_login),
     ("modbus-tcp", modbus::build_tcp),
     ("modbus-rtu", modbus::build_rtu),
 ];
@@ -131,6 +136,18 @@ pub struct Setup {
     pub modbus_line: modbus::LineQuirks,
     /// How many questions a mailbox machine says it can be asked at once.
     pub transactions: u16,
+    /// What a printer answers to M115 instead of its name, in front of its `ok`; empty: nothing but that.
+    pub says_instead: Option<String>,
+    /// What its heaters are set to when it is found: tool and bed.
+    pub found_hot_c: [f64; 2],
+    /// How long the host of a Klipper says that it is still starting, in seconds.
+    pub starts_s: f64,
+    /// Whether it knows the question for a print from the card (M27).
+    pub has_card: bool,
+    /// Whether the adapter sends everything back that it is sent.
+    pub echoes: bool,
+    /// Whether XON and XOFF bytes stand between those of its answers.
+    pub flow_bytes: bool,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -178,6 +195,12 @@ impl Default for Setup {
             drive: modbus::Quirks::default(),
             modbus_line: modbus::LineQuirks::default(),
             transactions: 4,
+            says_instead: None,
+            found_hot_c: [0.0; 2],
+            starts_s: 0.0,
+            has_card: true,
+            echoes: false,
+            flow_bytes: false,
             seed: 1,
         }
     }
@@ -267,6 +290,16 @@ pub enum Incident {
     FilamentOut,
     /// It says this, by itself.
     Says(&'static str),
+    /// Somebody starts a file from its own card: a minute of moves.
+    CardPrint,
+    /// Somebody moves it: with another host's program, or from its own menu. Half a minute of moves.
+    MovedThere,
+    /// Somebody homes it from its own menu, and it says only that it is busy.
+    HomedThere,
+    /// Somebody sends it to sleep.
+    PutToSleep,
+    /// Somebody switches its check mode on.
+    CheckMode,
 }
 
 /// A simulated machine.
@@ -291,7 +324,8 @@ pub trait Simulated: Send {
 
 /// The simulated machine of that dialect.
 pub fn simulated(dialect: &str, setup: &Setup) -> Option<Box<dyn Simulated>> {
-    ALL.iter().find(|(name, _)| *name == dialect).map(|(_, build)| build(setup))
+    let (_, build) = ALL.iter().find(|(name, _)| *name == dialect)?;
+    Some(adapter::between(build(setup), setup))
 }
 
 /// Names of the simulated dialects.

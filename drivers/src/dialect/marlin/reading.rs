@@ -1,7 +1,7 @@
 //! What Marlin's answers, errors and reports mean.
 
 use crate::dialect::words::{self, Table};
-use crate::dialect::{Reply, host_action, printable};
+use crate::dialect::{Card, Reply, host_action, printable};
 use crate::snapshot::Identity;
 
 /// `name`: the dialect's; `tables`: what its firmware says in words.
@@ -18,6 +18,14 @@ pub(super) fn read(name: &str, tables: &[Table], line: &[u8], heard: &mut Vec<Re
     }
     if let Some(number) = read_resend(line) {
         return heard.push(Reply::Resend { number });
+    }
+    // Some builds say so without `echo:`.
+    let text = line.strip_prefix(b"echo:").map_or(line, <[u8]>::trim_ascii);
+    if let Some(busy) = text.strip_prefix(b"busy:") {
+        return heard.push(read_busy(busy));
+    }
+    if let Some(card) = read_card(text) {
+        return heard.push(Reply::Card(card));
     }
     if line == b"start" {
         return heard.push(Reply::Started);
@@ -81,13 +89,34 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
         || start(b"X:").is_some_and(|told| read_position(told, heard));
 }
 
+/// What stands behind `busy:`: "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the
+/// machine.
+fn read_busy(text: &[u8]) -> Reply {
+    if text.trim_ascii().starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy }
+}
+
+/// What is said of a print from the card, in answer to M27 or unasked (Marlin `cardreader.cpp`, `language.h`; Repetier
+/// `SDCard.cpp`; Smoothieware `Player.cpp`; Klipper `virtual_sdcard.py`, RepRapFirmware `GCodes2.cpp`).
+fn read_card(line: &[u8]) -> Option<Card> {
+    if let Some(rest) = line.strip_prefix(b"SD printing byte") {
+        let mut numbers = rest.trim_ascii().splitn(2, |byte| *byte == b'/');
+        let done = numbers.next().and_then(number);
+        let size = numbers.next().and_then(number);
+        return Some(Card::Printing(done.zip(size).map(|(done, size)| [done, size])));
+    }
+    if let Some(rest) = line.strip_prefix(b"File opened:") {
+        let end = memchr::memmem::find(rest, b"Size:").unwrap_or(rest.len());
+        return Some(Card::Opened(printable(&rest[..end])));
+    }
+    let starts = |words: &[&[u8]]| words.iter().any(|word| line.starts_with(word));
+    if starts(&[b"File selected"]) {
+        return Some(Card::Opened(String::new()));
+    }
+    starts(&[b"Not SD printing", b"Done printing file"]).then_some(Card::Rests)
+}
+
 /// What an `echo:` says that is no sentence for people.
 fn read_echo(text: &[u8]) -> Option<Reply> {
-    if let Some(busy) = text.strip_prefix(b"busy:") {
-        let busy = busy.trim_ascii();
-        // "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the machine.
-        return Some(if busy.starts_with(b"paused for") { Reply::NeedsPerson } else { Reply::Busy });
-    }
     let value = text.strip_prefix(b"M86 ")?;
     Some(Reply::Setting("M86".to_owned(), printable(value)))
 }
@@ -139,10 +168,12 @@ pub(in crate::dialect) fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>)
     while let Some(word) = words.next() {
         let Some(colon) = memchr::memchr(b':', word) else { continue };
         let heater = match &word[..colon] {
-            b"T" | b"T0" => "tool0".to_owned(),
+            b"T" => ACTIVE.to_owned(),
             b"B" => "bed".to_owned(),
             b"C" => "chamber".to_owned(),
-            [b'T', digit] if digit.is_ascii_digit() => format!("tool{}", digit - b'0'),
+            [b'T', digits @ ..] if (1..=2).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+                format!("tool{}", number(digits).unwrap_or(0))
+            }
             _ => continue,
         };
         // Marlin writes `T:20.1 /0.0`, others `T:20.1/0.0` or `T:20.1/ 0.0`.
@@ -154,16 +185,29 @@ pub(in crate::dialect) fn read_temperatures(line: &[u8], heard: &mut Vec<Reply>)
             Some(_) => words.next_if(|next| next[0].is_ascii_digit()).and_then(decimal),
             None => words.next_if(|next| next.starts_with(b"/")).and_then(|next| decimal(&next[1..])),
         };
-        if !found.iter().any(|(name, _, _)| *name == heater) {
-            found.push((heater, actual, target));
+        // `T:220.4 /220.0 T0:50.4 /0.0 T1:220.4 /220.0`: `T` is the tool that is in use, and where the second tool is, some
+        // firmwares say `T0` for that, too, and again for the first one behind it: the last one counts.
+        match found.iter_mut().find(|(name, _, _)| *name == heater) {
+            Some(known) => (known.1, known.2) = (actual, target),
+            None => found.push((heater, actual, target)),
         }
     }
+    // Tools that are named make the one in use known twice.
+    if found.iter().any(|(name, _, _)| name.starts_with("tool")) {
+        found.retain(|(name, _, _)| name != ACTIVE);
+    } else if let Some(active) = found.iter_mut().find(|(name, _, _)| name == ACTIVE) {
+        "tool0".clone_into(&mut active.0);
+    }
+    found.sort_by_key(|(name, _, _)| !name.starts_with("tool"));
     if found.is_empty() {
         return false;
     }
     heard.push(Reply::Temperatures(found));
     true
 }
+
+/// The tool that is in use, while it is not known which one that is.
+const ACTIVE: &str = "T";
 
 /// `X:0.00 Y:0.00 Z:0.00 E:0.00 Count X:0 Y:0 Z:0`: what stands before `Count` is in millimetres. Where that is no
 /// number (`Y:inf`), it tells no position.
@@ -271,10 +315,24 @@ mod test {
 
     #[test]
     fn every_spelling_of_a_resend_is_understood_and_nonsense_is_chatter() {
-        for line in ["Resend: 12", "Resend:12", "rs 12", "rs N12 Expected checksum 12", "Resend: N12"] {
+        for line in [
+            "Resend: 12",
+            "Resend:12",
+            "rs 12",
+            "rs N12 Expected checksum 12",
+            "Resend: N12",
+            "Resend: N:12",
+            "Resend 12",
+            "rs:12",
+            "RS 12",
+            "resend:N12",
+        ] {
             assert_eq!(heard(line), [Reply::Resend { number: 12 }], "{line}");
         }
         assert_eq!(heard("Resend: hours"), [Reply::Chatter]);
+        for line in ["rs12", "Resends 12", "rsvp 12"] {
+            assert_eq!(heard(line), [Reply::Chatter], "{line}");
+        }
         assert_eq!(heard("okk"), [Reply::Chatter]);
         assert_eq!(heard("o"), [Reply::Chatter]);
     }
@@ -299,6 +357,49 @@ mod test {
     fn waiting_for_a_person_differs_from_being_busy() {
         assert_eq!(heard("echo:busy: processing"), [Reply::Busy]);
         assert_eq!(heard("echo:busy: paused for user"), [Reply::NeedsPerson]);
+        assert_eq!(heard("busy:processing"), [Reply::Busy], "without `echo:` it is the same");
+        assert_eq!(heard("busy: paused for input"), [Reply::NeedsPerson]);
+    }
+
+    #[test]
+    fn a_print_from_the_card_is_told_from_none() {
+        for (line, card) in [
+            ("SD printing byte 123/4567", Card::Printing(Some([123, 4567]))),
+            ("SD printing byte 50%", Card::Printing(None)),
+            ("Not SD printing", Card::Rests),
+            ("Not SD printing.", Card::Rests),
+            ("Done printing file", Card::Rests),
+            ("File opened: CUBE.GCO Size: 12345", Card::Opened("CUBE.GCO".into())),
+            ("File opened:cube.gcode Size:12345", Card::Opened("cube.gcode".into())),
+            ("echo:File selected", Card::Opened(String::new())),
+        ] {
+            assert_eq!(heard(line), [Reply::Card(card)], "{line}");
+        }
+    }
+
+    #[test]
+    fn the_tool_in_use_is_not_taken_for_the_first_one_and_no_tool_vanishes() {
+        let of = |line: &str| {
+            let Some(Reply::Temperatures(found)) = heard(line).pop() else { panic!("{line}") };
+            found
+        };
+        let found = of("ok T:220.36 /220.00 B:60.0 /60.0 T0:50.44 /0.00 T1:220.36 /220.00 @:0");
+        assert_eq!(
+            found,
+            [
+                ("tool0".into(), 50.44, Some(0.0)),
+                ("tool1".into(), 220.36, Some(220.0)),
+                ("bed".into(), 60.0, Some(60.0)),
+            ]
+        );
+        // Marlin #23706: with the second tool in use, `T0` is said for it as well, in front of the first one's.
+        let found = of("T0:220.36 /220.00 B:60.0 /60.0 T0:50.44 /0.00 T1:220.36 /220.00 @:0");
+        assert_eq!(found[0], ("tool0".into(), 50.44, Some(0.0)));
+        let many: Vec<String> = (0..12).map(|tool| format!("T{tool}:{tool}.5 /0.0")).collect();
+        let found = of(&format!("ok T:3.5 /0.0 {}", many.join(" ")));
+        assert_eq!(found.len(), 12);
+        assert_eq!(found[10], ("tool10".into(), 10.5, Some(0.0)));
+        assert_eq!(of("T:20.1 /0.0")[0].0, "tool0", "the only tool");
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use super::flavour::ToolChange;
 use super::{Busy, Grbl, Lock};
 use crate::moment::Moment;
 use crate::sim::{Incident, Simulated as _};
 
 /// How long Grbl waits behind the line of an alarm (`report_alarm_message`, `report.c`).
 const ALARM_TAKES: Duration = Duration::from_millis(500);
+/// Moves of a file from its card, and of somebody else's program.
+const CARD_MOVES: u32 = 60;
+const MENU_MOVES: u32 = 30;
 
 impl Grbl {
     /// Something happens at the machine itself.
@@ -36,8 +40,30 @@ impl Grbl {
             Incident::Paused => drop(self.pick_realtime(now, b'!')),
             Incident::Resumed => drop(self.pick_realtime(now, b'~')),
             Incident::Says(text) => self.out.extend_from_slice(format!("{text}\r\n").as_bytes()),
-            Incident::Cancelled | Incident::FilamentOut => {}
+            Incident::CardPrint => self.own_moves(CARD_MOVES, self.flavour.tool_change != ToolChange::Refused),
+            Incident::MovedThere | Incident::HomedThere => self.own_moves(MENU_MOVES, false),
+            Incident::PutToSleep if self.motion.is_idle() => self.lock = Lock::Sleep,
+            Incident::CheckMode if self.motion.is_idle() => self.checks = true,
+            Incident::Cancelled | Incident::FilamentOut | Incident::PutToSleep | Incident::CheckMode => {}
         }
+    }
+
+    /// Somebody else's program: moves of a second each.
+    fn own_moves(&mut self, moves: u32, card: bool) {
+        self.own_moves = moves;
+        self.own_file = card;
+        self.move_on();
+    }
+
+    /// Plans what has room of somebody else's program.
+    pub(super) fn move_on(&mut self) {
+        while self.own_moves > 0 && self.motion.used() < 2 && self.lock == Lock::No && self.held_since.is_none() {
+            let from = self.motion.planned();
+            let to = [from[0] + if self.own_moves % 2 == 0 { 20.0 } else { -20.0 }, from[1], from[2]];
+            self.motion.plan(self.now, to, 20.0, 1200.0);
+            self.own_moves -= 1;
+        }
+        self.own_file &= self.own_moves > 0 || !self.motion.is_idle();
     }
 
     /// A jog comes to its end early, and what is planned of it is forgotten. No other motion is.

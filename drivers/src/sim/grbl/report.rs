@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Busy, Grbl, Lock};
+use crate::sim::Simulated as _;
 use crate::sim::grbl_parser::Parser;
 
 /// What it answers to `$$` where nothing else is set up: Grbl 1.1h's `DEFAULTS_GENERIC`, and `$10` with both bits so that
@@ -48,7 +49,18 @@ const SETTINGS: [(u32, f64); 34] = [
 impl Grbl {
     pub(super) fn system(&mut self, line: &[u8]) {
         self.report.own += 1;
+        // `system_execute_line` (`system.c`) takes these from a machine that rests, or that is in alarm.
+        let rests = self.motion.is_idle() && !self.checks;
         match line {
+            b"$I" | b"$I+" | b"$H" | b"$SLP" if !rests => return self.error(8),
+            b"$$" if !self.motion.is_idle() => return self.error(8),
+            // Leaving it is a reset.
+            b"$C" if self.checks => return self.reset(self.now),
+            b"$C" if rests && self.lock == Lock::No => {
+                self.checks = true;
+                self.out.extend_from_slice(b"[MSG:Enabled]\r\n");
+            }
+            b"$C" => return self.error(8),
             b"$I" | b"$I+" => match (self.flavour.info)(&self.setup, line.len() > 2) {
                 Some(info) => self.out.extend_from_slice(info.as_bytes()),
                 None => return self.error(3),
@@ -147,6 +159,7 @@ impl Grbl {
             _ if self.motion.is_idle() && self.paused_by_program.is_some() => {
                 self.paused_by_program.unwrap_or("Hold:0")
             }
+            _ if self.checks => "Check",
             _ if self.homing => "Home",
             _ if self.jogging => "Jog",
             _ if !self.motion.is_idle() => "Run",
@@ -176,6 +189,9 @@ impl Grbl {
                 }
             }
             _ => {}
+        }
+        if self.own_file {
+            report.push_str("|SD:42.0,/part.nc");
         }
         self.reports += 1;
         report.push_str(">\r\n");

@@ -100,7 +100,12 @@ impl Marlin {
         }
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
         let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
+        if self.answers_starting(command) {
+            return;
+        }
         match (letter, code) {
+            (b'M', 27) if self.setup.has_card => self.say_card(),
+            (b'M', 27) => self.say_unknown(command),
             // `M105.cpp` says its `ok` itself, and names no line with it.
             (b'M', 105) if self.flavour.counting == Counting::Flush => {
                 self.out.extend_from_slice(b"ok");
@@ -123,6 +128,12 @@ impl Marlin {
                 self.out.extend_from_slice(format!("{before}{told}").as_bytes());
                 if one_line {
                     return;
+                }
+            }
+            (b'M', 115) if self.setup.says_instead.is_some() => {
+                let said = self.setup.says_instead.clone().unwrap_or_default();
+                if !said.is_empty() {
+                    self.out.extend_from_slice(format!("{said}\n").as_bytes());
                 }
             }
             (b'M', 115) if self.flavour.identity.is_empty() => {

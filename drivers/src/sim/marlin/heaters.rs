@@ -35,6 +35,14 @@ impl Heaters {
         Self { all: vec![Heater { actual_c: ROOM_C, target_c: 0.0 }; hot_ends + 2], hot_ends, current: 0 }
     }
 
+    /// The first hot end and the bed are at these temperatures and set to them when the machine is found.
+    pub(super) fn found(mut self, hot_c: [f64; 2]) -> Self {
+        for (heater, target_c) in [(0, hot_c[0]), (self.bed(), hot_c[1])] {
+            self.all[heater] = Heater { actual_c: target_c.max(ROOM_C), target_c };
+        }
+        self
+    }
+
     /// Another tool is the current one.
     pub(super) fn select(&mut self, tool: usize) {
         // A machine with one nozzle for several filaments heats that one.

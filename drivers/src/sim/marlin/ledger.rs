@@ -4,8 +4,8 @@ use super::Marlin;
 use crate::sim::printer::Counting;
 
 /// What hosts say without a number.
-const HOSTS_OWN: [&[u8]; 12] =
-    [b"M105", b"M108", b"M110", b"M112", b"M113", b"M114", b"M115", b"M155", b"M400", b"M410", b"M85", b"M86"];
+const HOSTS_OWN: [&[u8]; 13] =
+    [b"M27", b"M105", b"M108", b"M110", b"M112", b"M113", b"M114", b"M115", b"M155", b"M400", b"M410", b"M85", b"M86"];
 
 impl Marlin {
     /// Counts a command that was executed: the program's own, or the host's.
@@ -14,7 +14,7 @@ impl Marlin {
         if uncounted
             && !command.trim_ascii_start().starts_with(b"$")
             && !command.starts_with(b"?")
-            && !matches!(command, b"" | b"*999" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
+            && !matches!(command, b"" | b"*999" | b"M27" | b"M105" | b"M114" | b"M115" | b"M400" | b"M112" | b"STATUS")
         {
             return self.ledger.executed(command);
         }
