@@ -41,7 +41,7 @@ const PROGRAM_LINES: u64 = 3_000;
 const OF_THE_PROGRAM: &[u8] = b"X770";
 
 /// What happens at a machine itself.
-const INCIDENTS: [Incident; 9] = [
+const INCIDENTS: [Incident; 14] = [
     Incident::Limit,
     Incident::Paused,
     Incident::Resumed,
@@ -51,6 +51,11 @@ const INCIDENTS: [Incident; 9] = [
     Incident::Says("RequestStop:"),
     Incident::DoorOpened,
     Incident::DoorClosed,
+    Incident::CardPrint,
+    Incident::MovedThere,
+    Incident::HomedThere,
+    Incident::PutToSleep,
+    Incident::CheckMode,
 ];
 
 /// Rounds that machine and session talk undisturbed, at most, and operations of one input.

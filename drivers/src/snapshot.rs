@@ -118,6 +118,10 @@ pub struct Identity {
     pub receive_buffer_bytes: Option<usize>,
     /// Usable planner blocks, where the firmware reports them.
     pub planner_blocks: Option<u32>,
+    /// It did not name itself, and was attached by a person's word (`attach = "as-configured"`): what it is, is what was
+    /// configured and not what it said.
+    #[serde(default)]
+    pub attached_as_configured: bool,
 }
 
 /// One heater.

@@ -87,6 +87,9 @@ pub struct Profile {
     /// How the wire is set up.
     #[serde(default)]
     pub serial: Serial,
+    /// Whether a machine must name itself before it is sent anything.
+    #[serde(default)]
+    pub attach: Attach,
     /// How much is sent ahead, and what an error means.
     #[serde(default)]
     pub stream: Stream,
@@ -107,6 +110,18 @@ pub struct Profile {
     /// What it is sold or built as besides: another laser module, head or size. Chosen by name, as in `my-laser:20w`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variant: Vec<Variant>,
+}
+
+/// Whose word it is that the machine on a port is the one that is meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// The machine's own: it must say a name that its dialect's firmware says.
+    #[default]
+    Named,
+    /// A person's: one that answers, and does not name itself, is taken for what is configured. One that names itself as
+    /// another is not.
+    AsConfigured,
 }
 
 /// What kind of work a machine does.

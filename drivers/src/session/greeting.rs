@@ -10,6 +10,7 @@ use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
 use crate::notice::Notice;
+use crate::profile::Attach;
 use crate::session::by_hand::JOGGING_EVERY;
 use crate::session::silence::SILENT_WORK;
 use crate::snapshot::{Identity, JobPhase, State};
@@ -27,6 +28,13 @@ const GREET_TRIES: u32 = 6;
 /// that speaks another one is silent only until it is asked in its own words. Each question is unknown to the other
 /// firmwares, which say so and do nothing.
 const OWN_QUESTIONS: u32 = 1;
+
+/// Questions that a machine which does not name itself is put before a person's word counts: by then it was asked in the
+/// words of all others, and would have named itself to one of them.
+const ATTACH_TRIES: u32 = 5;
+
+/// Stable code of the notice.
+const ECHO: &str = "link.echo";
 
 /// Quiet after which no more answers come to questions that were put to a machine before it answered one: most of them
 /// were lost before it listened, but one that was slow answers each, and must not be taken to answer a job's lines.
@@ -87,6 +95,14 @@ pub(super) struct Greeting {
     /// It is known, and answers to earlier questions are waited for.
     #[serde(default)]
     settles: bool,
+    /// It said something that machines of its dialect say, if not its name.
+    #[serde(default)]
+    speaks: bool,
+    /// Lines that came, and how many of them were what had been asked, come back.
+    #[serde(default)]
+    pub(super) lines: u32,
+    #[serde(default)]
+    pub(super) echoes: u32,
 }
 
 /// What a machine is found at that does not answer who it is meanwhile.
@@ -141,6 +157,9 @@ impl Session {
             self.known.notice = Some(notice);
             return;
         }
+        if let Some(said) = self.last_words() {
+            notice.happened = format!("{} The last it said was `{said}`.", notice.happened);
+        }
         if let Some(run) = &self.run {
             let line = run.progress.executed_line;
             notice.happened = format!("{} Line {line} of the job was executed, at least.", notice.happened);
@@ -164,6 +183,8 @@ impl Session {
         self.asides.clear();
         self.wire.clear();
         self.partial.clear();
+        self.said.clear();
+        self.echoes = false;
         self.condition = None;
         self.answers_named = false;
         self.resend_ok_until = None;
@@ -201,6 +222,9 @@ impl Session {
         if greeting.answered && greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty()) {
             return self.name_heard();
         }
+        if greeting.speaks && greeting.tries > ATTACH_TRIES && self.profile.attach == Attach::AsConfigured {
+            return self.attach();
+        }
         if self.looks_first() {
             return;
         }
@@ -235,19 +259,63 @@ impl Session {
         }
     }
 
-    /// Tells once that nobody answers.
+    /// Tells once that nobody answers, or that what answers says no name.
     fn tell_silence(&mut self) {
+        let question = self.question().lines().last().unwrap_or_default();
+        let said = self.last_said();
         let Phase::Greeting(greeting) = &mut self.phase else { return };
-        if std::mem::replace(&mut greeting.silence_told, true) {
+        if greeting.found.is_some() || std::mem::replace(&mut greeting.silence_told, true) {
             return;
         }
-        let notice = Notice::new(
-            "machine.silent",
-            format!("The port is open, but no machine answers `{}`.", self.question()),
-            "No job was sent; the question is repeated, but not so often that it would fill a busy machine's buffer.",
-            "Check that the machine is on, that this is its port, and the baud rate.",
-        );
+        let repeated =
+            "No job was sent; the question is repeated, but not so often that it would fill a busy machine's buffer.";
+        let notice = match said {
+            _ if greeting.lines > 0 && greeting.echoes == greeting.lines => Notice::new(
+                ECHO,
+                format!("What is sent on this port comes back (`{question}`), and nothing else comes."),
+                repeated,
+                "Check that the machine is on; an adapter or a modem with its echo on, or a loop in the cable, sends back what it is sent.",
+            ),
+            Some(said) => Notice::new(
+                "machine.unnamed",
+                format!("Something answers on this port, and says no name that the agent knows: it said `{said}`."),
+                repeated,
+                "Check that this is the machine's port, and the baud rate. If it is the machine that is configured, attach it by \
+                 your word: `attach = \"as-configured\"` in its profile, or `--attach`.",
+            ),
+            None => Notice::new(
+                "machine.silent",
+                format!("The port is open, and nothing came back to `{question}`."),
+                repeated,
+                "Check that the machine is on, that this is its port, and the baud rate.",
+            ),
+        };
         self.tell_trouble(notice);
+    }
+
+    /// A person's word stands for the name of a machine that answers and says none.
+    fn attach(&mut self) {
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
+        let said = greeting.identity.clone().unwrap_or_default();
+        let firmware = format!("not named, attached as {}", self.dialect.habits().name);
+        let identity = Identity { firmware, attached_as_configured: true, ..said };
+        self.identified(identity);
+    }
+
+    /// A line that came before it is known who speaks. True: it is what was asked, come back.
+    pub(super) fn greeting_heard(&mut self, line: &[u8]) -> bool {
+        let Phase::Greeting(greeting) = &mut self.phase else { return false };
+        greeting.lines = greeting.lines.saturating_add(1);
+        // What is asked past all lines comes back without a line end.
+        let start = line.iter().take_while(|byte| **byte == b'?').count();
+        let (asked_past, line) = (start > 0, line[start..].trim_ascii());
+        let asked = |dialect: &&dyn dialect::Dialect| {
+            let habits = dialect.habits();
+            habits.spoils.trim().as_bytes() == line || habits.identify.lines().any(|asked| asked.as_bytes() == line)
+        };
+        let echo = if line.is_empty() { asked_past } else { dialect::ALL.iter().any(asked) };
+        greeting.echoes += u32::from(echo);
+        echo
     }
 
     /// Whoever says more than how it is while the next question is far off is asked soon: it may have been switched on
@@ -300,7 +368,9 @@ impl Session {
             self.greet_sooner();
         }
         self.stop_answered(&reply);
+        let question_bytes = self.question().len() + 1;
         let Phase::Greeting(greeting) = &mut self.phase else { return };
+        greeting.speaks |= !matches!(reply, Reply::Chatter | Reply::Message(_) | Reply::Started);
         match reply {
             Reply::Started => {
                 // The board has just booted: ask at once, and again if that came too early.
@@ -324,6 +394,8 @@ impl Session {
                 if named || self.dialect.habits().ok_when_taken {
                     greeting.due = greeting.due.saturating_sub(1);
                 }
+                // Whoever answers has read a line, if perhaps not the last one.
+                greeting.waiting_bytes = greeting.waiting_bytes.saturating_sub(question_bytes);
                 if greeting.due == 0 {
                     greeting.waiting_bytes = 0;
                 }
@@ -423,6 +495,7 @@ impl Session {
             return self.swapped(&identity);
         }
         self.first_identity.get_or_insert_with(|| identity.clone());
+        self.echoes = matches!(&self.phase, Phase::Greeting(greeting) if greeting.echoes > 0);
         self.phase = Phase::Ready;
         self.obeying.stop_over();
         self.deadlines.greet = None;
@@ -430,6 +503,15 @@ impl Session {
         self.known.notice = None;
         self.known.generation += 1;
         self.tell(EventKind::Connected { firmware: identity.firmware.clone() });
+        if self.echoes {
+            let notice = Notice::new(
+                ECHO,
+                "What is sent on this line comes back before the machine's own answers.",
+                "The machine answers as well, and what comes back is passed over.",
+                "Switch the echo of the adapter off if it can be: it takes half of what the line carries.",
+            );
+            self.tell(EventKind::Trouble { notice });
+        }
         if identity.capabilities.iter().any(|capability| capability == super::packing::CAPABILITY) {
             self.packing.receiver_found(&self.profile);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Session};
+use super::{AlarmReset, Phase, Session};
 use crate::event::EventKind;
 use crate::notice::Notice;
 use crate::snapshot::JobPhase;
@@ -45,6 +45,9 @@ impl Session {
             }
             return;
         }
+        if self.phase == Phase::Alarm && self.alarm_reset == AlarmReset::Stopped {
+            return self.halted_as_asked();
+        }
         let notice = notice(text, self.dialect.habits().way_out);
         let ended = self.close_run(JobPhase::Failed, Some(notice.clone()));
         self.forget_conversation();
@@ -58,6 +61,16 @@ impl Session {
             }
             None => self.tell_halt(),
         }
+    }
+
+    /// It halts because it was told to, and what it says of that is no news: why it was stopped stays the reason until it is
+    /// put right.
+    fn halted_as_asked(&mut self) {
+        let reason = self.known.notice.clone();
+        self.forget_conversation();
+        self.phase = Phase::Halted;
+        self.alarm_reset = AlarmReset::Stopped;
+        self.known.notice = reason;
     }
 
     /// Tells that the machine halted, with what it said of that so far, and which job ended with it.

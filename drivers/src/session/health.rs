@@ -150,5 +150,6 @@ impl Session {
 /// What is text at 115200 baud is mostly control characters at 250000, and fewer bytes have their highest bit set.
 fn is_garbage(byte: u8) -> bool {
     const ESCAPE: u8 = 0x1b;
-    !byte.is_ascii() || (byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | ESCAPE))
+    !byte.is_ascii()
+        || (byte.is_ascii_control() && !super::said::is_flow(byte) && !matches!(byte, b'\t' | b'\n' | b'\r' | ESCAPE))
 }

@@ -1,5 +1,6 @@
 //! What a machine says, and what it means for the conversation.
 
+use super::said::without_control;
 use super::{AlarmReset, HEARD_LINE_MAX, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Effect, Reply, Spelling, Status};
 use crate::event::EventKind;
@@ -52,6 +53,19 @@ impl Session {
         }
         self.heard_something();
         // The answer to almost every line of a job; everything else takes the long way.
+        if line != b"ok" {
+            if let Some(clean) = without_control(line, self.echoes) {
+                if !clean.is_empty() {
+                    self.hear_clean_line(&clean);
+                }
+                return;
+            }
+        }
+        self.hear_clean_line(line);
+    }
+
+    fn hear_clean_line(&mut self, line: &[u8]) {
+        // The answer to almost every line of a job; everything else takes the long way.
         if line != b"ok" && !self.may_have_said(line) {
             return;
         }
@@ -61,6 +75,18 @@ impl Session {
         }
         let mut heard = std::mem::take(&mut self.heard);
         self.dialect.read(line, &mut heard);
+        let strange = heard.iter().any(|reply| matches!(reply, Reply::Chatter | Reply::Message(_)));
+        if matches!(self.phase, Phase::Greeting(_)) {
+            // What means nothing we know says more of who speaks than an answer does.
+            if !self.greeting_heard(line) && (strange || self.said.is_empty()) {
+                self.note_said(line);
+            }
+        } else if strange {
+            self.note_said(line);
+            if self.echoes && self.is_echo(line) {
+                heard.clear();
+            }
+        }
         for reply in heard.drain(..) {
             if matches!(self.phase, Phase::Greeting(_)) {
                 self.hear_greeting(reply);

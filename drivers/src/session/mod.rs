@@ -44,6 +44,7 @@ mod refusal;
 mod reporting;
 mod run;
 mod safe_end;
+mod said;
 mod settings;
 mod silence;
 mod spindle_words;
@@ -74,6 +75,7 @@ pub use driven::Drives;
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
 use run::{Run, Stage};
+pub(crate) use said::quoted;
 
 /// Longest line kept from a machine, in bytes. Firmwares write lines of at most a few hundred; the rest is noise.
 const HEARD_LINE_MAX: usize = 1024;
@@ -293,6 +295,14 @@ pub struct Session {
     /// The drives beside it, and the one that is its spindle.
     #[serde(default)]
     driven: driven::Driven,
+    /// The last line that means nothing we know, or any before it is known who speaks: what a diagnosis quotes.
+    #[serde(default)]
+    said: Vec<u8>,
+    #[serde(default)]
+    said_at: Moment,
+    /// What is sent comes back before the machine's own answers.
+    #[serde(default)]
+    echoes: bool,
     /// Bytes of a line from the machine that is not complete yet.
     partial: Vec<u8>,
     partial_overlong: bool,
@@ -353,6 +363,9 @@ impl Session {
             numbers: Numbers::default(),
             words: words::Words::default(),
             driven: driven::Driven::default(),
+            said: Vec::new(),
+            said_at: Moment::ZERO,
+            echoes: false,
             partial: Vec::new(),
             partial_overlong: false,
             heard: Vec::new(),

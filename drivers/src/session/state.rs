@@ -51,13 +51,13 @@ impl Session {
     /// Derives the machine's state from where the conversation stands, and tells of a change.
     pub(super) fn settle_state(&mut self) {
         let state = self.derived_state();
-        if state == State::Attention && self.run.is_none() {
+        let told = self.tell_standing(state);
+        if state == State::Attention && self.run.is_none() && !told {
             if let Some(notice) = self.drive_notice().filter(|notice| self.known.notice.as_ref() != Some(notice)) {
                 self.known.notice = Some(notice);
                 self.known.generation += 1;
             }
         }
-        let told = self.tell_standing(state);
         if state == self.known.state {
             return;
         }

@@ -13,7 +13,8 @@ struct Adapter {
     machine: Box<dyn Simulated>,
     echoes: bool,
     flow_bytes: bool,
-    /// Bytes it was sent and sends back.
+    /// What it was sent of a line that has no end yet, and the lines that it sends back.
+    line: Vec<u8>,
     back: Vec<u8>,
     said: usize,
 }
@@ -24,13 +25,16 @@ pub(super) fn between(machine: Box<dyn Simulated>, setup: &Setup) -> Box<dyn Sim
     if !echoes && !flow_bytes {
         return machine;
     }
-    Box::new(Adapter { machine, echoes, flow_bytes, back: Vec::new(), said: 0 })
+    Box::new(Adapter { machine, echoes, flow_bytes, line: Vec::new(), back: Vec::new(), said: 0 })
 }
 
 impl Simulated for Adapter {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         if self.echoes {
-            self.back.extend_from_slice(bytes);
+            // Line by line, as terminal servers and modems do.
+            self.line.extend_from_slice(bytes);
+            let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            self.back.extend(self.line.drain(..whole));
         }
         self.machine.hear(now, bytes);
     }

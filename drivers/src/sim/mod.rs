@@ -37,12 +37,13 @@ static ALL: &[(&str, Build)] = &[
     ("reprapfirmware", marlin::build_reprapfirmware),
     ("repetier", marlin::build_repetier),
     ("klipper", marlin::build_klipper),
-    ("gps", stranger::build_gps),
-    ("modem", stranger::build_modem),
-    ("login", stranger::build_login),
     ("modbus-tcp", modbus::build_tcp),
     ("modbus-rtu", modbus::build_rtu),
 ];
+
+/// What else answers on ports and is no machine.
+static STRANGERS: &[(&str, Build)] =
+    &[("gps", stranger::build_gps), ("modem", stranger::build_modem), ("login", stranger::build_login)];
 
 type Build = fn(&Setup) -> Box<dyn Simulated>;
 
@@ -322,9 +323,9 @@ pub trait Simulated: Send {
     fn report(&self) -> Report;
 }
 
-/// The simulated machine of that dialect.
+/// The simulated machine of that dialect, or the stranger of that name.
 pub fn simulated(dialect: &str, setup: &Setup) -> Option<Box<dyn Simulated>> {
-    let (_, build) = ALL.iter().find(|(name, _)| *name == dialect)?;
+    let (_, build) = ALL.iter().chain(STRANGERS).find(|(name, _)| *name == dialect)?;
     Some(adapter::between(build(setup), setup))
 }
 
