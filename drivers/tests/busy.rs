@@ -143,6 +143,8 @@ fn check_mode_is_a_state_of_its_own_without_jobs() {
         found(&mut pair);
         within(&mut pair, 2, dialect, |pair| pair.session.state() == State::Busy);
         assert_eq!(code(&pair), "machine.check_mode", "{dialect}");
+        pair.ask(Request::Clear).unwrap();
+        within(&mut pair, 10, dialect, |pair| pair.session.state() == State::Idle);
     }
 }
 
@@ -189,6 +191,8 @@ fn a_machine_that_is_asleep_needs_somebody_and_says_what_to_do() {
             pair.run_for(Duration::from_secs(30));
             assert_eq!(code(&pair), "machine.asleep", "{dialect}: it answers five times a second");
             assert!(pair.try_start(long_program()).is_err(), "{dialect}");
+            pair.ask(Request::Clear).unwrap();
+            within(&mut pair, 10, dialect, |pair| pair.session.state() == State::Idle);
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::dialect::{Asking, Calm, Condition, Spelling, Word};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::notice::Notice;
+use crate::request::{Answer, Denied};
+use crate::session::greeting::Found;
 
 /// How long behind the line of an alarm a reset may be forgotten: what Grbl waits, and some latency.
 const RESET_FORGOTTEN: Duration = Duration::from_millis(600);
@@ -53,7 +55,7 @@ pub(super) struct Clearing {
     unlocks: u32,
     /// Why the machine does not want to.
     refused: Option<String>,
-    /// It was asleep.
+    /// It was asleep, or in check mode: a reset ends both.
     slept: bool,
     /// An emergency stop was said that it was never seen to obey.
     unseen: bool,
@@ -77,7 +79,7 @@ impl Session {
         // What it was put in alarm for stays until it is put right.
         self.alarm_cause = self.alarm_cause.take().or_else(|| self.known.notice.clone());
         self.known.notice.clone_from(&self.alarm_cause);
-        let slept = self.condition == Some(Condition::Sleep);
+        let slept = matches!(self.condition, Some(Condition::Sleep | Condition::Check));
         if slept {
             (self.phase, self.alarm_reset) = (Phase::Alarm, AlarmReset::Needed);
         }
@@ -105,6 +107,37 @@ impl Session {
         }
         if unseen {
             self.stop_cleared_unseen();
+        }
+    }
+
+    /// A person looked at a machine that was found asleep or in check mode, before it could say who it is: it is reset until
+    /// it reports otherwise.
+    pub(super) fn wake(&mut self) -> Answer {
+        let Phase::Greeting(greeting) = &mut self.phase else { return Err(Denied::NotReady) };
+        if !matches!(greeting.found, Some(Found::Sleeps | Found::Checks)) {
+            return Err(Denied::NotReady);
+        }
+        greeting.resets_left = RESETS_MAX;
+        self.wake_again();
+        Ok(())
+    }
+
+    /// The machine that was to be woken still reports that it sleeps.
+    pub(super) fn wake_again(&mut self) {
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
+        let Some(left) = greeting.resets_left.checked_sub(1) else { return };
+        greeting.resets_left = left;
+        if left == 0 {
+            let notice = Notice::new(
+                NOTHING_CHANGED,
+                format!("Clearing changed nothing: it was reset {RESETS_MAX} times and reports the same as before."),
+                "Nothing else is sent.",
+                format!("Look at the machine. {}", self.dialect.habits().way_out),
+            );
+            return self.tell_trouble(notice);
+        }
+        if let Spelling::Realtime(bytes) = self.dialect.calm(Calm::Drop) {
+            self.say_urgently(&bytes, true);
         }
     }
 
@@ -171,7 +204,7 @@ impl Session {
     /// It reports its state while it is being cleared.
     pub(super) fn clearing_reported(&mut self, condition: Option<Condition>) {
         let Some(condition) = condition.filter(|_| self.clearing.is_some()) else { return };
-        if !matches!(condition, Condition::Alarm | Condition::Sleep) {
+        if !matches!(condition, Condition::Alarm | Condition::Sleep | Condition::Check) {
             self.cleared();
         }
     }
@@ -190,7 +223,8 @@ impl Session {
             self.after_unlock();
         }
         if clearing.slept {
-            self.tell(EventKind::Message { text: "The machine was asleep: it was reset, which woke it.".to_owned() });
+            let text = "The machine was asleep or in check mode: it was reset, which ended that.".to_owned();
+            self.tell(EventKind::Message { text });
         }
     }
 

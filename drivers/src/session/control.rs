@@ -288,7 +288,7 @@ impl Session {
     fn clear(&mut self) -> Answer {
         match self.phase {
             Phase::Offline => Err(Denied::Offline),
-            Phase::Greeting(_) => Err(Denied::NotReady),
+            Phase::Greeting(_) => self.wake(),
             // A person says that another machine stands there on purpose.
             Phase::Wrong if self.first_identity.is_some() && self.known.notice.as_ref().is_some_and(is_swap) => {
                 self.first_identity = None;
@@ -296,8 +296,8 @@ impl Session {
                 Ok(())
             }
             Phase::Wrong => Err(Denied::WrongMachine),
-            // Everything is off, and it hears nothing until it is woken.
-            Phase::Ready if self.condition == Some(Condition::Sleep) => {
+            // It does nothing of what it is told until it is reset.
+            Phase::Ready if matches!(self.condition, Some(Condition::Sleep | Condition::Check)) => {
                 self.begin_clearing();
                 Ok(())
             }

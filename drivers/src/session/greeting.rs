@@ -83,6 +83,9 @@ pub(super) struct Greeting {
     /// What else it was found at, by its own reports or words.
     #[serde(default)]
     pub(super) found: Option<Found>,
+    /// A person wants it woken: so many resets more.
+    #[serde(default)]
+    pub(super) resets_left: u32,
     /// Questions without an answer.
     #[serde(default)]
     due: u32,

@@ -209,7 +209,7 @@ impl Session {
             // It answers no question meanwhile: Grbl refuses `$I` unless it rests (`system_execute_line`, `system.c`).
             greeting.holds = true;
             self.deadlines.greet = Some(now + LOOK_AGAIN);
-            return;
+            return self.wake_again();
         }
         if !matches!(condition, Some(Condition::Held | Condition::Door)) {
             let told = std::mem::take(&mut greeting.hold_told);
