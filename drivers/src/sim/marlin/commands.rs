@@ -93,6 +93,9 @@ impl Marlin {
 
     /// Ends a command: its own answer, then `ok`.
     pub(super) fn finish(&mut self, command: &[u8], number: Option<i64>) {
+        if self.answers_starting(command) {
+            return;
+        }
         self.say_undone(command, number, self.done);
         self.say_besides(command);
         if matches!(self.done, Done::Not(_)) {
@@ -100,12 +103,8 @@ impl Marlin {
         }
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
         let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
-        if self.answers_starting(command) {
-            return;
-        }
         match (letter, code) {
-            (b'M', 27) if self.setup.has_card => self.say_card(),
-            (b'M', 27) => self.say_unknown(command),
+            (b'M', 27) => self.say_card(),
             // `M105.cpp` says its `ok` itself, and names no line with it.
             (b'M', 105) if self.flavour.counting == Counting::Flush => {
                 self.out.extend_from_slice(b"ok");

@@ -80,6 +80,7 @@ impl Marlin {
         match letter {
             _ if klipper && matches!(command, b"STATUS" | b"TURN_OFF_HEATERS") => true,
             b'M' if self.flavour.counting != Counting::Ask && FORGOTTEN.contains(&code) => false,
+            b'M' if code == 27 => self.setup.has_card,
             b'M' if code == 113 => self.setup.host_keepalive || self.flavour.counting != Counting::Flush,
             b'G' | b'M' | b'T' => code >= 0 || self.flavour.counting == Counting::Ask,
             // What spoils half a line has a checksum that fits none.
