@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use drivers::machine::{Baud, Machine, Setup};
 use drivers::probe::{self, probe};
-use drivers::profile::Profile;
+use drivers::profile::{Attach, Profile};
 use drivers::request::Job;
 use drivers::snapshot::{JobPhase, Progress};
 use drivers::{Event, EventKind, Notice, Request, Snapshot, State, shell};
@@ -49,6 +49,9 @@ pub(super) struct Arguments {
     /// marlin, grbl, or auto: ask the machine
     #[arg(long, default_value = "auto")]
     dialect: String,
+    /// Take a machine that answers and does not name itself for the one meant; needs --dialect or --profile
+    #[arg(long)]
+    attach: bool,
     /// Machine profile to check the program against: a bundled name or a TOML file
     #[arg(long)]
     profile: Option<String>,
@@ -111,6 +114,9 @@ impl Outcome {
         if let Some(progress) = &self.progress {
             document["first_refused"] = json!(progress.first_refused);
             document["first_ignored"] = json!(progress.first_ignored);
+        }
+        if let Some(unsure) = self.progress.as_ref().and_then(|progress| progress.unsure) {
+            document["unsure"] = json!(unsure);
         }
         if let Some(notice) = &self.error {
             document["error"] = json!({ "code": notice.code, "message": notice.to_string() });
@@ -325,6 +331,9 @@ async fn meet(arguments: &Arguments, named: Option<Profile>) -> Result<(Profile,
             .map_err(|error| bad_profile(&error.to_string()))?,
     };
     profile.dialect = dialect;
+    if arguments.attach {
+        profile.attach = Attach::AsConfigured;
+    }
     Ok((profile, baud))
 }
 

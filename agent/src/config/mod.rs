@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine::{self, Baud};
-use drivers::profile::{self, Profile};
+use drivers::profile::{self, Attach, Profile};
 use toml::de::DeTable;
 
 use crate::sinks::{self, mqtt};
@@ -236,6 +236,7 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
             Some(NumberOrWord::Word) => Baud::Detect { first: None },
         };
         let beside = section.devices("auxiliary");
+        let attach = section.text("attach");
         section.finish();
         if let Some((id, span)) = &id {
             if let Err(error) = topics::check_machine(id) {
@@ -268,6 +269,16 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
                 section.problem(span, message);
             }
         }
+        let profile = profile.map(|mut profile| {
+            if let Some((word, span)) = &attach {
+                match word.as_str() {
+                    "named" => profile.attach = Attach::Named,
+                    "as-configured" => profile.attach = Attach::AsConfigured,
+                    _ => section.problem(span, "Write \"named\" or \"as-configured\"."),
+                }
+            }
+            profile
+        });
         if let (Some((name, _)), Some((port, _)), Some(profile)) = (id, port, profile) {
             machines.push(machine::Setup { name, port, baud, profile: Arc::new(profile), reconnect: true });
         }

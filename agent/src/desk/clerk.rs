@@ -444,6 +444,7 @@ fn new_record(submission: &Submission) -> Record {
         time_s: None,
         heating_s: None,
         progress: Counts::default(),
+        unsure: None,
         first_refused: None,
         first_ignored: None,
         energy_kwh: None,

@@ -67,6 +67,7 @@ impl Clerk {
                 refused: job.refused,
                 ignored: job.ignored,
             };
+            record.unsure = job.unsure;
             record.first_refused.clone_from(&job.first_refused);
             record.first_ignored.clone_from(&job.first_ignored);
             record.energy_kwh = job.energy_kwh;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drivers::Notice;
-use drivers::snapshot::{JobPhase, LinkCounters, Undone};
+use drivers::snapshot::{JobPhase, LinkCounters, Undone, Unsure};
 use serde::{Deserialize, Serialize};
 
 /// The code of a job that was on a machine when the agent ended.
@@ -153,6 +153,9 @@ pub struct Record {
     pub heating_s: Option<f64>,
     /// Commands sent, answered and executed, as far as evidence goes.
     pub progress: Counts,
+    /// Why the counts are not sure: somebody else talked to the machine meanwhile. Absent: nothing shows that.
+    #[serde(default)]
+    pub unsure: Option<Unsure>,
     /// The first command the machine refused, and what it said. Absent: it refused none.
     #[serde(default)]
     pub first_refused: Option<Undone>,
@@ -252,6 +255,7 @@ pub(crate) mod test {
             time_s: Some(100.0),
             heating_s: None,
             progress: Counts::default(),
+            unsure: None,
             first_refused: None,
             first_ignored: None,
             energy_kwh: None,

@@ -56,7 +56,10 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
 
 async fn settle(machine: &Machine, patience: Duration) -> Result<(), Failure> {
     let mut watch = machine.watch();
-    let settled = watch.wait_for(|snapshot| snapshot.state == State::Idle || snapshot.notice.is_some());
+    // A host that is still starting will be ready by itself.
+    let starts = |snapshot: &Snapshot| snapshot.notice.as_ref().is_some_and(|notice| notice.code == "machine.starting");
+    let settled =
+        watch.wait_for(|snapshot| snapshot.state == State::Idle || (snapshot.notice.is_some() && !starts(snapshot)));
     match tokio::time::timeout(patience, settled).await {
         Ok(Ok(snapshot)) if snapshot.state == State::Idle => Ok(()),
         Ok(Ok(snapshot)) => Err(Failure::Failed(snapshot.notice.clone().unwrap_or_else(|| not_idle(&snapshot)))),
@@ -81,7 +84,7 @@ async fn settle_cleared(machine: &Machine) -> Result<(), Failure> {
 /// A machine that does not answer in the words it was to know may answer in others: then that is what is wrong.
 pub(super) async fn who_else(failure: Failure, port: &str, dialect: &str, baud: u32) -> Failure {
     let Failure::Failed(notice) = failure else { return failure };
-    if notice.code != "machine.silent" {
+    if !matches!(notice.code.as_str(), "machine.silent" | "machine.unnamed") {
         return Failure::Failed(notice);
     }
     match probe(port, &[baud]).await {
