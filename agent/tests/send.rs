@@ -171,6 +171,30 @@ fn a_command_line_that_makes_no_sense_ends_with_exit_code_2_and_the_final_object
     assert_eq!(output.status.code(), Some(2));
 }
 
+#[test]
+fn what_a_machine_refuses_and_ignores_is_counted_in_the_outcome_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "old.gcode", b"G21\nG90\nG1 X5 F3000\nM101\nG1 X10\nX131 S1\nG1 X0\n");
+    let printer = simulated("marlin", f64::INFINITY);
+    let (document, said, exit) =
+        end(send(&file, &["--port", printer.address(), "--dialect", "marlin", "--no-preflight"]));
+    assert_eq!((&document["outcome"], exit), (&json!("finished"), 0), "{document:#}{said}");
+    let counts = ["commands", "executed", "refused", "ignored"].map(|name| document[name].as_u64().unwrap());
+    assert_eq!(counts, [7, 5, 0, 2], "{document:#}");
+    assert_eq!(
+        (&document["first_ignored"]["line"], &document["first_ignored"]["command"]),
+        (&json!(4), &json!("M101"))
+    );
+    assert_eq!(document["first_refused"], Value::Null);
+    assert_eq!(report(&printer).executed, 5);
+    // People are told the same.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    command.arg("send").arg(&file).args(["--port", printer.address(), "--dialect", "marlin", "--no-preflight"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("The machine ignored 2 commands, first line 4 (`M101`)"), "{said}");
+}
+
 /// Looks until a machine's report is as wanted.
 fn until(port: &Port, wanted: impl Fn(&Report) -> bool) -> Report {
     let started = Instant::now();

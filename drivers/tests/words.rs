@@ -373,6 +373,16 @@ fn what_a_machine_refuses_a_person_is_told_as_refused() {
 }
 
 #[test]
+fn a_pause_that_is_asked_for_while_somebody_homes_means_that_it_is_not_homed() {
+    let says = vec![("G28".into(), "RequestPause:Homing failed!".into())];
+    let mut pair = connected("repetier", &Setup { says, ..setup() });
+    assert_eq!(pair.ask(Request::Home), Ok(()));
+    pair.run_for(Duration::from_secs(5));
+    assert!(pair.notices()[0].contains("refused to home"), "{:?}", pair.notices());
+    assert!(!pair.session.snapshot().homed);
+}
+
+#[test]
 fn what_a_mill_refuses_a_person_is_told_as_refused() {
     for dialect in ["grbl", "grblhal", "fluidnc"] {
         let requests = [

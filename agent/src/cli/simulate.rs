@@ -35,7 +35,8 @@ pub(super) struct Arguments {
     seed: u64,
     /// Something that goes wrong, such as flip=1e-4, line-lost=0.01, resend-permille=20, silent-after=100,
     /// refuse-line=20, wait=1 (a printer says `wait` when it is idle), temperatures-ms=1000 (it tells them unasked),
-    /// nonsense-position=1, position-behind-ok=1, keepalive=0, emergency-parser=0, tool-macro-s=20, receive-buffer=64, claimed-buffer=1024; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
+    /// nonsense-position=1, position-behind-ok=1, keepalive=0, emergency-parser=0, must-home=1, extrudes-above=170,
+    /// says=G29:Error:Probing Failed, chatter-permille=20, complaints-permille=2, error-sticks=0 (grblHAL), tool-macro-s=20, receive-buffer=64, claimed-buffer=1024; of a Modbus answer answer-lost=0.01, answer-doubled, answer-late; may be given
     /// several times
     #[arg(long = "fault")]
     faults: Vec<String>,
@@ -100,13 +101,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         print(&serde_json::to_string(&report).unwrap_or_default());
     } else {
         print(&format!(
-            "executed {} commands, {} bytes received, {} resends, {} checksum errors, {} refused, {} underruns, \
-             {} bytes overflowed",
+            "executed {} commands, {} bytes received, {} resends, {} checksum errors, {} refused, {} ignored, \
+             {} underruns, {} bytes overflowed",
             report.executed,
             report.bytes,
             report.resends,
             report.checksum_errors,
             report.refused,
+            report.ignored,
             report.underruns,
             report.overflow
         ));
@@ -165,6 +167,12 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
             ("tool-macro-s", Ok(count)) => setup.tool_macro_s = count.min(3_600) as f64,
             ("advanced-ok", Ok(count)) => setup.advanced_ok = count > 0,
             ("emergency-parser", Ok(count)) => setup.emergency_parser = count > 0,
+            ("chatter-permille", Ok(count)) => setup.chatter_permille = count.min(1000) as u32,
+            ("complaints-permille", Ok(count)) => setup.complaints_permille = count.min(1000) as u32,
+            ("must-home", Ok(count)) => setup.must_home = count > 0,
+            ("error-sticks", Ok(count)) => setup.error_sticks = count > 0,
+            ("extrudes-above", Ok(degrees)) => setup.extrudes_above_c = Some(degrees.min(1000) as f64),
+            ("says", _) => setup.says.push(said(fault, value)?),
             ("answer-lost", _) => setup.answers.lost = probability(fault, value)?,
             ("answer-doubled", _) => setup.answers.doubled = probability(fault, value)?,
             ("answer-late", _) => setup.answers.late = probability(fault, value)?,
@@ -179,6 +187,15 @@ fn setup(arguments: &Arguments) -> Result<(sim::Setup, Between), Failure> {
         machine_baud: None,
     };
     Ok((setup, between))
+}
+
+/// `G29:Error:Probing Failed`: what is said in front of the answer to a command that begins so.
+fn said(fault: &str, value: &str) -> Result<(String, String), Failure> {
+    let known = value.split_once(':').filter(|(start, text)| !start.is_empty() && !text.is_empty());
+    let (start, text) = known.ok_or_else(|| {
+        usage(format!("`{fault}` needs a command and a text, such as says=G29:Error:Probing Failed."))
+    })?;
+    Ok((start.replace(' ', ""), text.to_owned()))
 }
 
 fn probability(fault: &str, value: &str) -> Result<f64, Failure> {

@@ -64,6 +64,21 @@ fn a_program_is_submitted_started_and_finished_and_the_machine_executed_exactly_
 }
 
 #[test]
+fn what_the_machine_ignored_stands_in_the_jobs_record() {
+    let workshop = Workshop::new(&[("printer", "prusa-mk3s", f64::INFINITY)]);
+    let agent = workshop.start();
+    agent.machine_is("printer", "idle");
+    let job = agent.submit("printer", b"G21\nG90\nG28\nG1 X5 Y5 Z5 F3000\nM101\nG1 X10\n");
+    agent.job_is(&job, "queued");
+    assert_eq!(agent.act("jobs", id(&job), "start").status, 200);
+    let job = agent.job_is(&job, "finished");
+    let progress = &job["progress"];
+    assert_eq!((&progress["ignored"], &progress["refused"], &progress["executed"]), (&json!(1), &json!(0), &json!(5)));
+    assert_eq!((&job["first_ignored"]["line"], &job["first_refused"]), (&json!(5), &Value::Null), "{job:#}");
+    assert_eq!(progress["fraction"], 1.0, "nothing more will come of it");
+}
+
+#[test]
 fn a_running_job_is_held_resumed_and_cancelled() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
     let agent = workshop.start();

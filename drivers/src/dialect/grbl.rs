@@ -91,6 +91,7 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::AtOnce,
     asks_why: None,
+    answers_moves_early: false,
     error_sticks: false,
     spindle_waits_s: 0,
     // What an alarm takes no lines but `$X` and `$H` for (`protocol.c`); a limit or an emergency stop needs a reset first.

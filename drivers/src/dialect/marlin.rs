@@ -151,6 +151,7 @@ pub(super) const HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::InTurn,
     asks_why: None,
+    answers_moves_early: false,
     error_sticks: false,
     spindle_waits_s: 0,
     // `kill()` waits for a reset for ever; M999 ends what `stop()` began, whose message names it (`MarlinCore.cpp`).

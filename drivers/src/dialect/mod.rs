@@ -245,6 +245,8 @@ pub struct Habits {
     pub stop: StopHabit,
     /// What a machine is asked that halted without saying why.
     pub asks_why: Option<&'static str>,
+    /// Whether a G1 is answered before it is planned, so that what is said of it comes behind its answer.
+    pub answers_moves_early: bool,
     /// Whether one error makes it refuse every later line, with the same words, until an empty line.
     pub error_sticks: bool,
     /// How long, in seconds, it may say that it is idle while a line waits for its spindle to come to speed.

@@ -63,6 +63,7 @@ static HABITS: Habits = Habits {
     auto_report: None,
     stop: StopHabit::AtOnce,
     asks_why: None,
+    answers_moves_early: false,
     error_sticks: false,
     spindle_waits_s: 0,
     way_out: "When it is safe, reset the controller as its manual says, then clear the alarm.",

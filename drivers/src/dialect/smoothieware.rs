@@ -32,6 +32,7 @@ pub(super) static SMOOTHIEWARE: MarlinLike = MarlinLike {
     habits: Habits {
         name: "smoothieware",
         ok_after_resend: false,
+        answers_moves_early: true,
         // A line without an asterisk is taken unchecked; this checksum fits none.
         spoils: "*999\n",
         // The receive buffer holds 256 (`SerialConsole.h`); one tells full from empty, and a question needs nine.

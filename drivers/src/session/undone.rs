@@ -163,10 +163,20 @@ impl Session {
             let from = run.accepted.saturating_sub(LOOK_BACK).max(run.lead) + 1;
             return (from..=run.accepted).rev().find(matches);
         }
-        match self.window.oldest() {
+        let oldest = match self.window.oldest() {
             Some(Frame::Job(ordinal)) => Some(ordinal),
             _ => None,
-        }
+        };
+        let is_move = |ordinal: u64| {
+            let text = run.history.command(ordinal).map(|command| &*command.text);
+            text.and_then(|text| Block::new(text).codes().next()) == Some(('G', 10))
+        };
+        // Of two moves in a row it is the first: the second would have been answered before.
+        let early = self.dialect.habits().answers_moves_early
+            && run.accepted > run.lead
+            && is_move(run.accepted)
+            && oldest.is_none_or(is_move);
+        if early { Some(run.accepted) } else { oldest }
     }
 }
 

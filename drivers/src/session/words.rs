@@ -83,16 +83,21 @@ impl Session {
     }
 
     fn about(&self, said: &Said) -> About {
-        match said.effect {
-            Effect::Ignore | Effect::Spoil | Effect::Refuse => {}
-            _ => return About::Itself,
-        }
-        if let Some(ordinal) = self.spoken_of(&said.text) {
+        let of_a_line = matches!(said.effect, Effect::Ignore | Effect::Spoil | Effect::Refuse);
+        let stops = matches!(said.effect, Effect::Fault | Effect::Hold);
+        if let Some(ordinal) = self.spoken_of(&said.text).filter(|_| of_a_line) {
             return About::Line(ordinal);
         }
         match self.window.oldest() {
-            Some(Frame::Aside(aside @ (Aside::Home | Aside::Jog | Aside::Probe | Aside::Word))) => About::Hand(aside),
-            Some(Frame::Aside(Aside::Settings | Aside::Arm | Aside::KeepAlive | Aside::AutoReport)) => About::Question,
+            // Repetier asks for a pause where homing fails, whoever wanted that (`Printer.cpp`).
+            Some(Frame::Aside(aside @ (Aside::Home | Aside::Jog | Aside::Probe | Aside::Word)))
+                if of_a_line || (stops && self.run.is_none()) =>
+            {
+                About::Hand(aside)
+            }
+            Some(Frame::Aside(Aside::Settings | Aside::Arm | Aside::KeepAlive | Aside::AutoReport)) if of_a_line => {
+                About::Question
+            }
             _ => About::Itself,
         }
     }

@@ -96,6 +96,12 @@ impl Marlin {
         if self.answers_starting(command) {
             return;
         }
+        let is_g1 = command.starts_with(b"G1") && !command.get(2).is_some_and(u8::is_ascii_digit);
+        if self.flavour.counting == Counting::Ask && is_g1 {
+            // Answered before it is planned (`GcodeDispatch.cpp`).
+            self.ok(number, false);
+            return self.say_besides(command);
+        }
         self.say_undone(command, number, self.done);
         self.say_besides(command);
         if matches!(self.done, Done::Not(_)) {
