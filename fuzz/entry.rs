@@ -17,7 +17,10 @@ use gcode_tools::preview::{By, Options as Drawn, SVG_BYTES_MAX, WIDTH_PX, draw};
 use gcode_tools::profile::Profile;
 use gcode_tools::read::Lines;
 use gcode_tools::resume::{Evidence, plan};
+use gcode_tools::rules::Rules;
+use gcode_tools::time::Firmware;
 use gcode_tools::wire::{self, Alphabet};
+use gcode_tools::words;
 use std::io::{Cursor, Read};
 
 /// Bytes of a packed program that are unpacked at most: bombs are refused long before.
@@ -49,6 +52,28 @@ pub(crate) fn program(bytes: &[u8]) {
         assert!(info.time_s.is_finite());
     }
     let _ = Slicer::of_tail(bytes).is_whole();
+}
+
+/// What firmwares refuse, what words do, and what slicers say of themselves: each line gets an answer.
+pub(crate) fn rules(bytes: &[u8]) {
+    let firmwares =
+        [Firmware::Grbl, Firmware::GrblHal, Firmware::FluidNc, Firmware::LinuxCnc, Firmware::Klipper, Firmware::Marlin];
+    for firmware in firmwares {
+        let mut rules = Rules::of(firmware);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if let Err(refusal) = rules.answer(line) {
+                assert!(!refusal.message().contains(char::is_control));
+            }
+            let _ = (words::effect_of_command(firmware, line), words::effect_of_system(line));
+            for (letter, tenths) in Block::new(line).codes() {
+                let _ = words::effect(firmware, letter as u8, tenths);
+            }
+        }
+    }
+    let mut slicer = Slicer::default();
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        slicer.comment(line, number);
+    }
 }
 
 /// The bundled machine that a byte chooses.

@@ -12,15 +12,13 @@ use crate::words::{self, Heater};
 use std::io::Read;
 
 mod info;
+mod layers;
 mod motion;
 
 pub use info::{Bounds, Feature, Info, NotFollowed, Temperatures};
 
 /// Tools whose filament is counted one by one. No printer has more.
 pub const TOOLS_MAX: usize = 64;
-
-/// Heights told apart for the number of layers. A print of a metre has 20,000 layers of 0.05 mm.
-const LAYERS_MAX: usize = 200_000;
 
 /// Features kept apart; one tag is left for what is none.
 const FEATURES_MAX: usize = crate::time::TAGS_MAX - 1;
@@ -109,14 +107,22 @@ pub(crate) fn firmware_of(head: &[u8]) -> Firmware {
     }
 }
 
-/// The name of the feature that a line says begins here: PrusaSlicer's and Cura's `;TYPE:`, Simplify3D's `; feature`.
+/// The name of the feature that a line says begins here: PrusaSlicer's and Cura's `;TYPE:`, Bambu Studio's `; FEATURE:`,
+/// Simplify3D's `; feature`.
 #[inline]
 pub(crate) fn feature_name(line: &[u8]) -> Option<&[u8]> {
     if line.first() == Some(&b';') { feature_of(&line[1..]) } else { None }
 }
 
 fn feature_of(comment: &[u8]) -> Option<&[u8]> {
-    comment.strip_prefix(b"TYPE:").or_else(|| comment.strip_prefix(b" feature ")).map(<[u8]>::trim_ascii)
+    const MARKS: [&[u8]; 3] = [b"TYPE:", b" FEATURE: ", b" feature "];
+    MARKS.iter().find_map(|mark| comment.strip_prefix(*mark)).map(<[u8]>::trim_ascii)
+}
+
+/// The text of a comment in parentheses that begins a line.
+pub(crate) fn inside(line: &[u8]) -> &[u8] {
+    let text = line.strip_prefix(b"(").unwrap_or(line);
+    text.split(|byte| *byte == b')').next().unwrap_or(text)
 }
 
 /// Watches a program and adds up what it does.
@@ -133,8 +139,9 @@ pub struct Analysis {
     tools: Vec<u32>,
     tool: usize,
     filament: Vec<Filament>,
-    layer_heights: std::collections::HashSet<i64>,
-    layer_z: f64,
+    layers: layers::Layers,
+    /// Feed moves of a CNC machine without power: a laser's travel.
+    dark: Bounds,
     features: Vec<Feature>,
     tag: usize,
     temperatures: Temperatures,
@@ -156,6 +163,7 @@ struct Counts {
     work_mm: f64,
     travel_mm: f64,
     powered_mm: f64,
+    dark_mm: f64,
     feed_max: f64,
     spindle_max: f64,
     spindle_s: f64,
@@ -189,8 +197,8 @@ impl Analysis {
             tools: Vec::new(),
             tool: 0,
             filament: Vec::new(),
-            layer_heights: std::collections::HashSet::new(),
-            layer_z: f64::NAN,
+            layers: layers::Layers::default(),
+            dark: Bounds::EMPTY,
             features: Vec::new(),
             tag: 0,
             temperatures: Temperatures::default(),
@@ -219,6 +227,7 @@ impl Analysis {
             self.tag = self.feature(&String::from_utf8_lossy(name));
             return;
         }
+        self.layers.comment(text);
         self.slicer.comment(text, line);
     }
 
@@ -309,10 +318,15 @@ impl Analysis {
 impl Watch for Analysis {
     #[inline]
     fn line(&mut self, line: &crate::read::Line, _: &crate::block::Block, statement: &Statement, state: &State) {
-        if line.bytes.first() == Some(&b';') {
-            self.comment(&line.bytes[1..], line.number);
-            return;
-        }
+        match line.bytes.first() {
+            Some(b';') => {
+                self.comment(&line.bytes[1..], line.number);
+                return;
+            }
+            // CAM programs name themselves in parentheses.
+            Some(b'(') => self.slicer.comment(inside(line.bytes), line.number),
+            _ => false,
+        };
         match statement.form {
             Form::Blank => return,
             Form::Extended => {

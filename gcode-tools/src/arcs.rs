@@ -103,6 +103,8 @@ pub struct Fitter {
     partial: Vec<u8>,
     /// Whether the rest of a line passes unseen.
     skipping: bool,
+    /// Whether a return is the last of what has passed unseen.
+    return_skipped: bool,
     count: Count,
     summary: Summary,
 }
@@ -120,6 +122,7 @@ impl Fitter {
             statement: Statement::default(),
             partial: Vec::new(),
             skipping: false,
+            return_skipped: false,
             count: Count::default(),
             summary: Summary::default(),
         }
@@ -130,9 +133,20 @@ impl Fitter {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let before = out.len();
         let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', bytes) {
-            let piece = &bytes[start..=newline];
-            start = newline + 1;
+        // A carriage return alone ends a line too. Whether one at the very end of these bytes is alone the next will show.
+        if self.partial.last() == Some(&b'\r') && bytes.first().is_some_and(|first| *first != b'\n') {
+            self.end_partial(b"", out);
+        }
+        if bytes.first().is_some() && std::mem::take(&mut self.return_skipped) && bytes[0] != b'\n' {
+            self.skipping = false;
+        }
+        for end in memchr::memchr2_iter(b'\n', b'\r', bytes) {
+            let is_return = bytes[end] == b'\r';
+            if is_return && bytes.get(end + 1).is_none_or(|next| *next == b'\n') {
+                continue;
+            }
+            let piece = &bytes[start..=end];
+            start = end + 1;
             if self.skipping {
                 out.extend_from_slice(piece);
                 self.skipping = false;
@@ -145,6 +159,7 @@ impl Fitter {
         let rest = &bytes[start..];
         if self.skipping {
             out.extend_from_slice(rest);
+            self.return_skipped = rest.last() == Some(&b'\r');
         } else if self.partial.len() + rest.len() > LINE_BYTES_MAX {
             self.write_run(out);
             self.partial.extend_from_slice(&rest[..rest.len().min(LINE_BYTES_MAX)]);
@@ -198,6 +213,8 @@ impl Fitter {
         let mut length = whole.len();
         if whole.ends_with(b"\n") {
             length -= if whole.ends_with(b"\r\n") { 2 } else { 1 };
+        } else if whole.ends_with(b"\r") {
+            length -= 1;
         }
         let (line, end) = whole.split_at(length);
         match words::plain_move(line) {

@@ -77,14 +77,17 @@ fn limits_of_tail(file: &mut File) -> Option<Limits> {
 }
 
 /// `gcode-tools info`.
-pub(crate) fn info(path: &Path, profile_name: Option<&str>, as_json: bool, time_line: bool) -> u8 {
+pub(crate) fn info(path: &Path, profile_name: Option<&str>, as_json: bool, time_line: bool, plate: Option<u32>) -> u8 {
     let profile = match profile_name.map(profile).transpose() {
         Ok(profile) => profile,
         Err((code, message)) => return refuse(&code, &message, as_json),
     };
     let result = open(path).and_then(|mut file| {
         let limits = if profile.is_none() { limits_of_tail(&mut file) } else { None };
-        analyse_with(formats::open(file)?, &Setup { profile: profile.as_ref(), limits, ..Setup::default() })
+        analyse_with(
+            formats::open_plate(file, plate)?,
+            &Setup { profile: profile.as_ref(), limits, ..Setup::default() },
+        )
     });
     match result {
         Ok(info) => {
@@ -146,6 +149,10 @@ fn info_text(path: &Path, info: &Info) -> String {
         String::new()
     };
     row("takes", format!("{}{heating}", duration(info.time_s)));
+    if let Some(lost) = &info.not_followed {
+        let what = if lost.place_is_known { "time" } else { "boxes, time and filament" };
+        row("unknown", format!("{what} from line {} on: {} is not followed", lost.line, lost.word));
+    }
     if info.layers > 0 {
         row("layers", info.layers.to_string());
     }
@@ -170,15 +177,18 @@ fn info_text(path: &Path, info: &Info) -> String {
 }
 
 /// `gcode-tools check`.
-pub(crate) fn check(path: &Path, profile_name: &str, as_json: bool) -> u8 {
+pub(crate) fn check(path: &Path, profile_name: &str, as_json: bool, all: bool, plate: Option<u32>) -> u8 {
     let profile = match profile(profile_name) {
         Ok(profile) => profile,
         Err((code, message)) => return refuse(&code, &message, as_json),
     };
-    let verdict = match open(path).and_then(formats::open) {
+    let mut verdict = match open(path).and_then(|file| formats::open_plate(file, plate)) {
         Ok(program) => preflight::check(program, &profile),
         Err(error) => Verdict::unreadable(&error),
     };
+    if !all {
+        verdict.tell_causes();
+    }
     if as_json {
         print(&format!("{:#}\n", serde_json::to_value(&verdict).unwrap_or_default()));
     } else {
@@ -189,6 +199,25 @@ pub(crate) fn check(path: &Path, profile_name: &str, as_json: bool) -> u8 {
         (true, true) => DONE,
         (true, false) => FAILED,
     }
+}
+
+/// What has a JSON Schema.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Printed {
+    /// `gcode-tools info --json`.
+    Info,
+    /// `gcode-tools check --json`.
+    Check,
+}
+
+/// `gcode-tools schema`.
+pub(crate) fn schema(of: Printed) -> u8 {
+    let schema = match of {
+        Printed::Info => schemars::schema_for!(Info),
+        Printed::Check => schemars::schema_for!(Verdict),
+    };
+    print(&format!("{:#}\n", schema.to_value()));
+    DONE
 }
 
 fn verdict_text(path: &Path, verdict: &Verdict) -> String {
@@ -208,7 +237,11 @@ fn verdict_text(path: &Path, verdict: &Verdict) -> String {
             (line, 0) => format!(":{line}"),
             (line, column) => format!(":{line}:{column}"),
         };
-        let _ = writeln!(text, "{name}{place}: {severity}: {} [{}]", finding.message, finding.code);
+        let again = match (finding.count, finding.lines) {
+            (1, _) => String::new(),
+            (count, [_, last]) => format!(" ({count} times, the last on line {last})"),
+        };
+        let _ = writeln!(text, "{name}{place}: {severity}: {}{again} [{}]", finding.message, finding.code);
         let _ = writeln!(text, "    {}", finding.help);
     }
     let hidden = verdict.findings.len().saturating_sub(FINDINGS_SHOWN) as u64 + verdict.findings_dropped;

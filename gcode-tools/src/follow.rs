@@ -68,7 +68,7 @@ pub(crate) fn run<W: Watch>(line: u64, block: &Block, statement: &Statement, sta
 ///
 /// Expressions and parameters are computed for CNC programs. Loops and subroutines (O-words) are followed too, if
 /// the machine has them ([`State::has_flow`]) and the program is small enough to be kept
-/// (one mebibyte and 100,000 lines); a larger one with O-words is refused as `file.flow_too_large`.
+/// (one mebibyte and 100,000 lines). So are subprograms that M98 calls. A larger one with O-words is refused as `file.flow_too_large`.
 pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch: &mut W) -> Result<Extent, ReadError> {
     let mut statement = Statement::default();
     let mut parameters = Parameters::new();
@@ -82,7 +82,7 @@ pub fn follow<R: Read, W: Watch>(lines: &mut Lines<R>, state: &mut State, watch:
         if let Some(kept_lines) = &mut kept {
             if !kept_lines.keep(&line) {
                 kept = None;
-            } else if statement.form == Form::Flow {
+            } else if statement.form == Form::Flow || statement.has_code(b'M', 980) {
                 let kept_lines = kept.take().unwrap_or_default();
                 if let Some(program) =
                     kept_lines.rest(lines, &mut extent).map_err(|error| ReadError::from_io(&error))?

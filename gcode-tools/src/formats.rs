@@ -62,7 +62,7 @@ impl Fault {
             Self::Unsupported => "Export the program as plain G-code.",
             Self::Bomb => "If it is a program, unpack it first.",
             Self::NoProgram => "Slice the project and export the plate's G-code.",
-            Self::SeveralPrograms => "Export one plate.",
+            Self::SeveralPrograms => "Name the plate (--plate 1), or export one.",
         }
     }
 
@@ -163,25 +163,46 @@ impl<R: Read> Read for Program<R> {
 /// # Errors
 /// The file cannot be read, or its wrapping is not one that can be unpacked ([`Fault`]). Damage further on is told by
 /// the reads, as an [`io::Error`] that [`ReadError::from_io`] turns back.
-pub fn open<R: Read + Seek>(mut input: R) -> Result<Program<R>, ReadError> {
+pub fn open<R: Read + Seek>(input: R) -> Result<Program<R>, ReadError> {
+    open_plate(input, None)
+}
+
+/// The same, of an archive with several plates: `plate` counts from 1. Files of one program have no plates.
+///
+/// # Errors
+/// As for [`open`]; `file.no_program` if there is no such plate.
+pub fn open_plate<R: Read + Seek>(mut input: R, plate: Option<u32>) -> Result<Program<R>, ReadError> {
     let from_io = |error: io::Error| ReadError::from_io(&error);
     let size = input.seek(SeekFrom::End(0)).map_err(from_io)?;
     input.seek(SeekFrom::Start(0)).map_err(from_io)?;
-    let mut head = Vec::with_capacity(4);
-    input.by_ref().take(4).read_to_end(&mut head).map_err(from_io)?;
-    input.seek(SeekFrom::Start(0)).map_err(from_io)?;
+    let mut head = Vec::with_capacity(GX_HEAD_BYTES);
+    input.by_ref().take(GX_HEAD_BYTES as u64).read_to_end(&mut head).map_err(from_io)?;
+    input.seek(SeekFrom::Start(gx_text_start(&head, size))).map_err(from_io)?;
     let format = Format::of(&head);
     let source = match format {
         Format::Plain => Source::Plain(input),
         Format::Gzip => Source::Gzip(Bounded::new(MultiGzDecoder::new(input), size)),
         Format::Bgcode => Source::Bgcode(Bounded::new(bgcode::Reader::new(BufReader::new(input))?, size)),
         Format::Archive => {
-            let entry = archive::Entry::open(input)?;
+            let entry = archive::Entry::open(input, plate)?;
             let packed = entry.packed_bytes();
             Source::Archive(Bounded::new(entry, packed))
         }
     };
     Ok(Program { format, source })
+}
+
+/// Bytes of a FlashForge `.gx` that say where its text begins.
+const GX_HEAD_BYTES: usize = 32;
+
+/// Where the text of a plain program begins: behind the header and the picture of a FlashForge `.gx`, which are its first
+/// bytes; for any other file at 0.
+fn gx_text_start(head: &[u8], size: u64) -> u64 {
+    let place = |at: usize| head.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
+    match place(20).map(u64::from) {
+        Some(start) if head.starts_with(b"xgcode 1.0\n") && start >= GX_HEAD_BYTES as u64 && start < size => start,
+        _ => 0,
+    }
 }
 
 /// The last `bytes` bytes of a program's text. Plain text is looked up, anything else unpacked to its end.

@@ -147,7 +147,12 @@ impl State {
         }
         let codes = statement.codes();
         match codes {
-            [] => self.modal.apply_statement(statement),
+            [] => {
+                self.modal.apply_statement(statement);
+                if statement.odd {
+                    self.put_tool_away(line, statement, watch);
+                }
+            }
             [(b'G', 0 | 10 | 20 | 30)] => {
                 self.modal.apply_statement(statement);
                 self.cycle.end();
@@ -192,22 +197,23 @@ impl State {
                 (b'M', _) => self.execute_m(line, tenths, statement, watch),
                 _ => {
                     if self.family == Family::Printer && statement.selects_tool() {
-                        self.shift_for_tool(line, tenths / 10, watch);
+                        watch.event(Event::Tool(tenths / 10), line, self);
                     }
                 }
             }
-        }
-        if self.family == Family::Printer && statement.unknown_any(b"T") && statement.selects_tool() {
-            // T-1 of RepRapFirmware puts the tool away; Tx, Tc and T? ask Prusa's changer for one.
-            self.modal.tool = None;
-            watch.event(Event::NoTool, line, self);
         }
         // A printer's code owns the letters behind it: M201 X1000 is no move.
         used || (self.family == Family::Printer && !moves)
     }
 
-    fn shift_for_tool<W: Watch>(&mut self, line: u64, tool: u32, watch: &mut W) {
-        watch.event(Event::Tool(tool), line, self);
+    /// RepRapFirmware's T-1 puts the tool away.
+    #[cold]
+    fn put_tool_away<W: Watch>(&mut self, line: u64, statement: &Statement, watch: &mut W) {
+        let none = statement.mentions(b'T') && statement.value(b'T').is_none_or(|tool| tool < 0.0);
+        if self.family == Family::Printer && none {
+            self.modal.tool = None;
+            watch.event(Event::NoTool, line, self);
+        }
     }
 
     /// One G code that is no plain motion: whether it used the axis words, and whether it is a motion.
@@ -242,6 +248,10 @@ impl State {
             }
             50 if self.effect(b'G', tenths) == Effect::Moves => (false, true),
             382..=385 => (false, true),
+            650 | 660 if self.family == Family::Cnc => {
+                watch.event(Event::NotFollowed(Unfollowed::Subprogram), line, self);
+                (true, false)
+            }
             500 | 510 | 680 | 690 => (self.bend(line, tenths, statement, watch), false),
             600 | 610 if self.family == Family::Printer => {
                 self.save_or_restore_place(line, tenths, statement, watch);
@@ -291,6 +301,10 @@ impl State {
             1200 | 1210 if self.effect(b'M', tenths) != Effect::Nothing => self.save_or_restore_modes(tenths),
             1000.. if self.family == Family::Printer => self.heat_by_code(line, b'M', tenths, statement, watch),
             30..=90 | 820 | 830 => {}
+            // Where there is no flow to follow it, a subprogram is the machine's own.
+            980 if self.family == Family::Cnc && !self.has_flow => {
+                watch.event(Event::NotFollowed(Unfollowed::Subprogram), line, self);
+            }
             _ => self.tell_unfollowed(line, b'M', tenths, watch),
         }
     }

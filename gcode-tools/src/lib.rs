@@ -93,6 +93,7 @@ pub mod preview;
 pub mod profile;
 pub mod read;
 pub mod resume;
+pub mod rules;
 pub mod sniff;
 pub mod statement;
 pub mod time;

@@ -10,9 +10,11 @@ use crate::metadata::Slicer;
 use crate::modal::Spindle;
 use crate::profile::{Envelope, Profile};
 use crate::read::LineEnd;
+use crate::rules::{Refusal, Rules};
 use crate::sniff::ReadError;
 use crate::statement::Statement;
 use crate::time::Firmware;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Read;
 
@@ -30,7 +32,7 @@ pub use finding::{FINDINGS_MAX, FINDINGS_PER_CODE_MAX, Finding, Severity};
 pub(crate) use motion::{is_beyond, is_placed, outside_of};
 
 /// Whether a program may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// No finding of severity error.
@@ -40,12 +42,15 @@ pub enum Outcome {
 }
 
 /// The result of a check.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// Whether the program may run.
     pub verdict: Outcome,
     /// What was found, in order of lines. Line 0 is the file as a whole.
     pub findings: Vec<Finding>,
+    /// The same for people to read: one of each cause, with how often and from which line to which it was found.
+    #[serde(skip)]
+    pub causes: Vec<Finding>,
     /// Findings left out because there were too many: of one code, or in all.
     pub findings_dropped: u64,
     /// How the moves were placed in the machine: `known` offsets, or `assumed`.
@@ -75,14 +80,23 @@ impl Verdict {
             } else {
                 "Nothing else of it was checked."
             },
+            count: 1,
+            lines: [0; 2],
         };
         Self {
             verdict: Outcome::Fail,
+            causes: vec![finding.clone()],
             findings: vec![finding],
             findings_dropped: 0,
             offsets: "assumed",
             readable: error.code == "file.empty",
         }
+    }
+
+    /// Tells of each cause once, in place of every line. Nothing is left out then.
+    pub fn tell_causes(&mut self) {
+        self.findings = std::mem::take(&mut self.causes);
+        self.findings_dropped = 0;
     }
 
     /// Whether the program may run.
@@ -180,6 +194,10 @@ pub struct Preflight<'p> {
     line_ends_rewritten: bool,
     scratch: Vec<u8>,
     ended: bool,
+    /// What the firmware would answer.
+    rules: Rules,
+    /// Why it refuses the present line.
+    refused: Option<Refusal>,
 }
 
 impl<'p> Preflight<'p> {
@@ -219,6 +237,8 @@ impl<'p> Preflight<'p> {
             line_ends_rewritten: false,
             scratch: Vec::new(),
             ended: false,
+            rules: Rules::of(firmware),
+            refused: None,
         }
     }
 
@@ -266,11 +286,12 @@ impl<'p> Preflight<'p> {
         self.findings.settle("spindle.off", self.spindle_used);
         self.findings.settle("heat.cold_extrusion", self.heat.ever_set());
         let offsets = if self.family == Family::Printer || !state.offsets.assumed() { "known" } else { "assumed" };
-        let (findings, findings_dropped, failed) = self.findings.finish();
+        let found = self.findings.finish();
         Verdict {
-            verdict: if failed { Outcome::Fail } else { Outcome::Pass },
-            findings,
-            findings_dropped,
+            verdict: if found.failed { Outcome::Fail } else { Outcome::Pass },
+            findings: found.findings,
+            causes: found.causes,
+            findings_dropped: found.dropped,
             offsets,
             readable: true,
         }
@@ -368,7 +389,10 @@ impl Watch for Preflight<'_> {
     }
 
     #[inline]
-    fn done(&mut self, _: &crate::read::Line, block: &crate::block::Block) {
+    fn done(&mut self, line: &crate::read::Line, block: &crate::block::Block) {
+        if let Some(refusal) = self.refused.take() {
+            self.tell_refusal(line.number, &refusal);
+        }
         if self.findings.waits() {
             self.findings.place(block);
         }

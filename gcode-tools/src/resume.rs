@@ -7,12 +7,13 @@ use std::io::Read;
 
 use crate::analysis::TOOLS_MAX;
 use crate::block::{Block, Item};
-use crate::interpret::{Event, Family, State, Watch};
+use crate::interpret::{Event, Family, Heating, State, Watch};
 use crate::modal::{FeedMode, Spindle};
 use crate::profile::{Kind, Profile};
 use crate::read::Lines;
 use crate::sniff::{self, ReadError};
 use crate::statement::{Form, Statement};
+use crate::words::{self, Effect, Firmwares, Heater};
 
 /// Lines behind the last one known to be executed that may have been executed too: more than any planner and receive
 /// buffer hold.
@@ -132,10 +133,6 @@ struct Seen {
     extruded: bool,
 }
 
-/// Words of printers that stay in force and are said again as they were said last: fan, feed and flow percent, limits,
-/// accelerations, jerk, linear advance, pressure.
-const KEPT_WORDS: [u32; 10] = [1060, 2010, 2030, 2040, 2050, 2200, 2210, 9000, 5720, 2070];
-
 /// Tells commands other than this M word: said again with it, a move would be made a second time. T is its parameter.
 fn is_other_command(word: u32) -> impl Fn(&(u8, u32)) -> bool {
     move |code| code.0 != b'T' && *code != (b'M', word)
@@ -148,7 +145,29 @@ fn is_setting_alone(text: &[u8]) -> bool {
 }
 
 impl Seen {
-    fn note(&mut self, line: u64, bytes: &[u8], statement: &Statement, tool: Option<u32>) {
+    /// A heater got a target.
+    fn heat(&mut self, line: u64, heating: &Heating, tool: Option<u32>) {
+        let target = heating.target_c;
+        match heating.heater {
+            Heater::Tool => {
+                let tool = heating.tool.or(tool).unwrap_or(0);
+                if tool as usize >= TOOLS_MAX {
+                    self.volatile = Some((line, "it heats a tool whose number no machine has"));
+                    return;
+                }
+                self.tools_c.retain(|(known, _)| *known != tool);
+                self.tools_c.push((tool, target));
+            }
+            Heater::Bed => self.bed_c = Some(target),
+            Heater::Chamber => self.chamber_c = Some(target),
+            Heater::Named => {
+                self.tools_c.iter_mut().for_each(|(_, target)| *target = 0.0);
+                (self.bed_c, self.chamber_c) = (self.bed_c.map(|_| 0.0), self.chamber_c.map(|_| 0.0));
+            }
+        }
+    }
+
+    fn note(&mut self, line: u64, bytes: &[u8], statement: &Statement) {
         if statement.form == Form::Flow {
             self.volatile = Some((line, "it has loops or subroutines"));
         }
@@ -160,20 +179,9 @@ impl Seen {
                 (b'G', 520) => self.volatile = Some((line, "G52 moved its coordinates, and a machine forgets that")),
                 (b'G', 431 | 432) => self.volatile = Some((line, "a tool length was set that a machine forgets")),
                 (b'G', 290) => self.levelled = true,
-                (b'M', 1040 | 1090) => {
-                    let tool = statement.value(b'T').map_or(tool.unwrap_or(0), |tool| tool as u32);
-                    if tool as usize >= TOOLS_MAX {
-                        self.volatile = Some((line, "it heats a tool whose number no machine has"));
-                        continue;
-                    }
-                    let target = statement.value(b'S').or(statement.value(b'R')).unwrap_or(0.0);
-                    self.tools_c.retain(|(known, _)| *known != tool);
-                    self.tools_c.push((tool, target));
-                }
-                (b'M', 1400 | 1900) => self.bed_c = statement.value(b'S').or(statement.value(b'R')),
-                (b'M', 1410 | 1910) => self.chamber_c = statement.value(b'S').or(statement.value(b'R')),
                 (b'M', 1070) => self.kept.retain(|(word, _)| *word != 1060),
-                (b'M', word) if KEPT_WORDS.contains(&word) => {
+                // Fans, feed and flow percent, limits, accelerations, jerk, linear advance, pressure.
+                (b'M', word) if words::effect_of_any(Firmwares::PRINTERS, b'M', word) == Effect::Tunes => {
                     let mut text = Vec::new();
                     crate::wire::compact(&Block::new(bytes), &mut text);
                     if !is_setting_alone(&text) || statement.codes().iter().any(is_other_command(word)) {
@@ -253,16 +261,26 @@ struct Follower<R: Read> {
     moved: Moved,
 }
 
-/// Whether the line moved.
+/// What a line did.
 #[derive(Debug, Default)]
-struct Moved(bool);
+struct Moved {
+    moved: bool,
+    heated: Vec<Heating>,
+    not_followed: bool,
+}
 
 impl Watch for Moved {
     fn moved(&mut self, _: &crate::interpret::Move, _: &State) {
-        self.0 = true;
+        self.moved = true;
     }
 
-    fn event(&mut self, _: Event, _: u64, _: &State) {}
+    fn event(&mut self, event: Event, _: u64, _: &State) {
+        match event {
+            Event::Heat(heating) => self.heated.push(heating),
+            Event::NotFollowed(_) => self.not_followed = true,
+            _ => {}
+        }
+    }
 }
 
 impl<R: Read> Follower<R> {
@@ -272,21 +290,26 @@ impl<R: Read> Follower<R> {
         if let Some(refusal) = sniff::refuse(head) {
             return Err(refusal);
         }
-        let family = if profile.kind == Kind::Printer { Family::Printer } else { Family::Cnc };
         let statement = Statement::default();
-        let mut state = State::new(family);
-        state.modal.extruder_mode = profile.extruder_mode();
-        Ok(Self { lines, state, statement, seen: Seen::default(), line: 0, moved: Moved(false) })
+        let state = State::of_profile(profile);
+        Ok(Self { lines, state, statement, seen: Seen::default(), line: 0, moved: Moved::default() })
     }
 
     /// Executes the next line. False at the end.
     fn step(&mut self) -> Result<bool, ReadError> {
         let Some(line) = self.lines.next_line().map_err(|error| ReadError::from_io(&error))? else { return Ok(false) };
         self.line = line.number;
-        self.statement.read(&line.block(), None);
-        self.seen.note(line.number, line.bytes, &self.statement, self.state.modal.tool);
-        self.moved = Moved(false);
-        self.state.execute(line.number, &self.statement, &mut self.moved);
+        let block = line.block();
+        self.statement.read(&block, None);
+        self.seen.note(line.number, line.bytes, &self.statement);
+        self.moved = Moved::default();
+        crate::follow::run(line.number, &block, &self.statement, &mut self.state, &mut self.moved);
+        for heating in &self.moved.heated {
+            self.seen.heat(line.number, heating, self.state.modal.tool);
+        }
+        if self.moved.not_followed {
+            self.seen.volatile = Some((line.number, "what it does there is not followed"));
+        }
         Ok(true)
     }
 
@@ -296,11 +319,11 @@ impl<R: Read> Follower<R> {
         let mut heights_mm = vec![self.state.position[2]];
         let last = self.line + PERHAPS_EXECUTED_LINES;
         while (self.line < last || next.is_none()) && self.step()? {
-            if self.moved.0 && next.is_none() {
+            if self.moved.moved && next.is_none() {
                 let names_motion = self.statement.codes().iter().any(|code| matches!(code, (b'G', 0 | 10 | 20 | 30)));
                 next = Some(Next { names_motion, heights_mm: Vec::new() });
             }
-            if self.moved.0 && self.line <= last {
+            if self.moved.moved && self.line <= last {
                 heights_mm.push(self.state.position[2]);
             }
         }

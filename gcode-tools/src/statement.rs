@@ -153,6 +153,13 @@ impl Statement {
         self.numbers & mask != 0
     }
 
+    /// Whether no letter but these has a number.
+    #[inline]
+    pub fn has_only(&self, letters: &[u8]) -> bool {
+        let mask = letters.iter().fold(0, |mask, letter| mask | bit(*letter));
+        self.numbers & !mask == 0
+    }
+
     /// Whether any of these letters stands with a value that could not be read.
     pub fn unknown_any(&self, letters: &[u8]) -> bool {
         self.unknown != 0 && letters.iter().any(|letter| self.is_unknown(*letter))

@@ -118,6 +118,7 @@ fn mutated_programs_do_no_harm() {
         seed.mutate(&mut bytes);
         entry::program(&bytes);
         entry::preflight(&bytes);
+        entry::rules(&bytes);
         entry::preview(&bytes);
         entry::resume(&bytes);
         entry::conversion(&bytes);

@@ -74,6 +74,13 @@ fn is_exception(name: &str) -> bool {
     EXCEPTIONS.iter().any(|(start, _)| name.contains(start))
 }
 
+/// Programs whose reference counts heights where there are other layers: how many, and why.
+const LAYERS: [(&str, u64, &str); 3] = [
+    ("fc_ripple_rel", 41, "a vase: 40 turns on a first line, at 2,561 heights"),
+    ("ps_cubes4_ratrig_repetier", 72, "the slicer marks 72; a purge line is no layer"),
+    ("ps_duo_mmu2s_T0T1", 50, "the slicer marks 50; purging and wiping have heights of their own"),
+];
+
 #[test]
 fn printers_programs_agree_with_the_slicers() {
     let Some(corpus) = common::corpus() else { return println!("../shared/gcode is not there: nothing compared") };
@@ -91,7 +98,8 @@ fn printers_programs_agree_with_the_slicers() {
             for (ours, theirs) in ours.iter().zip(peaks) {
                 assert!((ours - theirs).abs() <= 0.001, "{name}: filament {ours} mm, not {theirs} mm");
             }
-            assert_eq!(Some(info.layers as f64), number(&row, "layers_distinct_z"), "{name}: layers");
+            let layers = LAYERS.iter().find(|(start, ..)| name.contains(start)).map(|(_, layers, _)| *layers as f64);
+            assert_eq!(Some(info.layers as f64), layers.or(number(&row, "layers_distinct_z")), "{name}: layers");
             // Cura's own figure is known to be off by 10 %: only PrusaSlicer's counts.
             let prusa = info.slicer.as_ref().and_then(|slicer| slicer.name.as_deref()) == Some("PrusaSlicer");
             if let (true, Some(theirs)) = (prusa, number(&row, "embedded_time_s").filter(|seconds| *seconds > 60.0)) {

@@ -5,13 +5,14 @@ use crate::follow::Extent;
 use crate::interpret::{Family, Move, Path, State};
 use crate::metadata::Slicer;
 use crate::time::TimeLine;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Filament diameter where nothing says another, in millimetres.
 const FILAMENT_MM: f64 = 1.75;
 
 /// A box in millimetres, machine coordinates, X, Y, Z.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Bounds {
     /// Lowest point of each axis.
     pub min: [f64; 3],
@@ -69,7 +70,7 @@ impl Bounds {
 }
 
 /// What one kind of line of a print, such as a perimeter, comes to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Feature {
     /// The slicer's name for it.
     pub name: String,
@@ -82,7 +83,7 @@ pub struct Feature {
 }
 
 /// Highest temperatures asked for, in °C.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Temperatures {
     /// Nozzles by tool number.
     pub tool_c: Vec<f64>,
@@ -93,7 +94,7 @@ pub struct Temperatures {
 }
 
 /// Where a program stops being followed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct NotFollowed {
     /// The first line that is not followed.
     pub line: u64,
@@ -104,7 +105,7 @@ pub struct NotFollowed {
 }
 
 /// What a program will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Info {
     /// Lines of the file.
     pub lines: u64,
@@ -132,7 +133,7 @@ pub struct Info {
     pub filament_mm: Vec<f64>,
     /// Filament by tool number in grams; `None` where diameter or density is unknown.
     pub filament_g: Vec<Option<f64>>,
-    /// Heights at which the program extrudes.
+    /// Layers: those that the slicer marks; else the turns of a vase and the heights at which the program extrudes.
     pub layers: u64,
     /// Tools in order of first use.
     pub tools: Vec<u32>,
@@ -186,8 +187,15 @@ impl Analysis {
             }
         }
         let laser = self.is_laser(state);
-        let work = if laser && !self.powered.is_empty() { self.powered } else { self.work };
-        let counts = self.counts;
+        let mut counts = self.counts;
+        let burns = laser && !self.powered.is_empty();
+        let work = if burns { self.powered } else { self.work };
+        if burns {
+            // A laser that moves with its beam off travels, at whatever feed.
+            self.travel = self.travel.union(&self.dark);
+            counts.work_mm -= counts.dark_mm;
+            counts.travel_mm += counts.dark_mm;
+        }
         if self.tools.is_empty() && !self.filament.is_empty() {
             self.tools.push(0);
         }
@@ -214,7 +222,7 @@ impl Analysis {
             spindle_s: counts.spindle_s,
             filament_mm: self.filament.iter().map(|filament| filament.peak).collect(),
             filament_g: self.grams(),
-            layers: self.layer_heights.len() as u64,
+            layers: self.layers.count(),
             tools: self.tools,
             not_followed: self.not_followed,
             feed_max_mm_min: counts.feed_max,

@@ -1,6 +1,6 @@
 //! One move's part in the sums: bounds, lengths, filament, layers, time.
 
-use super::{Analysis, Filament, LAYERS_MAX, TOOLS_MAX};
+use super::{Analysis, Filament, TOOLS_MAX};
 use crate::interpret::{Family, Move, Path, State};
 use crate::time::{Firmware, Kind, Piece};
 
@@ -54,6 +54,10 @@ impl Analysis {
                 self.powered.add_move(motion);
             }
         }
+        if !rapid && !state.is_powered() {
+            self.counts.dark_mm += length;
+            self.dark.add_end(motion);
+        }
         self.counts.depth_moves += u64::from(motion.to[2] < motion.from[2]);
     }
 
@@ -68,13 +72,7 @@ impl Analysis {
             filament.peak = filament.peak.max(filament.sum);
         }
         if is_work {
-            let height = motion.to[2];
-            if height != self.layer_z {
-                self.layer_z = height;
-                if self.layer_heights.len() < LAYERS_MAX {
-                    self.layer_heights.insert((height.clamp(-1e9, 1e9) * 1000.0).round() as i64);
-                }
-            }
+            self.layers.work(motion);
         }
         if self.tag > 0 {
             let feature = &mut self.features[self.tag - 1];

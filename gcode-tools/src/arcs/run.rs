@@ -338,7 +338,11 @@ impl Run {
 pub(super) fn before_line(names_motion: bool, line_end: &[u8], arc_mode: &mut bool, out: &mut Vec<u8>) {
     if *arc_mode && !names_motion {
         out.extend_from_slice(b"G1");
-        out.extend_from_slice(if line_end.starts_with(b"\r") { b"\r\n" } else { b"\n" });
+        out.extend_from_slice(match line_end {
+            b"\r" => b"\r",
+            [b'\r', ..] => b"\r\n",
+            _ => b"\n",
+        });
     }
     *arc_mode = false;
 }

@@ -194,3 +194,22 @@ fn a_line_that_may_be_skipped_does_not_end_the_arc_s_mode() {
     let (text, _) = fitted(&format!("{HEAD}{}/G1 X9\nX5 Y5\n", ring(1..=10, "G1 ", |_| String::new())));
     assert!(text.ends_with("J0\nG1\n/G1 X9\nX5 Y5\n"), "{text}");
 }
+
+#[test]
+fn a_return_alone_ends_a_line_wherever_the_bytes_are_cut() {
+    let program = format!("{HEAD}{}", ring(1..=20, "G1 ", |_| " E.05".to_owned()));
+    let returns = program.replace('\n', "\r");
+    let (right, summary) = fitted(&program);
+    assert!(summary.arcs > 0);
+    assert_eq!(fitted(&returns).0, right.replace('\n', "\r"));
+    for ends in ["\r", "\r\n"] {
+        let text = program.replace('\n', ends);
+        let mut fitter = Fitter::new(&Setup::new(0.025).unwrap());
+        let mut out = Vec::new();
+        for byte in text.as_bytes() {
+            fitter.push(&[*byte], &mut out);
+        }
+        fitter.finish(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), right.replace('\n', ends));
+    }
+}

@@ -7,7 +7,7 @@ use crate::block::{Block, Item, PlainWords};
 use crate::expression::{Locals, Parameters};
 use crate::interpret::{Event, Fault, State, Watch};
 use crate::read::{Line, LineEnd, Lines};
-use crate::statement::{Form, Statement};
+use crate::statement::Statement;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
@@ -107,6 +107,8 @@ enum Keyword {
     EndRepeat,
     Break,
     Continue,
+    /// A number alone: the name of a program, or where a subprogram for M98 begins.
+    Label,
 }
 
 const KEYWORDS: [(&[u8], Keyword); 15] = [
@@ -130,7 +132,12 @@ const KEYWORDS: [(&[u8], Keyword); 15] = [
 struct Frame {
     back: usize,
     locals: Locals,
+    /// The first line of a subprogram that is to be run so many times more (M98 L).
+    again: Option<(usize, u32)>,
 }
+
+/// Times that one M98 may run its subprogram. Whatever is beyond is endless.
+const REPEATS_MAX: f64 = 1_000_000.0;
 
 /// A program in execution.
 struct Run<'a> {
@@ -177,7 +184,7 @@ pub(super) fn run<W: Watch>(program: &Kept, parameters: &mut Parameters, state: 
         } else {
             state.execute(line.number, &statement, watch);
             note_probe(&statement, state, run.parameters);
-            Ok(at + 1)
+            run.subprogram(at, line.number, &statement)
         };
         if let Err(fault) = next {
             watch.event(Event::Fault(fault), line.number, state);
@@ -209,7 +216,9 @@ impl<'a> Run<'a> {
         let (mut in_sub, mut nested) = (false, None);
         for at in 0..program.lines.len() {
             let line = program.line(at);
-            if Statement::of(&Block::new(line.bytes)).form != Form::Flow {
+            // O-words stand at the beginning of a line, behind spaces and its number.
+            let first = line.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+            if !matches!(first, Some(b'o' | b'O' | b'n' | b'N' | b'/')) {
                 continue;
             }
             let Some(mut word) = Word::read(&Block::new(line.bytes)) else { continue };
@@ -297,7 +306,7 @@ impl<'a> Run<'a> {
             }
             // Reached from a branch that was taken: the others are passed over.
             K::ElseIf | K::Else => Ok(self.ahead(at, name, &[K::EndIf])? + 1),
-            K::EndIf | K::Do => Ok(at + 1),
+            K::EndIf | K::Do | K::Label => Ok(at + 1),
             K::While => {
                 self.last_turn = number;
                 if self.truth(&word.rest)? { Ok(at + 1) } else { Ok(self.ahead(at, name, &[K::EndWhile])? + 1) }
@@ -343,8 +352,41 @@ impl<'a> Run<'a> {
         for (index, value) in arguments.into_iter().enumerate().take(30) {
             self.parameters.set_numbered(index + 1, value);
         }
-        self.frames.push(Frame { back: at + 1, locals });
+        self.frames.push(Frame { back: at + 1, locals, again: None });
         Ok(start + 1)
+    }
+
+    /// M98 P calls a subprogram by its number, L times; M99 goes back.
+    fn subprogram(&mut self, at: usize, number: u64, statement: &Statement) -> Result<usize, Fault> {
+        if statement.has_code(b'M', 980) {
+            let Some(name) = statement.value(b'P') else { return Err(Fault::NoSubroutine) };
+            let name = format!("{name:.0}").into_bytes();
+            let labels = self.by_name.get(&name).map_or(&[][..], Vec::as_slice);
+            let is_label = |at: &&usize| self.words.get(*at).is_some_and(|word| word.keyword == Keyword::Label);
+            let start = *labels.iter().find(is_label).ok_or(Fault::NoSubroutine)?;
+            self.last_turn = number;
+            let times = statement.value(b'L').unwrap_or(1.0).clamp(0.0, REPEATS_MAX) as u32;
+            if times == 0 {
+                return Ok(at + 1);
+            }
+            let locals = self.parameters.take_locals();
+            self.frames.push(Frame { back: at + 1, locals, again: Some((start + 1, times - 1)) });
+            return Ok(start + 1);
+        }
+        if statement.has_code(b'M', 990) {
+            // In the main program it would begin anew, for ever.
+            let Some(frame) = self.frames.last_mut() else { return Err(Fault::Endless) };
+            if let Some((start, times @ 1..)) = frame.again {
+                frame.again = Some((start, times - 1));
+                return Ok(start);
+            }
+            let back = frame.back;
+            if let Some(frame) = self.frames.pop() {
+                self.parameters.restore_locals(frame.locals);
+            }
+            return Ok(back);
+        }
+        Ok(at + 1)
     }
 
     /// `return` and `endsub`, with a value if one is given.
@@ -365,10 +407,14 @@ impl Word {
         let Item::Flow { name, rest, .. } = block.items().find(|item| matches!(item, Item::Flow { .. }))? else {
             return None;
         };
+        let name_of =
+            |name: &[u8]| name.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+        if rest.is_empty() {
+            return Some(Self { name: name_of(name), keyword: Keyword::Label, rest: Vec::new() });
+        }
         let lower = rest.to_ascii_lowercase();
         let (text, keyword) = KEYWORDS.iter().find(|(text, _)| lower.starts_with(text))?;
-        let name = name.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
-        Some(Self { name, keyword: *keyword, rest: rest[text.len()..].trim_ascii().to_vec() })
+        Some(Self { name: name_of(name), keyword: *keyword, rest: rest[text.len()..].trim_ascii().to_vec() })
     }
 }
 

@@ -63,19 +63,34 @@ fn refused(error: zip::result::ZipError) -> ReadError {
 }
 
 impl<R: Read + Seek> Entry<R> {
-    /// Finds the program.
-    pub(super) fn open(input: R) -> Result<Self, ReadError> {
+    /// Finds the program: the only one, or that of a plate, counted from 1.
+    pub(super) fn open(input: R, plate: Option<u32>) -> Result<Self, ReadError> {
         let mut archive = ZipArchive::new(Metered { input, left: DIRECTORY_BYTES_MAX }).map_err(refused)?;
         let mut programs = (0..archive.len())
             .filter(|&index| archive.name_for_index(index).is_some_and(is_program))
             .collect::<Vec<_>>();
-        let Some(index) = programs.pop() else {
-            return Err(Fault::NoProgram.error("is an archive (a 3MF, perhaps) with no G-code in it"));
+        let count = programs.len();
+        let index = match plate {
+            // Slicers name them `Metadata/plate_1.gcode`; where they do not, their order counts.
+            Some(plate) => {
+                let named = programs.iter().copied().find(|&index| {
+                    let name = archive.name_for_index(index).unwrap_or_default().to_ascii_lowercase();
+                    name.ends_with(&format!("plate_{plate}.gcode"))
+                });
+                let by_order = programs.get((plate as usize).wrapping_sub(1)).copied();
+                match named.or(by_order) {
+                    Some(index) => index,
+                    None => return Err(Fault::NoProgram.error(&format!("has no plate {plate}: it holds {count}"))),
+                }
+            }
+            None if count > 1 => {
+                return Err(Fault::SeveralPrograms.error(&format!("holds {count} programs, one per plate")));
+            }
+            None => match programs.pop() {
+                Some(index) => index,
+                None => return Err(Fault::NoProgram.error("is an archive (a 3MF, perhaps) with no G-code in it")),
+            },
         };
-        if !programs.is_empty() {
-            let count = programs.len() + 1;
-            return Err(Fault::SeveralPrograms.error(&format!("holds {count} programs, one per plate")));
-        }
         let entry = archive.by_index_raw(index).map_err(refused)?;
         let (start, packed_bytes, size_left) = (entry.data_start(), entry.compressed_size(), entry.size());
         let (method, crc_stated, encrypted) = (entry.compression(), entry.crc32(), entry.encrypted());

@@ -27,7 +27,7 @@ impl Preflight<'_> {
         if statement.has(b'S') || statement.repeated {
             self.check_speed(line, statement);
         }
-        if self.firmware.is_grbl() && statement.has_any(b"ABCDEHQUVWIJKLPR") {
+        if self.refused.is_some() && self.firmware.is_grbl() && statement.has_any(b"ABCDEHQUVWIJKLPR") {
             self.check_letters(line, statement, state);
         }
         if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
@@ -54,6 +54,27 @@ impl Preflight<'_> {
         }
     }
 
+    /// Words that this firmware takes for something else than other firmwares do.
+    fn check_read_otherwise(&mut self, line: u64, statement: &Statement, tenths: u32) {
+        let message = match (self.firmware, tenths) {
+            (Firmware::Klipper, 1090 | 1900) if statement.has(b'R') && !statement.has(b'S') => {
+                "Klipper reads only S here: R says nothing to it, and the heater is switched off.".to_owned()
+            }
+            (Firmware::Klipper, 2040) if statement.has(b'R') => {
+                "Klipper knows no R of M204: retractions keep their acceleration.".to_owned()
+            }
+            _ => return,
+        };
+        self.findings.add_at(
+            line,
+            Place::Letters(b"R"),
+            Severity::Warning,
+            "word.read_otherwise",
+            message,
+            "Write it with S.",
+        );
+    }
+
     #[cold]
     fn check_codes(&mut self, line: u64, block: &Block, statement: &Statement, state: &State) {
         if statement.codes().len() > 1 {
@@ -62,10 +83,7 @@ impl Preflight<'_> {
         for &(letter, tenths) in statement.codes() {
             let place = Place::Code(letter, tenths);
             let name = code_name(letter, tenths);
-            // A person changes tools: the agent waits there, and M6 is not sent.
-            let by_person = self.profile.stream.tool_change.is_some_and(ToolChange::is_person);
-            let nothing_else = || statement.codes().iter().all(|code| matches!(code, (b'M', 60) | (b'T', _)));
-            if self.is_extra(name.as_bytes()) || (by_person && (letter, tenths) == (b'M', 60) && nothing_else()) {
+            if self.is_extra(name.as_bytes()) || self.is_persons_change(statement, letter, tenths) {
                 continue;
             }
             let cnc = self.family == Family::Cnc;
@@ -97,7 +115,11 @@ impl Preflight<'_> {
                     (Severity::Error, "program.halts", format!("{name} is an emergency stop: the machine halts there."))
                 }
                 Effect::Card => (Severity::Error, "program.card", card(tenths).to_owned()),
-                _ => {
+                effect => {
+                    self.macros_called |= effect == Effect::Calls && self.family == Family::Printer;
+                    if letter == b'M' {
+                        self.check_read_otherwise(line, statement, tenths);
+                    }
                     self.check_code(line, letter, tenths, block, statement, state);
                     continue;
                 }
@@ -115,11 +137,18 @@ impl Preflight<'_> {
                 },
             );
         }
-        if self.family == Family::Cnc {
+        if self.refused.is_some() && self.family == Family::Cnc {
             self.check_conflicts(line, statement);
             self.check_axes(line, statement);
         }
         self.check_calls(line, statement);
+    }
+
+    /// M6 where a person changes tools: the agent waits there, and the word is not sent.
+    pub(super) fn is_persons_change(&self, statement: &Statement, letter: u8, tenths: u32) -> bool {
+        let by_person = self.profile.stream.tool_change.is_some_and(ToolChange::is_person);
+        let nothing_else = || statement.codes().iter().all(|code| matches!(code, (b'M', 60) | (b'T', _)));
+        by_person && (letter, tenths) == (b'M', 60) && nothing_else()
     }
 
     /// Whether the program's slicer writes for a firmware that knows the word: Bambu Studio's own words are for its
@@ -132,7 +161,7 @@ impl Preflight<'_> {
     /// Letters that Grbl refuses (error 20), and those that nothing on the line uses (error 36).
     #[cold]
     fn check_letters(&mut self, line: u64, statement: &Statement, state: &State) {
-        if statement.has(b'P') && statement.has_any(b"IJKR") {
+        if statement.has(b'P') && statement.has_any(b"IJKR") && self.firmware == Firmware::Grbl {
             self.check_turns(line, statement);
         }
         if statement.plain {
@@ -148,7 +177,7 @@ impl Preflight<'_> {
                 );
             }
         }
-        if !self.profile.dialect.eq_ignore_ascii_case("grbl") {
+        if self.firmware != Firmware::Grbl {
             return;
         }
         let named = statement.codes().iter().rev().find(|(letter, code)| *letter == b'G' && *code <= 30);
@@ -231,6 +260,10 @@ impl Preflight<'_> {
 
     /// M98 P and G65 P call a subprogram by number.
     fn check_calls(&mut self, line: u64, statement: &Statement) {
+        // LinuxCNC's are followed, and RepRapFirmware's are files of the machine.
+        if self.firmware == Firmware::LinuxCnc || self.family == Family::Printer {
+            return;
+        }
         let calls = statement.codes().iter().any(|code| matches!(code, (b'M', 980) | (b'G', 650)));
         if let (true, Some(sub)) = (calls && self.subs_called.len() < SUBS_MAX, statement.value(b'P')) {
             self.subs_called.push((line, sub.max(0.0) as u32));

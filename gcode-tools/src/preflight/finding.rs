@@ -1,6 +1,7 @@
 //! Findings, and the bounded list of them.
 
 use crate::block::{Block, Item};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -10,8 +11,11 @@ pub const FINDINGS_MAX: usize = 1000;
 /// Findings kept of one code. The twentieth move outside the bed says nothing new.
 pub const FINDINGS_PER_CODE_MAX: usize = 50;
 
+/// Causes told apart. Files made to have more are no programs.
+const CAUSES_MAX: usize = 200;
+
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing.
@@ -23,7 +27,7 @@ pub enum Severity {
 }
 
 /// One thing found in a program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Line, from 1; 0 is the file as a whole.
     pub line: u64,
@@ -37,6 +41,35 @@ pub struct Finding {
     pub message: String,
     /// What to do about it, in one sentence.
     pub help: &'static str,
+    /// How often it was found: 1, but for a cause that [`super::Verdict::causes`] tells of once.
+    pub count: u64,
+    /// The first and the last line it was found on.
+    pub lines: [u64; 2],
+}
+
+impl Finding {
+    /// Whether both have the same cause: the same words but for the numbers in them.
+    fn is_same_cause(&self, severity: Severity, code: &str, message: &str) -> bool {
+        self.code == code && self.severity == severity && is_same_but_for_numbers(&self.message, message)
+    }
+}
+
+/// Whether two texts differ in their numbers alone. A sign is no part of a number.
+fn is_same_but_for_numbers(one: &str, other: &str) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    loop {
+        let ahead = one.iter().zip(other).take_while(|(a, b)| a == b && !digit(a)).count();
+        (one, other) = (&one[ahead..], &other[ahead..]);
+        match (one.first(), other.first()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if digit(a) && digit(b) => {
+                one = &one[one.iter().take_while(|byte| digit(byte)).count()..];
+                other = &other[other.iter().take_while(|byte| digit(byte)).count()..];
+            }
+            _ => return false,
+        }
+    }
 }
 
 /// Where in its line a finding belongs, told once the line is at hand.
@@ -44,6 +77,8 @@ pub struct Finding {
 pub(super) enum Place {
     /// The first of these letters that stands there.
     Letters(&'static [u8]),
+    /// The first word with this letter.
+    Letter(u8),
     /// A code in tenths.
     Code(u8, u32),
 }
@@ -52,11 +87,15 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     list: Vec<Finding>,
+    /// One of each cause, with its count and lines.
+    causes: Vec<Finding>,
     counts: HashMap<&'static str, usize>,
     dropped: u64,
     failed: bool,
     dropped_errors: HashMap<&'static str, bool>,
-    waiting: Vec<(usize, Place)>,
+    /// The cause that the finding added last began.
+    newest_cause: Option<usize>,
+    waiting: Vec<(Option<usize>, Option<usize>, Place)>,
 }
 
 impl Findings {
@@ -79,6 +118,7 @@ impl Findings {
         {
             return None;
         }
+        self.newest_cause = self.note_cause(line, severity, code, &message, help);
         let count = self.counts.entry(code).or_default();
         *count += 1;
         if *count > FINDINGS_PER_CODE_MAX || self.list.len() >= FINDINGS_MAX {
@@ -86,8 +126,45 @@ impl Findings {
             *self.dropped_errors.entry(code).or_default() |= severity == Severity::Error;
             return None;
         }
-        self.list.push(Finding { line, column: 0, severity, code, message, help });
+        self.list.push(Finding { line, column: 0, severity, code, message, help, count: 1, lines: [line; 2] });
         Some(self.list.len() - 1)
+    }
+
+    /// Counts a cause. Gives its index if it is new.
+    fn note_cause(
+        &mut self,
+        line: u64,
+        severity: Severity,
+        code: &'static str,
+        message: &str,
+        help: &'static str,
+    ) -> Option<usize> {
+        // The same thing is mostly found again and again: the newest cause is looked at first.
+        let known = self.causes.iter_mut().rev().find(|cause| cause.is_same_cause(severity, code, message));
+        if let Some(cause) = known {
+            cause.count += 1;
+            cause.lines = [cause.lines[0].min(line), cause.lines[1].max(line)];
+            return None;
+        }
+        if self.causes.len() >= CAUSES_MAX {
+            return None;
+        }
+        let message = message.to_owned();
+        self.causes.push(Finding { line, column: 0, severity, code, message, help, count: 1, lines: [line; 2] });
+        Some(self.causes.len() - 1)
+    }
+
+    /// Whether a line has an error already that says why the machine refuses it.
+    pub(super) fn explains_refusal(&self, line: u64) -> bool {
+        const PREFIXES: [&str; 9] =
+            ["word.", "feed.", "arc.", "motion.no_", "number.", "comment.", "cycle.", "offset.", "program."];
+        // Of a code that was found too often the list has no more; its cause has.
+        let of_line = self.list.iter().rev().take(64).filter(|finding| finding.line == line);
+        let of_cause = self.causes.iter().filter(|cause| cause.lines[1] == line);
+        of_line
+            .chain(of_cause)
+            .filter(|finding| finding.severity == Severity::Error)
+            .any(|finding| PREFIXES.iter().any(|prefix| finding.code.starts_with(prefix)))
     }
 
     /// Adds a finding whose column follows from the line's text.
@@ -100,8 +177,10 @@ impl Findings {
         message: String,
         help: &'static str,
     ) {
-        if let Some(index) = self.add(line, severity, code, message, help) {
-            self.waiting.push((index, place));
+        let index = self.add(line, severity, code, message, help);
+        let cause = self.newest_cause.take();
+        if index.is_some() || cause.is_some() {
+            self.waiting.push((index, cause, place));
         }
     }
 
@@ -115,8 +194,13 @@ impl Findings {
         message: String,
         help: &'static str,
     ) {
-        if let Some(index) = self.add(line, severity, code, message, help) {
-            self.list[index].column = u32::try_from(offset + 1).unwrap_or(u32::MAX);
+        let index = self.add(line, severity, code, message, help);
+        let column = u32::try_from(offset + 1).unwrap_or(u32::MAX);
+        if let Some(index) = index {
+            self.list[index].column = column;
+        }
+        if let Some(cause) = self.newest_cause.take() {
+            self.causes[cause].column = column;
         }
     }
 
@@ -129,11 +213,12 @@ impl Findings {
     /// Fills in the columns of findings on this line.
     #[cold]
     pub(super) fn place(&mut self, block: &Block) {
-        for (index, place) in std::mem::take(&mut self.waiting) {
+        for (index, cause, place) in std::mem::take(&mut self.waiting) {
             let span = block.items().find_map(|item| {
                 let Item::Word(word) = item else { return None };
                 let fits = match place {
                     Place::Letters(letters) => letters.contains(&word.letter),
+                    Place::Letter(letter) => word.letter == letter,
                     Place::Code(letter, tenths) => {
                         word.letter == letter && word.code().is_some_and(|code| code.1 == tenths)
                     }
@@ -141,7 +226,13 @@ impl Findings {
                 fits.then_some(word.span)
             });
             if let Some(span) = span {
-                self.list[index].column = u32::try_from(span.start + 1).unwrap_or(u32::MAX);
+                let column = u32::try_from(span.start + 1).unwrap_or(u32::MAX);
+                if let Some(index) = index {
+                    self.list[index].column = column;
+                }
+                if let Some(cause) = cause {
+                    self.causes[cause].column = column;
+                }
             }
         }
     }
@@ -149,7 +240,7 @@ impl Findings {
     /// Findings of this code depend on what came later: errors if it was confirmed, else warnings.
     pub(super) fn settle(&mut self, code: &'static str, confirmed: bool) {
         let severity = if confirmed { Severity::Error } else { Severity::Warning };
-        for finding in self.list.iter_mut().filter(|finding| finding.code == code) {
+        for finding in self.list.iter_mut().chain(&mut self.causes).filter(|finding| finding.code == code) {
             finding.severity = severity;
         }
         if let Some(error) = self.dropped_errors.get_mut(code) {
@@ -157,11 +248,34 @@ impl Findings {
         }
     }
 
-    /// The list in order of lines, how many were left out, and whether any is an error.
-    pub(super) fn finish(mut self) -> (Vec<Finding>, u64, bool) {
+    /// Everything in order of lines, how many were left out, and whether any is an error.
+    pub(super) fn finish(mut self) -> Found {
         self.failed = self.list.iter().any(|finding| finding.severity == Severity::Error)
             || self.dropped_errors.values().any(|error| *error);
         self.list.sort_by_key(|finding| (finding.line, finding.column));
-        (self.list, self.dropped, self.failed)
+        self.causes.sort_by_key(|finding| (finding.line, finding.column));
+        Found { findings: self.list, causes: self.causes, dropped: self.dropped, failed: self.failed }
+    }
+}
+
+/// What was found in the end.
+pub(super) struct Found {
+    pub(super) findings: Vec<Finding>,
+    pub(super) causes: Vec<Finding>,
+    pub(super) dropped: u64,
+    pub(super) failed: bool,
+}
+
+#[cfg(test)]
+mod test {
+    use super::is_same_but_for_numbers;
+
+    #[test]
+    fn texts_that_differ_in_their_numbers_alone_tell_of_one_cause() {
+        assert!(is_same_but_for_numbers("X reaches 5.25 mm, above 200 mm.", "X reaches 1234 mm, above 200 mm."));
+        assert!(!is_same_but_for_numbers("X reaches 5 mm.", "Y reaches 5 mm."));
+        assert!(!is_same_but_for_numbers("A feed of 0.", "A feed of -100."));
+        assert!(!is_same_but_for_numbers("a 1", "a 1 b"));
+        assert!(is_same_but_for_numbers("", ""));
     }
 }

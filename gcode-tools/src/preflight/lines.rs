@@ -1,14 +1,16 @@
 //! Checks of one line by itself: its text, its words, what the firmware makes of them.
 
+use super::finding::Place;
 use super::words;
 use super::{Preflight, Severity};
 use crate::block::{Block, CommentStyle, Item, Shape, Word};
 use crate::interpret::{Family, State};
 use crate::read::{Line, LineEnd};
+use crate::rules::Refusal;
 use crate::statement::{Form, Statement};
 use crate::time::Firmware;
 use crate::wire::{self, Alphabet, Numbers};
-use crate::words::{Effect, command_name, effect_of_command, effect_of_system};
+use crate::words::{Effect, code_name, command_name, effect_of_command, effect_of_system};
 
 /// Grbl's line buffer holds 80 bytes with its end (`LINE_BUFFER_SIZE`): one more is error 11.
 const GRBL_LINE_BYTES: usize = 79;
@@ -51,6 +53,9 @@ impl Preflight<'_> {
             self.check_comment(line);
             return;
         }
+        if line.bytes.first() == Some(&b'(') {
+            self.slicer.comment(crate::analysis::inside(line.bytes), line.number);
+        }
         if line.bytes.len() > self.line_bytes_max || line.length > LONG_LINE_BYTES {
             self.check_length(line, block);
         }
@@ -72,8 +77,53 @@ impl Preflight<'_> {
                 self.after_end(line.number);
                 return;
             }
+            self.refused = match self.rules.answer_statement(statement) {
+                Some(answer) => answer.err(),
+                None => self.ask_as_sent(block, state),
+            };
+            if self.refused.is_some() {
+                self.forgive(statement);
+            }
             self.check_words(line.number, block, statement, state);
+        } else if statement.form == Form::Extended {
+            self.refused = self.rules.answer(block.bytes()).err();
         }
+    }
+
+    /// What the firmware answers to the line as it is sent: without comments, spaces and line numbers.
+    #[cold]
+    fn ask_as_sent(&mut self, block: &Block, state: &State) -> Option<Refusal> {
+        if self.family == Family::Printer {
+            return self.rules.answer(block.bytes()).err();
+        }
+        self.scratch.clear();
+        wire::compact_for(block, Alphabet::Grbl, &mut self.scratch);
+        let answer = self.rules.answer_at(&self.scratch, Some(state)).err();
+        self.scratch.truncate(LONG_LINE_BYTES as usize);
+        self.scratch.shrink_to(LONG_LINE_BYTES as usize);
+        answer
+    }
+
+    /// A code that the profile says its machine takes is not refused, nor is M6 where a person changes tools.
+    #[cold]
+    fn forgive(&mut self, statement: &Statement) {
+        let Some((letter, tenths)) = self.refused.and_then(|refusal| refusal.code) else { return };
+        if self.is_extra(code_name(letter, tenths).as_bytes()) || self.is_persons_change(statement, letter, tenths) {
+            self.refused = None;
+        }
+    }
+
+    /// Tells why the firmware refuses a line, where nothing that was found on it says so better.
+    #[cold]
+    pub(super) fn tell_refusal(&mut self, line: u64, refusal: &Refusal) {
+        if self.findings.explains_refusal(line) {
+            return;
+        }
+        let place = match refusal.code {
+            Some((letter, tenths)) => Place::Code(letter, tenths),
+            None => Place::Letter(refusal.letter),
+        };
+        self.findings.add_at(line, place, Severity::Error, refusal.finding_code(), refusal.message(), refusal.help());
     }
 
     fn after_end(&mut self, line: u64) {
@@ -245,8 +295,10 @@ impl Preflight<'_> {
             }
             Item::Extended { text, span } => self.check_extended(line, text, span.start),
             Item::Flow { name, rest, span } => self.check_flow(line, name, rest, span.start),
-            Item::Stray(span) => self.check_stray(line, &block.bytes()[span.start..span.end], span.start),
-            Item::Word(word) => self.check_word(line, statement, &word),
+            Item::Stray(span) => {
+                self.check_stray(line, block.bytes(), &block.bytes()[span.start..span.end], span.start);
+            }
+            Item::Word(word) if !self.asks_changer(block) => self.check_word(line, statement, &word),
             _ => {}
         }
     }
@@ -367,7 +419,12 @@ impl Preflight<'_> {
         );
     }
 
-    fn check_stray(&mut self, line: u64, bytes: &[u8], at: usize) {
+    fn check_stray(&mut self, line: u64, whole: &[u8], bytes: &[u8], at: usize) {
+        // The end of a text on old systems, and what fills up a block of a card.
+        let is_padding = |byte: &u8| matches!(byte, 0 | 0x1A) || byte.is_ascii_whitespace();
+        if whole[at..].iter().all(is_padding) || self.asks_changer(&Block::new(whole)) {
+            return;
+        }
         let (code, severity, message) = match bytes.first() {
             Some(b')') => (
                 "comment.stray_close",
@@ -384,6 +441,11 @@ impl Preflight<'_> {
             _ => ("word.stray", Severity::Warning, format!("`{}` means nothing here.", shown(bytes))),
         };
         self.findings.add_offset(line, at, severity, code, message, "Correct the line, or put `;` before a comment.");
+    }
+
+    /// `T?` has Prusa's filament changer ask for a tool.
+    fn asks_changer(&self, block: &Block) -> bool {
+        self.firmware == Firmware::Marlin && block.bytes().trim_ascii().eq_ignore_ascii_case(b"T?")
     }
 
     fn check_word(&mut self, line: u64, statement: &Statement, word: &Word) {
@@ -419,7 +481,7 @@ impl Preflight<'_> {
                 "Let the CAM program write the numbers out.",
             );
         }
-        if self.firmware.is_grbl() && words::grbl_refuses_letter(word.letter) {
+        if self.refused.is_some() && self.firmware.is_grbl() && words::grbl_refuses_letter(word.letter) {
             self.findings.add_offset(
                 line,
                 at,

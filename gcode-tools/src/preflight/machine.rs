@@ -191,8 +191,10 @@ impl Preflight<'_> {
 
     fn check_dwell(&mut self, line: u64, statement: &Statement) {
         let value = statement.value(b'P').or(statement.value(b'S'));
-        if value.is_none_or(|seconds| seconds < 0.0) {
-            let cnc = self.family == crate::interpret::Family::Cnc;
+        let cnc = self.family == crate::interpret::Family::Cnc;
+        // A printer takes G4 alone for "wait until motion has ended".
+        let alone = !cnc && !statement.mentions(b'P') && !statement.mentions(b'S');
+        if !alone && value.is_none_or(|seconds| seconds < 0.0) {
             self.findings.add_at(
                 line,
                 Place::Code(b'G', 40),

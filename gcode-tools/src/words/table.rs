@@ -364,6 +364,9 @@ pub(super) const COMMANDS: &[(&[u8], Firmwares, Effect)] = &[
     (b"PRINT_END", KLIPPER, E::Macro),
     (b"START_PRINT", KLIPPER, E::Macro),
     (b"END_PRINT", KLIPPER, E::Macro),
+    // Prusa's filament changer: a person selects, or the printer has.
+    (b"Tx", MARLINS, E::SelectsTool),
+    (b"Tc", MARLINS, E::SelectsTool),
     (b"while", RRF, E::NotFollowed),
     (b"if", RRF, E::NotFollowed),
     (b"elif", RRF, E::NotFollowed),
