@@ -6,6 +6,7 @@
 //! ```
 
 use gcode_tools::block::Block;
+use gcode_tools::words::{self, Firmwares, Heater};
 
 use crate::notice::Notice;
 use crate::profile::{Kind, Profile};
@@ -51,24 +52,28 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
     Ok(Cleared(text))
 }
 
+/// Whose heater words are looked at: RepRapFirmware's come first, because it has more than the others.
+const HEATING: Firmwares = Firmwares::PRINTERS;
+
 /// Heater words may not ask for more than the profile allows.
 fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
     let Some(heat) = &profile.heat else { return Ok(()) };
     let block = Block::new(text);
-    let Some(code) = block.codes().next() else { return Ok(()) };
+    let Some((letter, tenths)) = block.codes().next() else { return Ok(()) };
+    let letter = u8::try_from(letter).unwrap_or_default();
     let bed_max_c = heat.bed_max_c.unwrap_or(0.0);
-    let max_c = match code {
-        ('M', 1040 | 1090) => {
+    // RepRapFirmware's G10 and M568 set a tool's temperatures; other printers' G10 has no S and R.
+    let max_c = match words::effect_of_any(HEATING, letter, tenths).heater() {
+        Some(Heater::Tool) if letter == b'M' && matches!(tenths, 1040 | 1090) => {
             let named = block.value('T').filter(|tool| *tool >= 0.0).map(|tool| tool as u32);
             profile.tool_max_c(named).unwrap_or(heat.tool_max_c)
         }
-        ('M', 1400 | 1900) => bed_max_c,
-        ('M', 1410 | 1910) => heat.chamber_max_c.unwrap_or(0.0),
+        Some(Heater::Bed) => bed_max_c,
+        Some(Heater::Chamber) => heat.chamber_max_c.unwrap_or(0.0),
         // Tuning heats up to its S; E-1 is the bed.
-        ('M', 3030) if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
-        // RepRapFirmware sets a tool's temperatures with these, too.
-        ('M', 3030 | 5680) | ('G', 100) => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
-        _ => return Ok(()),
+        Some(Heater::Named) if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
+        Some(Heater::Tool | Heater::Named) => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
+        None => return Ok(()),
     };
     let asked_c = ['S', 'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);
     if asked_c > max_c {

@@ -154,6 +154,9 @@ pub struct Progress {
     pub executed: u64,
     /// The program line (1-based) that `executed` has reached.
     pub executed_line: u64,
+    /// The layer that `executed_line` lies in, counted from 1; absent until the first, and where the program marks none.
+    #[serde(default)]
+    pub layer: Option<u64>,
     /// Bytes of program written to the wire, repeats included.
     pub bytes: u64,
     /// Lines sent again because the machine asked.
@@ -193,6 +196,7 @@ impl Progress {
             accepted: 0,
             executed: 0,
             executed_line: 0,
+            layer: None,
             bytes: 0,
             resends: 0,
             refused: 0,

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use gcode_tools::block::Block;
+use gcode_tools::words::{self, Effect, Firmwares, Heater};
 
 use crate::dialect::Habits;
 
 /// Words that wait for the machine, for a person or for its memory: nothing may be in flight before or behind them.
 ///
-/// M0, M1, M6, M25, M600, M601 and RepRapFirmware's M291 wait for a person; G38 and M400 for motion; G4 for time; M226
-/// for a pin; the others write settings, during which Grbl loses received bytes (interface document, "EEPROM issues":
-/// G10 with an L word, G28.1, G30.1 and every `$` line that is stored; grblHAL and `FluidNC` keep the list). M500 to
-/// M502 are Marlin's.
+/// What a word does is in [`gcode_tools::words`]. Those that wait for a person, for motion, for a time or for a pin go
+/// alone; so do those that write settings, during which Grbl loses received bytes (interface document, "EEPROM issues":
+/// G10 with an L word, G28.1, G30.1 and every `$` line that is stored; grblHAL and `FluidNC` keep the list).
 ///
-/// So are the words that heat, home or level for minutes (M109, M190, M191, M116, M303, G28, G29), where lines are
-/// numbered: Marlin reads on in every wait and acts on M112 and M108 as it reads them, without an emergency parser too,
-/// but only while its ring of commands has room (`get_available_commands`, `queue.cpp`).
+/// So are the words that heat, home or level for minutes, where lines are numbered: Marlin reads on in every wait and acts
+/// on M112 and M108 as it reads them, without an emergency parser too, but only while its ring of commands has room
+/// (`get_available_commands`, `queue.cpp`).
 pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
     // Where lines are only kept, nothing runs before the last of them is there.
     let Some(first) = text.first().filter(|_| !habits.keeps_lines()) else { return false };
@@ -36,32 +36,46 @@ pub(super) fn must_go_alone(text: &[u8], habits: &Habits) -> bool {
         return false;
     }
     let block = Block::new(text);
-    block.codes().any(|(letter, tenths)| match letter {
-        'M' => match tenths {
-            0 | 10 | 60 | 250 | 1120 | 2260 | 2910 | 4000 | 5000..=5020 | 6000 | 6010 => true,
-            1090 | 1160 | 1900 | 1910 | 3030 => habits.numbered,
-            _ => false,
-        },
-        'G' => match tenths {
-            40 | 281 | 301 | 382..=385 => true,
-            280 | 290 => habits.numbered,
-            100 => block.value('L').is_some(),
-            _ => false,
-        },
-        _ => false,
+    effects(&block, habits.printer).any(|effect| match effect {
+        Effect::Dwells | Effect::Probes | Effect::Synchronises | Effect::Halts => true,
+        // G10 of a printer has no L.
+        Effect::Offset { stored: true } => block.value('L').is_some() || block.codes().all(|code| code != ('G', 100)),
+        effect if effect.takes_minutes() => habits.numbered,
+        effect => effect.waits_for_person() || effect.writes_memory(),
+    })
+}
+
+/// What the codes of a line do on some machine of a family. M and T words behind text are none of its codes.
+fn effects(block: &Block, printer: bool) -> impl Iterator<Item = Effect> {
+    let family = if printer { Firmwares::PRINTERS } else { Firmwares::CNC };
+    block.codes().filter_map(move |(letter, tenths)| {
+        let letter = u8::try_from(letter).ok().filter(|letter| *letter != b'T')?;
+        // Machines have words of others too: what no firmware of the family knows may be known to one of them.
+        let own = words::effect_of_any(family, letter, tenths);
+        Some(if own == Effect::Unknown { words::effect_of_any(Firmwares::ALL, letter, tenths) } else { own })
     })
 }
 
 /// Whether a command that is done only when a person has done something.
 pub(super) fn waits_for_person(text: &[u8]) -> bool {
-    let waits = |(letter, tenths)| letter == 'M' && matches!(tenths, 0 | 10 | 60 | 250 | 2260 | 2910 | 6000 | 6010);
-    Block::new(text).codes().any(waits)
+    // CNC machines and printers agree on those that they share.
+    effects(&Block::new(text), true).any(Effect::waits_for_person)
 }
 
 /// The same, or done only when something is hot: M109, M190 and M191 wait for tool, bed and chamber, M116 for all.
 pub(super) fn waits_for_heat_or_person(text: &[u8]) -> bool {
-    let heats = |(letter, tenths)| letter == 'M' && matches!(tenths, 1090 | 1160 | 1900 | 1910);
-    waits_for_person(text) || Block::new(text).codes().any(heats)
+    let waits = |effect: Effect| effect.waits_for_person() || waits_for_target(effect);
+    effects(&Block::new(text), true).any(waits)
+}
+
+/// Whether it waits for a temperature that is to be reached; tuning a heater is no such wait.
+fn waits_for_target(effect: Effect) -> bool {
+    effect.waits_for_heat() && effect.heater() != Some(Heater::Named)
+}
+
+/// Whether a command is done only when something is hot.
+pub(super) fn waits_for_heat(text: &[u8]) -> bool {
+    effects(&Block::new(text), true).any(waits_for_target)
 }
 
 /// How long a dwell takes: Grbl's P is seconds; Marlin's P is milliseconds and its S seconds. Bounded by an hour, so

@@ -207,7 +207,7 @@ impl Session {
     fn waits_for_heat(&self) -> bool {
         let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
         let due = self.run.as_ref().and_then(|run| run.history.command(ordinal));
-        due.is_some_and(|command| [&b"M109"[..], b"M190", b"M191"].iter().any(|wait| command.text.starts_with(wait)))
+        due.is_some_and(|command| super::barrier::waits_for_heat(&command.text))
     }
 
     fn note_temperature(&mut self, heater: &str, actual_c: f64, target_c: Option<f64>) {

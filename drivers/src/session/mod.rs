@@ -33,6 +33,7 @@ mod halt;
 mod hands;
 mod health;
 mod hearing;
+mod layers;
 mod obeying;
 mod own_work;
 mod packing;

@@ -68,6 +68,9 @@ pub(super) struct Resync {
 pub(super) struct Run {
     pub(super) progress: Progress,
     pub(super) history: History,
+    /// The layers of a print.
+    #[serde(default)]
+    pub(super) layers: super::layers::Layers,
     pub(super) stage: Stage,
     /// Present once the job is over and its safe end is being said: how it will be called.
     pub(super) ending: Option<Ending>,
@@ -173,6 +176,7 @@ impl Run {
         Self {
             progress: Progress::begun(id, lines, now),
             history: History::default(),
+            layers: super::layers::Layers::default(),
             stage,
             ending: None,
             from_file: true,
@@ -294,6 +298,7 @@ impl Run {
             self.progress.executed = done.saturating_sub(self.lead);
             if let Some(command) = self.history.command(ordinal).filter(|_| ordinal > self.lead) {
                 self.progress.executed_line = command.program_line;
+                self.progress.layer = self.layers.reach(command.program_line);
             }
         }
     }

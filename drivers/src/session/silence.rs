@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use gcode_tools::block::Block;
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
 use super::greeting::Greeting;
@@ -337,8 +338,11 @@ fn changes_spindle(text: &[u8]) -> bool {
         return false;
     }
     let block = Block::new(text);
-    let words = |(letter, tenths)| letter == 'M' && matches!(tenths, 30 | 40 | 50 | 660);
-    block.value('S').is_some() || block.codes().any(words)
+    let turns_or_waits = |(letter, tenths)| {
+        let effect = u8::try_from(letter).map(|letter| words::effect_of_any(Firmwares::CNC, letter, tenths));
+        effect == Ok(Effect::WaitsForInput) || (letter == 'M' && matches!(tenths, 30 | 40 | 50))
+    };
+    block.value('S').is_some() || block.codes().any(turns_or_waits)
 }
 
 fn silent(waited: Duration, done: &str, to_do: &str) -> Notice {

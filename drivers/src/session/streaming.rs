@@ -33,6 +33,7 @@ impl Session {
         if !run.from_file || number < run.from_line {
             return;
         }
+        run.layers.read(number, bytes);
         let block = Block::new(bytes);
         self.spelled.clear();
         let alphabet = if habits.printer { Alphabet::Printer } else { Alphabet::Grbl };

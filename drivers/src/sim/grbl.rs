@@ -116,7 +116,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         overlong: false,
         comment: 0,
         busy: Busy::No,
-        parser: Parser::new(setup.rapid_mm_min, flavour.reader).at(setup.work_offset_mm),
+        parser: Parser::new(setup.rapid_mm_min, flavour.reader, flavour.dialect).at(setup.work_offset_mm),
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
@@ -238,7 +238,8 @@ impl Simulated for Grbl {
         self.overlong = false;
         self.comment = 0;
         self.busy = Busy::No;
-        self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader).at(self.setup.work_offset_mm);
+        self.parser = Parser::new(self.setup.rapid_mm_min, self.flavour.reader, self.flavour.dialect)
+            .at(self.setup.work_offset_mm);
         self.held_since = None;
         self.paused_by_program = None;
         self.last_error = 0;

@@ -1,7 +1,17 @@
-//! The part of Grbl's G-code parser that a simulation needs: modal state, targets and the common error numbers.
+//! The part of Grbl's G-code parser that a simulation needs: modal state and targets. What is refused, and with which
+//! number, [`gcode_tools::rules`] says, as it does for preflight.
+
+use gcode_tools::block::Block;
+use gcode_tools::interpret::{Family, State, Watch};
+use gcode_tools::rules::Rules;
+use gcode_tools::statement::Statement;
+use gcode_tools::time::Firmware;
 
 use super::motion::length_mm;
 use super::numbers::Reader;
+
+/// The number of a refusal that has none of its own: no such command.
+const UNSUPPORTED: u32 = 20;
 
 /// What an accepted line does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,12 +42,18 @@ pub(super) struct Parser {
     pub(super) turning: u32,
     rapid_mm_min: f64,
     reader: Reader,
-    /// What is added to the coordinates of programs.
-    offset: [f64; 3],
+    rules: Rules,
+    /// What coordinates count from, once a line has moved it.
+    offsets: Option<Box<State>>,
 }
 
+/// Nobody looks at what the interpreter tells: it keeps the offsets here.
+struct Unwatched;
+
+impl Watch for Unwatched {}
+
 impl Parser {
-    pub(super) fn new(rapid_mm_min: f64, reader: Reader) -> Self {
+    pub(super) fn new(rapid_mm_min: f64, reader: Reader, dialect: &str) -> Self {
         Self {
             motion: 0,
             relative: false,
@@ -47,13 +63,19 @@ impl Parser {
             turning: 5,
             rapid_mm_min,
             reader,
-            offset: [0.0; 3],
+            rules: Rules::of(Firmware::of_dialect(dialect).unwrap_or(Firmware::Grbl)),
+            offsets: None,
         }
     }
 
     /// With the zero of programs there.
-    pub(super) fn at(self, offset: [f64; 3]) -> Self {
-        Self { offset, ..self }
+    pub(super) fn at(mut self, offset: [f64; 3]) -> Self {
+        if offset != [0.0; 3] {
+            let mut state = State::new(Family::Cnc);
+            state.offsets.set_work(0, offset);
+            self.offsets = Some(Box::new(state));
+        }
+        self
     }
 
     /// How fast the spindle turns, or the beam's power.
@@ -64,7 +86,11 @@ impl Parser {
     /// A jog: `G91 G21 X… F…`, without touching the modal state.
     pub(super) fn jog(mut self, line: &[u8], from: [f64; 3]) -> Result<([f64; 3], f64, f64), u32> {
         self.motion = 1;
-        match self.understand(line, from)? {
+        let has_feed = self.reader.value(line, b'F').is_some_and(|feed| feed > 0.0);
+        if !has_feed {
+            return Err(22);
+        }
+        match self.interpret(line, from)? {
             Meaning::Move { to, length_mm, feed_mm_min, .. } => Ok((to, length_mm, feed_mm_min)),
             _ => Err(16),
         }
@@ -82,44 +108,59 @@ impl Parser {
 
     /// What a line does, or Grbl's error number.
     pub(super) fn understand(&mut self, line: &[u8], from: [f64; 3]) -> Result<Meaning, u32> {
+        let mut rules = self.rules.clone();
+        // Arcs and probes are measured from where the machine stands.
+        let measures = self.motion >= 2 || line.windows(2).any(|pair| matches!(pair, b"G2" | b"G3"));
+        let state = measures.then(|| {
+            let mut state = self.offsets.as_deref().cloned().unwrap_or_else(|| State::new(Family::Cnc));
+            state.position = from;
+            state
+        });
+        rules.answer_at(line, state.as_ref()).map_err(|refusal| refusal.number().unwrap_or(UNSUPPORTED))?;
+        let meaning = self.interpret(line, from)?;
+        self.rules = rules;
+        Ok(meaning)
+    }
+
+    /// What a line does that the firmware takes.
+    fn interpret(&mut self, line: &[u8], from: [f64; 3]) -> Result<Meaning, u32> {
         if !line.first().is_some_and(u8::is_ascii_alphabetic) {
             return Err(1);
         }
         let mut next = self.clone();
         let mut meaning = Meaning::Modal;
-        let mut non_modal = false;
-        let (mut seen_motion, mut seen_feed) = (false, false);
+        let (mut non_modal, mut shifts, mut machine) = (false, false, false);
+        let (mut seen_feed, mut drills) = (false, false);
         let mut dwell = 0.0;
         for (letter, value) in self.reader.words(line) {
             let value = value.ok_or(2_u32)?;
             match letter {
                 b'G' => match (value * 10.0).round() as u32 {
-                    code @ (0 | 10 | 20 | 30) => {
-                        if std::mem::replace(&mut seen_motion, true) {
-                            return Err(21);
-                        }
-                        next.motion = code / 10;
-                    }
+                    code @ (0 | 10 | 20 | 30) => next.motion = code / 10,
                     382..=385 => next.motion = 1,
+                    // Splines, threads and holes are straight here, at the height where they begin.
+                    50 | 51 | 330 | 331 => next.motion = 1,
+                    730 | 760 | 810..=890 => (next.motion, drills) = (1, true),
                     40 => meaning = Meaning::Dwell { seconds: 0.0 },
-                    100 | 280 | 281 | 300 | 301 | 920 | 921 => non_modal = true,
+                    100 | 431 | 920..=923 => (non_modal, shifts) = (true, true),
+                    280 | 281 | 300 | 301 | 510 => non_modal = true,
+                    490 | 540..=593 => shifts = true,
+                    530 => machine = true,
                     200 => next.inches = true,
                     210 => next.inches = false,
                     900 => next.relative = false,
                     910 => next.relative = true,
-                    170 | 180 | 190 | 400 | 431 | 490 | 530 | 540..=590 | 610 | 800 | 911 | 930 | 940 => {}
-                    _ => return Err(20),
+                    _ => {}
                 },
                 b'M' => match value as u32 {
                     0 | 1 => meaning = Meaning::Pause,
                     6 => meaning = Meaning::ToolChange,
                     2 | 30 => {
                         meaning = Meaning::Synchronise;
-                        next.turning = 5;
+                        (next.turning, next.motion, next.relative) = (5, 1, false);
                     }
                     code @ 3..=5 => next.turning = code,
-                    7..=9 => {}
-                    _ => return Err(20),
+                    _ => {}
                 },
                 b'F' => {
                     seen_feed = true;
@@ -127,8 +168,7 @@ impl Parser {
                 }
                 b'S' => next.spindle = value,
                 b'P' => dwell = value,
-                b'N' | b'T' | b'X' | b'Y' | b'Z' | b'I' | b'J' | b'K' | b'L' | b'R' => {}
-                _ => return Err(20),
+                _ => {}
             }
         }
         let scale = if next.inches { 25.4 } else { 1.0 };
@@ -138,36 +178,123 @@ impl Parser {
         if let Meaning::Dwell { seconds } = &mut meaning {
             *seconds = dwell;
         }
-        let given = self.reader.axes(line);
+        if shifts {
+            next.shift(line, from);
+        }
+        let mut given = self.reader.axes(line);
+        if drills {
+            given[2] = None;
+        }
         if meaning == Meaning::Modal && !non_modal && given.iter().any(Option::is_some) {
-            meaning = next.target(line, given, from, scale)?;
+            meaning = next.target(line, given, from, (scale, machine));
         }
         *self = next;
         Ok(meaning)
     }
 
-    fn target(&self, line: &[u8], given: [Option<f64>; 3], from: [f64; 3], scale: f64) -> Result<Meaning, u32> {
-        let machine = self.reader.words(line).any(|(letter, value)| letter == b'G' && value == Some(53.0));
-        let offset = if machine { [0.0; 3] } else { self.offset };
+    /// A line that moves the zero of coordinates.
+    fn shift(&mut self, line: &[u8], from: [f64; 3]) {
+        let state = self.offsets.get_or_insert_with(|| Box::new(State::new(Family::Cnc)));
+        state.position = from;
+        state.modal.inches = self.inches;
+        state.execute(0, &Statement::of(&Block::new(line)), &mut Unwatched);
+    }
+
+    fn target(&self, line: &[u8], given: [Option<f64>; 3], from: [f64; 3], (scale, machine): (f64, bool)) -> Meaning {
+        let zero =
+            if machine { [0.0; 3] } else { self.offsets.as_ref().map_or([0.0; 3], |state| state.offsets.total()) };
         let to: [f64; 3] = std::array::from_fn(|axis| match given[axis] {
-            Some(value) if self.relative => from[axis] + value * scale,
-            Some(value) => value * scale + offset[axis],
+            Some(value) if self.relative && !machine => from[axis] + value * scale,
+            Some(value) => value * scale + zero[axis],
             None => from[axis],
         });
         let mut arc = None;
         if self.motion >= 2 {
             let word = |letter| self.reader.value(line, letter);
             if word(b'R').is_none() {
-                if word(b'I').is_none() && word(b'J').is_none() && word(b'K').is_none() {
-                    return Err(35);
-                }
                 arc = Some((word(b'I').unwrap_or(0.0) * scale, word(b'J').unwrap_or(0.0) * scale, self.motion == 2));
             }
         }
-        if self.motion > 0 && self.feed_mm_min <= 0.0 {
-            return Err(22);
-        }
         let feed_mm_min = if self.motion == 0 { self.rapid_mm_min } else { self.feed_mm_min.min(self.rapid_mm_min) };
-        Ok(Meaning::Move { to, length_mm: length_mm(from, to, arc), feed_mm_min, arc })
+        Meaning::Move { to, length_mm: length_mm(from, to, arc), feed_mm_min, arc }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use gcode_tools::preflight;
+    use gcode_tools::profile::Profile;
+    use gcode_tools::wire;
+
+    /// Random programs that are checked and run.
+    const PROGRAMS: u32 = 100_000;
+
+    /// Marsaglia's xorshift: the same on every run.
+    fn below(seed: &mut u64, most: u64) -> u64 {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed % most
+    }
+
+    fn program(seed: &mut u64) -> String {
+        const G: [&str; 24] = [
+            "0", "1", "1", "2", "3", "4", "10", "17", "18", "20", "21", "28", "38.2", "43.1", "49", "53", "54", "80",
+            "90", "91", "92", "93", "94", "81",
+        ];
+        const M: [&str; 9] = ["3", "4", "5", "7", "8", "9", "0", "6", "30"];
+        const WORDS: [&str; 16] =
+            ["X1", "Y2", "Z-1", "X5", "F100", "F100", "S500", "I1", "J0.5", "R2", "P1", "P0.5", "L2", "K1", "Q1", "T1"];
+        let mut text = String::from("G21 G90\n");
+        for _ in 0..=below(seed, 3) {
+            for _ in 0..below(seed, 3) {
+                text.push('G');
+                text.push_str(G[below(seed, G.len() as u64) as usize]);
+            }
+            if below(seed, 5) == 0 {
+                text.push('M');
+                text.push_str(M[below(seed, M.len() as u64) as usize]);
+            }
+            for _ in 0..below(seed, 4) {
+                text.push_str(WORDS[below(seed, WORDS.len() as u64) as usize]);
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    #[test]
+    fn what_preflight_passes_no_simulated_machine_refuses() {
+        let mut seed = 0x9E37_79B9_7F4A_7C15;
+        for (name, reader) in
+            [("generic-grbl", Reader::Grbl), ("generic-grblhal", Reader::GrblHal), ("generic-fluidnc", Reader::Grbl)]
+        {
+            let profile = Profile::named(name).unwrap();
+            let mut passed = 0;
+            for _ in 0..PROGRAMS / 3 {
+                let text = program(&mut seed);
+                if !preflight::check(text.as_bytes(), &profile).passes() {
+                    continue;
+                }
+                passed += 1;
+                let (mut parser, mut at) = (Parser::new(1000.0, reader, &profile.dialect), [0.0; 3]);
+                for line in text.lines() {
+                    let mut sent = Vec::new();
+                    wire::compact(&Block::new(line.as_bytes()), &mut sent);
+                    if sent.is_empty() {
+                        continue;
+                    }
+                    match parser.understand(&sent, at) {
+                        Ok(Meaning::Move { to, .. }) => at = to,
+                        // Nothing behind the end is part of the program.
+                        Ok(Meaning::Synchronise) => break,
+                        Ok(_) => {}
+                        Err(number) => panic!("{name}: error {number} at {line} of\n{text}"),
+                    }
+                }
+            }
+            assert!(passed > PROGRAMS / 100, "{name}: only {passed} passed");
+        }
     }
 }

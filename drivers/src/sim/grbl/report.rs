@@ -97,7 +97,9 @@ impl Grbl {
                     return self.error(8);
                 }
                 let planned = self.motion.planned();
-                match Parser::new(self.setup.rapid_mm_min, self.flavour.reader).jog(&line[3..], planned) {
+                match Parser::new(self.setup.rapid_mm_min, self.flavour.reader, self.flavour.dialect)
+                    .jog(&line[3..], planned)
+                {
                     Ok((to, length_mm, feed)) => {
                         self.jogging = true;
                         self.motion.plan(self.now, to, length_mm, feed);

@@ -106,7 +106,7 @@ impl Controller {
             waits: false,
             pause_until: None,
             pause: None,
-            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl),
+            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl, "grbl"),
             motion: Motion::new(setup.planner_blocks, setup.speed),
             moving: VecDeque::new(),
             ledger: Ledger::new(setup.keep_lines, Reader::Grbl),

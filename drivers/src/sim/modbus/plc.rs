@@ -64,7 +64,7 @@ impl Plc {
     pub fn new(setup: &Setup) -> Self {
         let mut plc = Self {
             words: vec![0; usize::from(SLOTS + SLOT_COUNT * (SLOT_TEXT + SLOT_FRAME))],
-            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl),
+            parser: Parser::new(setup.rapid_mm_min, Reader::Grbl, "grbl"),
             motion: Motion::new(setup.planner_blocks, setup.speed),
             busy: None,
             held: false,
