@@ -55,6 +55,7 @@ fn current_job(snapshot: &Snapshot, jobs: &Jobs, epoch: SystemTime) -> Value {
             document["time_left_s"] = json!(record.time_left_s(progress.executed_line).map(f64::round));
         }
         document["time_s"] = json!(record.time_s);
+        document["layers"] = json!((record.layers > 0).then_some(record.layers));
     }
     let commands = document["commands"].as_u64().unwrap_or(0);
     if commands > 0 {

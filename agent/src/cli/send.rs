@@ -349,7 +349,8 @@ async fn check(
         let opened = std::fs::File::open(file).map_err(|error| ReadError::from_io(&error));
         Ok(preflight::check_with(opened.and_then(formats::open)?, &profile, &conditions))
     });
-    let verdict = checked.await.map_err(|error: ReadError| unreadable(&arguments.file, &error))?;
+    let mut verdict = checked.await.map_err(|error: ReadError| unreadable(&arguments.file, &error))?;
+    verdict.tell_causes();
     let (passes, truncation) = (verdict.passes(), verdict.truncation().cloned());
     let known = std::mem::replace(&mut outcome.findings, verdict.findings);
     if !arguments.json {

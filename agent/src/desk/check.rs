@@ -38,7 +38,9 @@ pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
         Ok(program) => program,
         Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),
     };
-    let (info, verdict) = inspect(program, profile, &place::unplaced());
+    let (info, mut verdict) = inspect(program, profile, &place::unplaced());
+    // People read them: each cause once.
+    verdict.tell_causes();
     let info = match info {
         Ok(info) => info,
         Err(error) => return Checked::Unfit(reason(error.code, error.message), Vec::new()),

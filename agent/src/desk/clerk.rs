@@ -322,7 +322,9 @@ impl Clerk {
                 record.state = JobState::Queued;
                 record.lines = info.lines;
                 record.commands = info.commands;
-                record.time_s = Some(info.time_s);
+                record.layers = info.layers;
+                // Behind a word that is not followed the time is unknown, and no guess is told as one.
+                record.time_s = info.not_followed.is_none().then_some(info.time_s);
                 record.heating_s = Some(info.heating_s);
                 record.time_line = thin(info.time_line.points());
                 record.findings = findings;
@@ -441,6 +443,7 @@ fn new_record(submission: &Submission) -> Record {
         bytes: submission.program.bytes,
         lines: 0,
         commands: 0,
+        layers: 0,
         time_s: None,
         heating_s: None,
         progress: Counts::default(),

@@ -147,6 +147,9 @@ pub struct Record {
     pub lines: u64,
     /// Commands in it, once known.
     pub commands: u64,
+    /// Layers of a print; 0 for none, and where they are not known.
+    #[serde(default)]
+    pub layers: u64,
     /// Seconds it is estimated to take, without heating.
     pub time_s: Option<f64>,
     /// Seconds of heating on top, roughly.
@@ -252,6 +255,7 @@ pub(crate) mod test {
             bytes: 0,
             lines: 0,
             commands: 0,
+            layers: 0,
             time_s: Some(100.0),
             heating_s: None,
             progress: Counts::default(),
