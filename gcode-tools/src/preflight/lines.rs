@@ -123,7 +123,14 @@ impl Preflight<'_> {
             Some((letter, tenths)) => Place::Code(letter, tenths),
             None => Place::Letter(refusal.letter),
         };
-        self.findings.add_at(line, place, Severity::Error, refusal.finding_code(), refusal.message(), refusal.help());
+        self.findings.add_at(
+            line,
+            place,
+            Severity::Error,
+            refusal.finding_code(),
+            refusal.message(self.firmware.is_grbl()),
+            refusal.help(),
+        );
     }
 
     fn after_end(&mut self, line: u64) {

@@ -413,13 +413,7 @@ impl Grbl {
         if line.axis != Axis::None {
             line.words.remove(AXES);
         }
-        match line.words.first() {
-            // FluidNC has inputs, outputs and more axes to use them.
-            Some(letter) if self.firmware != Firmware::FluidNc || b"IJKLPR".contains(&letter) => {
-                Err(Refusal::word(Rule::Unused, letter))
-            }
-            _ => Ok(()),
-        }
+        line.words.first().map_or(Ok(()), |letter| Err(Refusal::word(Rule::Unused, letter)))
     }
 
     fn feed(&self, line: &mut Line) -> Outcome {

@@ -79,10 +79,10 @@ impl Refusal {
         }
     }
 
-    /// What is wrong, in one sentence.
-    pub fn message(&self) -> String {
+    /// What is wrong, in one sentence; with the number that Grbl and grblHAL answer, where `numbered`.
+    pub fn message(&self, numbered: bool) -> String {
         let name = self.name();
-        let number = match self.number() {
+        let number = match self.number().filter(|_| numbered) {
             Some(number) => format!(" (error {number})"),
             None => String::new(),
         };
