@@ -75,7 +75,7 @@ pub fn notice(finding: &Finding) -> Notice {
 }
 
 fn tell(found: &mut Vec<Finding>, severity: Severity, code: &'static str, message: String, help: &'static str) {
-    found.push(Finding { line: 0, column: 0, severity, code, message, help });
+    found.push(Finding::of_file(severity, code, message, help));
 }
 
 /// What S means.

@@ -48,6 +48,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A finding of the whole, on no line.
+    pub fn of_file(severity: Severity, code: &'static str, message: String, help: &'static str) -> Self {
+        Self { line: 0, column: 0, severity, code, message, help, count: 1, lines: [0; 2] }
+    }
+
     /// Whether both have the same cause: the same words but for the numbers in them.
     fn is_same_cause(&self, severity: Severity, code: &str, message: &str) -> bool {
         self.code == code && self.severity == severity && is_same_but_for_numbers(&self.message, message)
