@@ -137,7 +137,7 @@ impl Fitter {
         if self.partial.last() == Some(&b'\r') && bytes.first().is_some_and(|first| *first != b'\n') {
             self.end_partial(b"", out);
         }
-        if bytes.first().is_some() && std::mem::take(&mut self.return_skipped) && bytes[0] != b'\n' {
+        if !bytes.is_empty() && std::mem::take(&mut self.return_skipped) && bytes[0] != b'\n' {
             self.skipping = false;
         }
         for end in memchr::memchr2_iter(b'\n', b'\r', bytes) {

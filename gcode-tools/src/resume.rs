@@ -258,18 +258,18 @@ struct Follower<R: Read> {
     statement: Statement,
     seen: Seen,
     line: u64,
-    moved: Moved,
+    done: Done,
 }
 
 /// What a line did.
 #[derive(Debug, Default)]
-struct Moved {
+struct Done {
     moved: bool,
     heated: Vec<Heating>,
     not_followed: bool,
 }
 
-impl Watch for Moved {
+impl Watch for Done {
     fn moved(&mut self, _: &crate::interpret::Move, _: &State) {
         self.moved = true;
     }
@@ -292,7 +292,7 @@ impl<R: Read> Follower<R> {
         }
         let statement = Statement::default();
         let state = State::of_profile(profile);
-        Ok(Self { lines, state, statement, seen: Seen::default(), line: 0, moved: Moved::default() })
+        Ok(Self { lines, state, statement, seen: Seen::default(), line: 0, done: Done::default() })
     }
 
     /// Executes the next line. False at the end.
@@ -302,12 +302,12 @@ impl<R: Read> Follower<R> {
         let block = line.block();
         self.statement.read(&block, None);
         self.seen.note(line.number, line.bytes, &self.statement);
-        self.moved = Moved::default();
-        crate::follow::run(line.number, &block, &self.statement, &mut self.state, &mut self.moved);
-        for heating in &self.moved.heated {
+        self.done = Done::default();
+        crate::follow::run(line.number, &block, &self.statement, &mut self.state, &mut self.done);
+        for heating in &self.done.heated {
             self.seen.heat(line.number, heating, self.state.modal.tool);
         }
-        if self.moved.not_followed {
+        if self.done.not_followed {
             self.seen.volatile = Some((line.number, "what it does there is not followed"));
         }
         Ok(true)
@@ -319,11 +319,11 @@ impl<R: Read> Follower<R> {
         let mut heights_mm = vec![self.state.position[2]];
         let last = self.line + PERHAPS_EXECUTED_LINES;
         while (self.line < last || next.is_none()) && self.step()? {
-            if self.moved.moved && next.is_none() {
+            if self.done.moved && next.is_none() {
                 let names_motion = self.statement.codes().iter().any(|code| matches!(code, (b'G', 0 | 10 | 20 | 30)));
                 next = Some(Next { names_motion, heights_mm: Vec::new() });
             }
-            if self.moved.moved && self.line <= last {
+            if self.done.moved && self.line <= last {
                 heights_mm.push(self.state.position[2]);
             }
         }

@@ -166,7 +166,7 @@ impl Grbl {
         Some(Ok(()))
     }
 
-    fn group(&self, line: &mut Line, bit: u32, letter: u8, tenths: u32) -> Outcome {
+    fn group(line: &mut Line, bit: u32, letter: u8, tenths: u32) -> Outcome {
         if line.groups & 1 << bit != 0 {
             return Err(Refusal::code(Rule::ModalGroup, letter, tenths));
         }
@@ -175,6 +175,7 @@ impl Grbl {
     }
 
     /// A G word: its group, and what it changes.
+    #[allow(clippy::too_many_lines)] // A table of codes, in the order of `gc_execute_line`.
     fn g(&self, line: &mut Line, value: f64) -> Outcome {
         let whole = if self.is_plain() { f64::from(value.trunc() as i64 as u8) } else { value.trunc() };
         let hundredths = ((value - whole) * 100.0).round();
@@ -304,7 +305,7 @@ impl Grbl {
         if parts > most {
             return Err(Refusal::code(Rule::NotInteger, b'G', tenths));
         }
-        self.group(line, bit, b'G', tenths)
+        Self::group(line, bit, b'G', tenths)
     }
 
     /// An M word.
@@ -336,7 +337,7 @@ impl Grbl {
             }
             _ => return Err(Refusal::code(Rule::Unsupported, b'M', tenths)),
         };
-        self.group(line, bit, b'M', tenths)
+        Self::group(line, bit, b'M', tenths)
     }
 
     /// Any other word.
@@ -371,10 +372,8 @@ impl Grbl {
         if line.has(b'N') && line.value(b'N') > LINE_NUMBER_MAX {
             return Err(Refusal::word(Rule::LineNumber, b'N'));
         }
-        if !self.is_plain() && line.has(b'T') {
-            if line.value(b'T').fract() != 0.0 {
-                return Err(Refusal::word(Rule::NotInteger, b'T'));
-            }
+        if !self.is_plain() && line.has(b'T') && line.value(b'T').fract() != 0.0 {
+            return Err(Refusal::word(Rule::NotInteger, b'T'));
         }
         self.feed(line)?;
         if line.non_modal == 40 && line.groups & 1 != 0 {
@@ -497,7 +496,7 @@ impl Grbl {
             return Ok(());
         }
         if motion == 760 {
-            return self.thread(line);
+            return Self::thread(line);
         }
         if line.modes.feed == 0.0 {
             return Err(Refusal::word(Rule::NoFeed, b'F'));
@@ -518,14 +517,14 @@ impl Grbl {
                 if self.is_hal() {
                     line.words.remove(b"P");
                 }
-                let stays = state.is_some_and(|state| self.target(line, state) == state.position);
+                let stays = state.is_some_and(|state| Self::target(line, state) == state.position);
                 if stays { Err(Refusal::line(Rule::Target)) } else { Ok(()) }
             }
             _ => self.cycle(line),
         }
     }
 
-    fn thread(&self, line: &mut Line) -> Outcome {
+    fn thread(line: &mut Line) -> Outcome {
         if line.modes.plane != Plane::Zx {
             return Err(Refusal::line(Rule::Plane));
         }
@@ -610,7 +609,7 @@ impl Grbl {
     }
 
     /// Where the line's axis words lead in machine coordinates.
-    fn target(&self, line: &Line, state: &State) -> [f64; 3] {
+    fn target(line: &Line, state: &State) -> [f64; 3] {
         let unit = if line.modes.inches { 25.4 } else { 1.0 };
         let offset = state.offsets.total();
         std::array::from_fn(|axis| match (line.has(AXES[axis]), line.non_modal == 530 && line.groups & 1 != 0) {
@@ -650,7 +649,7 @@ impl Grbl {
             }
         }
         if let Some(state) = state {
-            self.measure(line, by_radius, state)?;
+            Self::measure(line, by_radius, state)?;
         }
         if !by_radius {
             line.words.remove(b"IJK");
@@ -659,10 +658,10 @@ impl Grbl {
     }
 
     /// Whether the arc is one.
-    fn measure(&self, line: &Line, by_radius: bool, state: &State) -> Outcome {
+    fn measure(line: &Line, by_radius: bool, state: &State) -> Outcome {
         let plane = line.modes.plane;
         let (a, b, _) = arc::axes(plane);
-        let (from, to) = (state.position, self.target(line, state));
+        let (from, to) = (state.position, Self::target(line, state));
         let unit = if line.modes.inches { 25.4 } else { 1.0 };
         let clockwise = line.modes.motion == 20;
         if by_radius {

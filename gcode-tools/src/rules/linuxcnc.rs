@@ -15,6 +15,7 @@ const M_CODES_MAX: usize = 4;
 
 /// Modes that rules depend on.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // Each is a mode of its own.
 struct Modes {
     motion: u32,
     plane: Plane,
@@ -192,7 +193,7 @@ impl LinuxCnc {
         if b"ABCDEFGHIJKLMNPQRSTUVWXYZ".iter().any(|letter| statement.is_unknown(*letter)) {
             return Ok(());
         }
-        let mut line = self.read(statement)?;
+        let mut line = Self::read(statement)?;
         self.find_motion(&mut line)?;
         self.check_codes(&line)?;
         check_words(&line)?;
@@ -200,7 +201,7 @@ impl LinuxCnc {
     }
 
     /// Letters, signs, groups.
-    fn read<'s>(&self, statement: &'s Statement) -> Result<Line<'s>, Refusal> {
+    fn read(statement: &Statement) -> Result<Line<'_>, Refusal> {
         let mut line = Line {
             statement,
             g: [None; 17],
@@ -230,7 +231,7 @@ impl LinuxCnc {
                     let group = g_group(tenths).ok_or(Refusal::code(Rule::Unsupported, b'G', tenths))?;
                     match line.g[group] {
                         // G80 gives way to any other motion.
-                        Some(_) if tenths == NONE => continue,
+                        Some(_) if tenths == NONE => {}
                         Some(NONE) | None => line.g[group] = Some(tenths),
                         Some(_) => return Err(Refusal::code(Rule::ModalGroup, b'G', tenths)),
                     }
@@ -261,11 +262,8 @@ impl LinuxCnc {
         let shifts = line.is(0, &[520, 920]);
         let places = line.axes || line.polar;
         match line.g[1] {
-            Some(NONE) => {
-                if places && !covets {
-                    return Err(Refusal::line(Rule::AxesUnused));
-                }
-            }
+            Some(NONE) if places && !covets => return Err(Refusal::line(Rule::AxesUnused)),
+            Some(NONE) => {}
             Some(motion) => {
                 if covets {
                     return refuse_code(Rule::AxisConflict, motion);
@@ -374,13 +372,13 @@ impl LinuxCnc {
     }
 
     fn run_steps(&self, line: &Line, modes: &mut Modes) -> Outcome {
-        self.run_m(line, modes)?;
-        self.run_modes(line, modes)?;
-        self.run_shifts(line, modes)?;
+        Self::run_m(line, modes)?;
+        Self::run_modes(line, modes)?;
+        Self::run_shifts(line, modes)?;
         self.run_motion(line, modes)
     }
 
-    fn run_m(&self, line: &Line, modes: &mut Modes) -> Outcome {
+    fn run_m(line: &Line, modes: &mut Modes) -> Outcome {
         match line.m[5] {
             Some(code @ 62..=65) if !line.has(b'P') => return Err(Refusal::code(Rule::Missing, b'M', code * 10)),
             Some(66) => {
@@ -416,7 +414,7 @@ impl LinuxCnc {
         Ok(())
     }
 
-    fn run_modes(&self, line: &Line, modes: &mut Modes) -> Outcome {
+    fn run_modes(line: &Line, modes: &mut Modes) -> Outcome {
         if let Some(plane) = line.g[2] {
             let next = match plane {
                 180 => Plane::Zx,
@@ -457,7 +455,7 @@ impl LinuxCnc {
     }
 
     /// G10, G28, G30, G92 and their like.
-    fn run_shifts(&self, line: &Line, modes: &Modes) -> Outcome {
+    fn run_shifts(line: &Line, modes: &Modes) -> Outcome {
         if let (true, Some(code)) = (modes.compensates, line.g[0].filter(|code| matches!(code, 280..=301 | 520 | 920)))
         {
             return refuse_code(Rule::Invalid, code);
@@ -479,7 +477,7 @@ impl LinuxCnc {
         Ok(())
     }
 
-    fn feed_is_set(&self, line: &Line, modes: &Modes) -> Outcome {
+    fn feed_is_set(line: &Line, modes: &Modes) -> Outcome {
         match modes.feed_mode {
             930 if !line.has(b'F') => refuse(Rule::NoFeed, b'F'),
             940 | 950 if modes.feed == 0.0 => refuse(Rule::NoFeed, b'F'),
@@ -495,8 +493,8 @@ impl LinuxCnc {
         }
         match motion {
             0 | 800 => {}
-            10 => self.feed_is_set(line, modes)?,
-            20 | 30 => self.run_arc(line, modes)?,
+            10 => Self::feed_is_set(line, modes)?,
+            20 | 30 => Self::run_arc(line, modes)?,
             330 | 331 | 760 => {
                 if !modes.turns {
                     return refuse_code(Rule::SpindleStands, motion);
@@ -519,7 +517,7 @@ impl LinuxCnc {
                     return refuse(Rule::NoFeed, b'F');
                 }
             }
-            50 | 51 => self.run_spline(line, modes, motion)?,
+            50 | 51 => Self::run_spline(line, modes, motion)?,
             52 => {}
             730 | 740 | 810..=890 => self.run_cycle(line, modes, motion)?,
             _ => {}
@@ -528,8 +526,8 @@ impl LinuxCnc {
         Ok(())
     }
 
-    fn run_spline(&self, line: &Line, modes: &Modes, motion: u32) -> Outcome {
-        self.feed_is_set(line, modes)?;
+    fn run_spline(line: &Line, modes: &Modes, motion: u32) -> Outcome {
+        Self::feed_is_set(line, modes)?;
         if modes.compensates || modes.plane != Plane::Xy {
             return refuse_code(Rule::Plane, motion);
         }
@@ -549,7 +547,7 @@ impl LinuxCnc {
         Ok(())
     }
 
-    fn run_arc(&self, line: &Line, modes: &Modes) -> Outcome {
+    fn run_arc(line: &Line, modes: &Modes) -> Outcome {
         let (a, b, c) = arc::axes(modes.plane);
         let centers = line.statement.has_any(b"IJK");
         if !line.has(b'R') && !centers {
@@ -558,7 +556,7 @@ impl LinuxCnc {
         if line.has(b'R') && centers {
             return refuse(Rule::Unused, b'R');
         }
-        self.feed_is_set(line, modes)?;
+        Self::feed_is_set(line, modes)?;
         if centers {
             if line.has(b"IJK"[c]) {
                 return refuse(Rule::Unused, b"IJK"[c]);
@@ -620,6 +618,7 @@ impl LinuxCnc {
 }
 
 /// Words that nothing on the line uses, and values that are out of range (`check_other_codes`).
+#[allow(clippy::too_many_lines)] // One table, in the order of `check_other_codes`.
 fn check_words(line: &Line) -> Outcome {
     let has = |letter: u8| line.has(letter);
     let arcs = line.moves(&[20, 30]);
