@@ -53,6 +53,10 @@ impl Session {
         if self.run.is_some() {
             return Err(Denied::JobRunning);
         }
+        if self.known.state == crate::snapshot::State::Busy {
+            // Also of one that was found moving and has not said who it is.
+            return Err(Denied::Occupied);
+        }
         self.must_be_connected()?;
         self.drives_may_go_on()?;
         interlock::may_start(&self.known)?;
