@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use broker::{Broker, Message, Subscriber, certificate};
+use drivers::machine::Epoch;
 use drivers::profile::Profile;
 use drivers::snapshot::{Cause, JobPhase, Progress, Reading, Temperature};
 use drivers::{Event, EventKind, Moment, Notice, Snapshot, State};
@@ -40,7 +41,7 @@ impl Bench {
         let source = Source {
             name: "mk3".into(),
             profile: Arc::new(Profile::named("prusa-mk3s").unwrap()),
-            epoch: SystemTime::now(),
+            epoch: Epoch::fixed(SystemTime::now()),
             snapshots: snapshots_out,
             queue: queue_out,
         };

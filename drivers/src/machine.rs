@@ -1,8 +1,8 @@
 //! A machine as the agent sees it: a handle to the thread that talks to it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -73,13 +73,23 @@ pub type StillWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 pub struct Program {
     /// Where it is. The file must stay as it is until the job is over.
     pub path: PathBuf,
+    /// Lines it had when it was checked. A file that ends elsewhere, changes or cannot be read makes the job hold until a
+    /// person decides. Absent: nobody is there to decide, and the job is ended safely.
+    pub checked_lines: Option<u64>,
     /// Asked at the last moment before the machine is told anything. Absent: it is wanted whatever happens.
     pub still_wanted: Option<StillWanted>,
 }
 
+impl Program {
+    /// Whether whoever asked for its start still wants it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.still_wanted.as_ref().is_none_or(|wanted| wanted())
+    }
+}
+
 impl From<PathBuf> for Program {
     fn from(path: PathBuf) -> Self {
-        Self { path, still_wanted: None }
+        Self { path, checked_lines: None, still_wanted: None }
     }
 }
 
@@ -97,11 +107,48 @@ pub(crate) struct Order {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
+/// The time of day of moment zero. It follows the clock when that is set: a Pi without a battery begins days behind.
+#[derive(Debug, Clone)]
+pub struct Epoch {
+    /// The monotonic time of moment zero; absent: the time of day never changes.
+    started: Option<Instant>,
+    known: Arc<Mutex<SystemTime>>,
+}
+
+/// A clock that differs by less was not set: it runs a little fast or slow, and what was told stays as it was told.
+const SET_BY: Duration = Duration::from_secs(1);
+
+impl Epoch {
+    /// Moment zero was at this instant, when the clock said this.
+    pub fn following(started: Instant, time: SystemTime) -> Self {
+        Self { started: Some(started), known: Arc::new(Mutex::new(time)) }
+    }
+
+    /// Moment zero was at this time of day, whatever the clock says later.
+    pub fn fixed(time: SystemTime) -> Self {
+        Self { started: None, known: Arc::new(Mutex::new(time)) }
+    }
+
+    /// The time of day of moment zero, by the clock as it is set now.
+    #[expect(clippy::disallowed_methods, reason = "the clock is read for whoever tells the time to people")]
+    pub fn now(&self) -> SystemTime {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(started) = self.started else { return *known };
+        if let Some(time) = SystemTime::now().checked_sub(started.elapsed()) {
+            let differs = time.duration_since(*known).unwrap_or_else(|error| error.duration());
+            if differs > SET_BY {
+                *known = time;
+            }
+        }
+        *known
+    }
+}
+
 /// A handle to one machine. Cheap to clone; dropping all of them ends the machine's thread.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub(crate) setup: Setup,
-    pub(crate) epoch: SystemTime,
+    pub(crate) epoch: Epoch,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) inbox: mpsc::Sender<Order>,
@@ -154,9 +201,14 @@ impl Machine {
         given.await.ok()
     }
 
-    /// Wall-clock time of a moment of this machine.
+    /// The time of day of moment zero, as it changes when the clock is set.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch.clone()
+    }
+
+    /// Wall-clock time of a moment of this machine, by the clock as it is set now.
     pub fn wall_time(&self, moment: Moment) -> SystemTime {
-        self.epoch + Duration::from_micros(moment.0)
+        self.epoch.now() + Duration::from_micros(moment.0)
     }
 
     /// Asks something that needs no program. A full inbox is an answer, not a wait.

@@ -1,5 +1,6 @@
 //! The thread that moves bytes and time between a link and a session; it decides nothing.
 
+mod feeding;
 mod opening;
 mod telling;
 
@@ -15,18 +16,19 @@ use tokio::io::ReadBuf;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
+use self::feeding::Opening;
 use crate::event::Event;
 use crate::link::{self, Address, Wire};
-use crate::machine::{EVENT_RING, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
+use crate::machine::{EVENT_RING, Epoch, INBOX_REQUESTS, Machine, Order, RECORDINGS_WAITING, Recording, Setup};
 use crate::modbus::attached::own_points;
 use crate::modbus::auxiliary::Auxiliaries;
 use crate::modbus::energy::Energy;
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
-use crate::program::{Chunk, Piece, ProgramReader, unreadable};
+use crate::program::{Chunk, Piece, ProgramReader};
 use crate::recording::Recorder;
-use crate::request::{Answer, Denied, Request};
+use crate::request::{Answer, Request};
 use crate::session::{Input, Session};
 use crate::snapshot::Snapshot;
 use crate::{dialect, priority};
@@ -77,7 +79,7 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
     let drives = beside.as_ref().and_then(Auxiliaries::drives);
     let machine = Machine {
         setup: setup.clone(),
-        epoch,
+        epoch: Epoch::following(started, epoch),
         snapshot,
         events: events.clone(),
         inbox,
@@ -111,11 +113,13 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
         stops,
         outbox: Outbox::default(),
         program: None,
+        opening: None,
         chunk: Chunk::default(),
         answers: Vec::new(),
         due: None,
         beside,
         noticed: None,
+        no_link: None,
         energy: Energy::default(),
     };
     std::thread::Builder::new().name(name).spawn(move || shell.live())?;
@@ -130,6 +134,7 @@ enum Happening {
     Copy(oneshot::Sender<Recording>),
     Heard(usize),
     Piece(Option<Piece>),
+    Opened(Option<Piece>),
     Due,
     Lost(Option<io::Error>),
     /// Every handle is gone.
@@ -162,6 +167,8 @@ struct Shell {
     stops: mpsc::Receiver<oneshot::Sender<Answer>>,
     outbox: Outbox,
     program: Option<ProgramReader>,
+    /// A start whose program is being opened.
+    opening: Option<Opening>,
     chunk: Chunk,
     /// Answers to give once the bytes they stand for are written.
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
@@ -169,6 +176,8 @@ struct Shell {
     /// The devices beside the machine, and what they measure for its job.
     beside: Option<Auxiliaries>,
     noticed: Option<Notice>,
+    /// Why there is no link, if that was said already.
+    no_link: Option<Notice>,
     energy: Energy,
 }
 
@@ -185,6 +194,7 @@ impl Shell {
         while catch_unwind(AssertUnwindSafe(|| self.serve(wait))).is_err() {
             wait = REOPEN_LAST;
             self.program = None;
+            self.opening = None;
             self.chunk = Chunk::default();
             self.answers.clear();
             self.due = None;
@@ -247,7 +257,13 @@ impl Shell {
 
     fn link_down(&mut self, notice: Notice) {
         let now = self.now();
-        tracing::warn!(machine = %self.setup.name, %notice, "no link");
+        // A machine that is off says so once, and not at every attempt to reach it.
+        if self.no_link.as_ref() != Some(&notice) {
+            tracing::warn!(machine = %self.setup.name, %notice, "no link");
+            self.no_link = Some(notice.clone());
+        }
+        // Whoever waits for it is told that there is no link.
+        self.opening = None;
         self.outbox = Outbox::default();
         self.handle(now, Input::LinkDown(notice));
         self.stop_drives();
@@ -258,6 +274,7 @@ impl Shell {
     /// One conversation, from an open link to its loss.
     async fn converse(&mut self, mut wire: Box<dyn Wire>, may_reset: bool) -> End {
         let mut now = self.now();
+        self.no_link = None;
         self.handle(now, Input::LinkUp { may_reset });
         let mut heard = [0_u8; READ_BYTES];
         loop {
@@ -270,6 +287,7 @@ impl Shell {
                     self.stop_drives();
                     let said = self.request(now, Request::Stop);
                     self.program = None;
+                    self.forget_opening();
                     self.answers.push((answer, said));
                 }
                 Happening::Order(order) => self.order(now, order),
@@ -278,7 +296,8 @@ impl Shell {
                 Happening::Copy(give) => {
                     let _ = give.send(self.recording(now, None));
                 }
-                Happening::Due => self.handle(now, Input::Time),
+                Happening::Opened(piece) => self.opened(now, piece),
+                Happening::Due => self.pass_time(now),
                 Happening::Lost(error) => return End::Lost(error),
                 Happening::Abandoned => return End::Abandoned,
             }
@@ -297,68 +316,6 @@ impl Shell {
         self.recorder.output(now, urgent.as_ref(), &self.outbox.bytes[waiting..]);
         self.tell(now, false);
         self.recorder.turn(now, &self.session);
-    }
-
-    fn order(&mut self, now: Moment, order: Order) {
-        let Order { request, program, answer } = order;
-        let answered = match (&request, program) {
-            (Request::Start(_), Some(program)) if program.still_wanted.as_ref().is_some_and(|wanted| !wanted()) => {
-                Err(Denied::Stale)
-            }
-            (Request::Start(job), Some(program)) => match ProgramReader::start(&program.path, job.from_line) {
-                Err(error) => {
-                    tracing::error!(%error, path = %program.path.display(), "a program cannot be opened");
-                    Err(Denied::Unreadable)
-                }
-                Ok(reader) => self.request(now, request).map(|()| {
-                    self.program = Some(reader);
-                    self.chunk = Chunk::default();
-                }),
-            },
-            (Request::Start(_), None) => Err(Denied::Unreadable),
-            _ => self.request(now, request),
-        };
-        self.answers.push((answer, answered));
-    }
-
-    fn piece(&mut self, now: Moment, piece: Option<Piece>) {
-        match piece {
-            Some(Piece::Chunk(chunk)) => self.chunk = chunk,
-            // The reader is kept: a machine may still ask for a line long past.
-            Some(Piece::End) => self.handle(now, Input::ProgramEnd),
-            Some(Piece::Trouble(notice)) => {
-                self.program = None;
-                self.handle(now, Input::ProgramTrouble(notice));
-            }
-            // The reader ended without saying so: its thread is gone.
-            None => {
-                self.program = None;
-                self.handle(now, Input::ProgramTrouble(unreadable("its reader stopped")));
-            }
-        }
-    }
-
-    /// Gives the session as much of the program as it wants.
-    fn feed(&mut self, now: Moment) {
-        if let Some(line) = self.session.take_reread() {
-            self.chunk = Chunk::default();
-            let restarted = self.program.as_mut().map(|program| program.restart(line));
-            if let Some(Err(error)) = restarted {
-                self.program = None;
-                self.handle(now, Input::ProgramTrouble(unreadable(&error.to_string())));
-            }
-        }
-        while self.session.wants_program() && !self.chunk.is_empty() {
-            while self.session.wants_program() {
-                let Some((number, bytes)) = self.chunk.next_line() else { break };
-                let input = Input::ProgramLine { number, bytes };
-                self.recorder.input(now, &self.session, &input);
-                self.session.handle(now, input);
-            }
-            // Saying them makes room for more.
-            self.recorder.fed(now);
-            self.session.program_fed(now);
-        }
     }
 
     /// Waits for whatever comes first. The order is the order of importance: a stop, the bytes that wait, the
@@ -396,11 +353,18 @@ impl Shell {
             Poll::Ready(Err(error)) => return Poll::Ready(Happening::Lost(Some(error))),
             Poll::Pending => {}
         }
+        let now = self.now();
         // A chunk is taken only when the one before is used up: there is one place for it.
         let wanted = self.chunk.is_empty() && self.session.wants_program();
-        if let Some(program) = self.program.as_mut().filter(|_| wanted) {
+        if let Some(program) = self.program.as_mut().filter(|program| wanted && !program.stalled) {
             if let Poll::Ready(piece) = program.pieces.poll_recv(context) {
                 return Poll::Ready(Happening::Piece(piece));
+            }
+            program.wanted_since.get_or_insert(now);
+        }
+        if let Some(opening) = &mut self.opening {
+            if let Poll::Ready(piece) = opening.reader.pieces.poll_recv(context) {
+                return Poll::Ready(Happening::Opened(piece));
             }
         }
         self.poll_due(context)

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use drivers::machine::{Baud, Machine, Setup};
+use drivers::machine::{Baud, Machine, Program, Setup};
 use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, simulated};
@@ -215,4 +215,65 @@ async fn a_machine_speaking_another_dialect_is_named() {
     port.reset();
     let snapshot = until(&machine, |snapshot| snapshot.state == State::Attention).await;
     assert_eq!(snapshot.notice.as_ref().map(|notice| notice.code.as_str()), Some("machine.wrong"));
+}
+
+/// A program that was checked with all its lines.
+fn checked(path: PathBuf, lines: usize) -> Program {
+    Program { checked_lines: Some(lines as u64), ..Program::from(path) }
+}
+
+#[tokio::test]
+async fn a_file_cut_short_was_called_finished() {
+    let port = Port::on_pty(simulated("grbl", &fast()).unwrap(), Between::default(), None).unwrap();
+    let machine = machine(port.address(), support::profile("grbl"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    let program = program(500, 5);
+    let (_keep, path) = file(&program[..300]);
+    assert_eq!(machine.start(job(&program), checked(path.clone(), 500)).await, Ok(()));
+    let held = until(&machine, |snapshot| snapshot.state == State::Held).await;
+    let notice = held.notice.as_ref().unwrap();
+    let behind = format!("Line {} ", std::fs::read_to_string(&path).unwrap().lines().count() + 1);
+    assert!(notice.code == "store.unreadable" && notice.happened.contains(&behind), "{notice}");
+    assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program[..300]));
+    // Other content than at first is not read on, whatever it is.
+    std::fs::write(&path, program.join("\n")).unwrap();
+    assert_eq!(machine.ask(Request::Resume).await, Ok(()));
+    let written_to = |snapshot: &drivers::Snapshot| {
+        let notice = snapshot.notice.as_ref();
+        snapshot.state == State::Held && notice.is_some_and(|notice| notice.happened.contains("was written to"))
+    };
+    until(&machine, written_to).await;
+    assert_eq!(machine.ask(Request::Cancel).await, Ok(()));
+    until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase == JobPhase::Cancelled)).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_gave_nothing_held_up_the_start_and_the_stop_behind_it() {
+    let port = Port::on_pty(simulated("grbl", &fast()).unwrap(), Between::default(), None).unwrap();
+    let machine = machine(port.address(), support::profile("grbl"));
+    until(&machine, |snapshot| snapshot.state == State::Idle).await;
+    // Opening a pipe that nobody writes to waits for ever, as a frozen disk does.
+    let home = tempfile::tempdir().unwrap();
+    let pipe = home.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let wanted = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let asked = wanted.clone();
+    let still_wanted: drivers::machine::StillWanted = Arc::new(move || asked.load(std::sync::atomic::Ordering::SeqCst));
+    let program = Program { still_wanted: Some(still_wanted), ..checked(pipe.clone(), 5) };
+    let started = tokio::spawn({
+        let machine = machine.clone();
+        async move { machine.start(job(&support::program(5, 1)), program).await }
+    });
+    // Other people are heard meanwhile.
+    assert_eq!(machine.ask(Request::Pause).await, Err(Denied::NoJob));
+    wanted.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(started.await.unwrap(), Err(Denied::Stale));
+    let again = tokio::spawn({
+        let machine = machine.clone();
+        async move { machine.start(job(&support::program(5, 1)), checked(pipe, 5)).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(machine.stop().await, Ok(()));
+    assert!(again.await.unwrap().is_err(), "a start that is being prepared ends with a stop");
+    assert_eq!(port.report().unwrap().executed, 0);
 }

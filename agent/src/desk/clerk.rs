@@ -54,6 +54,10 @@ pub(super) struct Clerk {
     opened: bool,
     /// Jobs whose start is being written.
     pub(super) arming: HashSet<String>,
+    /// Jobs that came in this life of the agent.
+    pub(super) own: HashSet<String>,
+    /// The time of day less the time since the computer was switched on.
+    pub(super) clock_offset_ms: i64,
     /// Jobs being written for the first time, by machine.
     arriving: BTreeMap<String, u32>,
 }
@@ -80,6 +84,8 @@ impl Clerk {
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
             opened: false,
             arming: HashSet::new(),
+            own: HashSet::new(),
+            clock_offset_ms: clock::wall_ms() - i64::try_from(clock::since_boot_us() / 1000).unwrap_or(0),
             arriving: BTreeMap::new(),
         }
     }
@@ -95,7 +101,10 @@ impl Clerk {
                     Some(ask) => self.take(ask),
                     None => return,
                 },
-                _ = count.tick() => self.count(),
+                _ = count.tick() => {
+                    self.follow_clock();
+                    self.count();
+                }
                 _ = keep.tick() => self.keep(|_| true),
             }
         }
@@ -208,6 +217,7 @@ impl Clerk {
         let over: Vec<_> = self.jobs.values().filter(|job| job.state.is_over()).map(|job| job.id.clone()).collect();
         for id in over.iter().take(over.len().saturating_sub(RECENT)) {
             self.jobs.remove(id);
+            self.own.remove(id);
         }
         self.published();
     }
@@ -280,6 +290,7 @@ impl Clerk {
         let outcome = match written {
             Ok(()) => {
                 program.kept();
+                self.own.insert(record.id.clone());
                 self.remember(record.clone());
                 self.check(&record);
                 Ok(record)

@@ -73,6 +73,11 @@ pub(super) fn started(ended_well: bool, clock_set: bool, lost: Option<Gap>, fail
     Fact::new(Class::Agent, body)
 }
 
+/// The clock was set.
+pub(super) fn clock_set(by_ms: i64) -> Fact {
+    Fact::new(Class::Agent, json!({ "type": "clock_set", "by_ms": by_ms }))
+}
+
 /// The agent ends.
 pub(crate) fn ended() -> Fact {
     Fact::new(Class::Agent, json!({ "type": "agent_ended" }))

@@ -8,6 +8,7 @@ use drivers::{Event, EventKind, Moment, Notice};
 
 use super::clerk::{Clerk, stamp};
 use super::facts;
+use crate::host::clock;
 use crate::jobs::{Counts, JobState, Record};
 use crate::status::likely_cause;
 use crate::store::{Change, Fact};
@@ -22,6 +23,9 @@ pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(20);
 
 /// How long the event that tells of a job's end may be under way before it counts as missed.
 const MISSED_AFTER: Duration = Duration::from_secs(2);
+
+/// A clock that moved by less against the time since the start of the computer was not set.
+const CLOCK_SET_BY_MS: i64 = 1000;
 
 impl Clerk {
     pub(super) fn happened(&mut self, machine: &str, event: Event) {
@@ -87,6 +91,22 @@ impl Clerk {
                 self.store.tell([], [(record.id.clone(), Change::Progress(record.clone()))]);
                 self.remember(record);
             }
+        }
+    }
+
+    /// The clock was set: the times of jobs that are under way follow it, where they were taken by this agent. Their order
+    /// is that of the log's numbers.
+    pub(super) fn follow_clock(&mut self) {
+        let offset_ms = clock::wall_ms() - i64::try_from(clock::since_boot_us() / 1000).unwrap_or(0);
+        let by_ms = offset_ms - std::mem::replace(&mut self.clock_offset_ms, offset_ms);
+        if by_ms.abs() < CLOCK_SET_BY_MS {
+            return;
+        }
+        self.store.tell([facts::clock_set(by_ms)], []);
+        let under_way = self.jobs.values().filter(|job| !job.state.is_over() && self.own.contains(&job.id));
+        let moved: Vec<_> = under_way.map(|job| job.moved_in_time(by_ms)).collect();
+        for record in moved {
+            self.put(record, []);
         }
     }
 

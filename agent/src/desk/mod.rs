@@ -23,10 +23,10 @@ use self::check::Checked;
 use self::clerk::Clerk;
 pub(crate) use self::follow::KEEP_EVERY;
 pub use self::refusal::{Refusal, no_such_job, no_such_machine};
-use self::start::{Armed, Submitted, Wanted};
+use self::start::{Armed, Pulse, Submitted, Wanted};
 use crate::capacity::Queue;
 use crate::jobs::{JobState, Jobs, Record};
-use crate::store::{Asked, News, Page, Previews, Programs, Spooled, Store, Who};
+use crate::store::{News, Page, Previews, Programs, Spooled, Store, Who};
 
 /// Asks that may wait for the desk. More is told "busy".
 const ASKS: usize = 64;
@@ -107,6 +107,7 @@ pub struct Desk {
     previews: Previews,
     machines: Arc<[Machine]>,
     queues: Arc<BTreeMap<String, watch::Receiver<Queue>>>,
+    pulse: Arc<Pulse>,
 }
 
 impl std::fmt::Debug for Ask {
@@ -134,6 +135,7 @@ impl Desk {
     /// Makes the desk, and its work: without it nobody's jobs are looked after.
     pub(crate) fn open(opening: Opening) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (ask, asks) = mpsc::channel(ASKS);
+        let pulse = Arc::new(Pulse::default());
         let (publish, jobs) = watch::channel(Arc::new(Jobs::new()));
         let machines: Arc<[Machine]> = opening.machines.iter().map(|(machine, _)| machine.clone()).collect();
         let (queue_ins, queues) = machines
@@ -154,6 +156,7 @@ impl Desk {
             previews: Previews::of(&opening.folder),
             machines: machines.clone(),
             queues: Arc::new(queues),
+            pulse: pulse.clone(),
         };
         let mut clerk =
             Clerk::new(opening.store, opening.configuration, machines, queue_ins, publish, desk.asks.clone());
@@ -165,6 +168,7 @@ impl Desk {
             // What hands the machines' events over lives as long as the clerk, and the clerk no longer than it.
             tokio::select! {
                 () = clerk.work(asks, news) => {}
+                () = beat(&pulse) => {}
                 () = a_fault_in(&mut forwards) => {}
             }
         })
@@ -214,12 +218,7 @@ impl Desk {
         let mut found: Jobs = over.into_iter().map(|job| (job.id.clone(), Arc::new(job))).collect();
         // Of a job in memory, the store may still have an older state.
         found.retain(|id, _| !memory.contains_key(id));
-        let wanted = |job: &&Arc<Record>| {
-            page.before.as_ref().is_none_or(|before| job.id < *before)
-                && page.machine.as_ref().is_none_or(|machine| job.machine == *machine)
-                && page.state.is_none_or(|state| job.state == state)
-        };
-        found.extend(memory.values().filter(wanted).map(|job| (job.id.clone(), job.clone())));
+        found.extend(memory.values().filter(|job| page.wants(job)).map(|job| (job.id.clone(), job.clone())));
         let more = found.len() > page.limit;
         (found.into_values().rev().take(page.limit).collect(), more, trouble)
     }
@@ -275,7 +274,7 @@ impl Desk {
     /// Why it was not done.
     pub async fn act(&self, job: &str, action: Action, who: Option<Who>) -> Result<Arc<Record>, Refusal> {
         let gone = Gone::default();
-        let wanted = Wanted { asked: Asked::now(), gone: gone.0.clone() };
+        let wanted = Wanted { asked: self.pulse.asked(), gone: gone.0.clone() };
         let (answer, answered) = oneshot::channel();
         let in_memory = self.jobs.borrow().contains_key(job);
         let ask = if action == Action::Delete && !in_memory {
@@ -296,6 +295,15 @@ async fn a_fault_in(tasks: &mut tokio::task::JoinSet<()>) {
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// Says twice a second that the agent is awake.
+async fn beat(pulse: &Pulse) {
+    let mut beats = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        beats.tick().await;
+        pulse.beat();
+    }
 }
 
 /// Says, when it is dropped, that whoever asked has gone.

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use drivers::machine::{Machine, Program};
@@ -22,6 +22,7 @@ use super::clerk::{Clerk, stamp};
 use super::refusal::{self, denied};
 use super::{Ask, Refusal, Reply, facts};
 use crate::desk::Action;
+use crate::host::clock;
 use crate::jobs::{JobState, Reason, Record};
 use crate::place;
 use crate::store::{Asked, Change, Fact, NotWritten, Spooled, Store, Who};
@@ -41,6 +42,41 @@ impl Wanted {
         !self.gone.load(Ordering::Acquire) && self.asked.age() < FRESH_FOR
     }
 }
+
+/// Whether the agent was awake all the time. While it was stopped or the computer slept, requests waited in the system,
+/// and nobody knows for how long: a start that is read right behind that is not fresh.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    beat_us: AtomicU64,
+    distrust_until_us: AtomicU64,
+}
+
+impl Pulse {
+    /// The desk is awake.
+    pub(super) fn beat(&self) {
+        self.beat_at(clock::since_boot_us());
+    }
+
+    fn beat_at(&self, now_us: u64) {
+        let before = self.beat_us.swap(now_us, Ordering::AcqRel);
+        if before > 0 && now_us.saturating_sub(before) > ASLEEP_AFTER_US {
+            self.distrust_until_us.store(now_us + DISTRUST_US, Ordering::Release);
+        }
+    }
+
+    /// When something that is read now was asked at the earliest: now, or nobody knows.
+    pub(super) fn asked(&self) -> Asked {
+        let now_us = clock::since_boot_us();
+        self.beat_at(now_us);
+        if now_us < self.distrust_until_us.load(Ordering::Acquire) { Asked::long_ago() } else { Asked::now() }
+    }
+}
+
+/// Without a beat for this long the agent was not awake: it beats twice a second, and a loaded Pi is late by less.
+const ASLEEP_AFTER_US: u64 = 5_000_000;
+
+/// How long behind a sleep what is read may be from before it: the system hands over what waited at once.
+const DISTRUST_US: u64 = 1_000_000;
 
 /// A submission that was written, or was not.
 pub(super) struct Submitted {
@@ -132,9 +168,9 @@ async fn armed(
 }
 
 /// A program that is run only if its start is still wanted when the machine's thread takes it.
-pub(super) fn program(path: PathBuf, wanted: &Wanted) -> Program {
+fn program(path: PathBuf, lines: u64, wanted: &Wanted) -> Program {
     let wanted = wanted.clone();
-    Program { path, still_wanted: Some(Arc::new(move || wanted.is_fresh())) }
+    Program { path, checked_lines: Some(lines), still_wanted: Some(Arc::new(move || wanted.is_fresh())) }
 }
 
 impl Clerk {
@@ -152,7 +188,7 @@ impl Clerk {
             _ => Err(NotArmed::Stale),
         });
         match outcome {
-            Ok(path) => self.start(&job, program(path, &wanted), reply),
+            Ok(path) => self.start(&job, program(path, job.lines, &wanted), reply),
             Err(not_armed) => self.not_armed(&job, not_armed, reply),
         }
     }
@@ -232,6 +268,18 @@ impl Clerk {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_start_that_waited_in_the_system_while_the_agent_was_stopped_is_not_fresh() {
+        let pulse = Pulse::default();
+        let now = clock::since_boot_us();
+        pulse.beat_at(now - 30_000_000);
+        assert!(pulse.asked().age() > FRESH_FOR, "read first thing after a sleep");
+        assert!(pulse.asked().age() > FRESH_FOR, "and right behind it");
+        let awake = Pulse::default();
+        awake.beat_at(now - 400_000);
+        assert!(awake.asked().age() < FRESH_FOR);
+    }
 
     #[test]
     fn a_start_whose_client_has_gone_is_not_wanted() {

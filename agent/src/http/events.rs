@@ -29,7 +29,7 @@ const PAGE_MAX: usize = 500;
 const LOOKED_THROUGH_MAX: usize = 20;
 
 /// Rows that a client gets which was in no log that is known here: an afternoon of a busy shop.
-const BEFORE: u64 = 1000;
+const BEFORE: usize = 1000;
 
 /// The stream. A client that was away gets what it missed, or is told which numbers are gone.
 pub(super) async fn stream(
@@ -38,7 +38,7 @@ pub(super) async fn stream(
 ) -> Sse<impl Stream<Item = Result<SentEvent, Infallible>>> {
     let store = shared.desk.store().clone();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Cursor::parse);
-    let cursor = begins(&store, last);
+    let cursor = begins(&store, last).await;
     let mut reader = store.reader(cursor);
     let stream = async_stream::stream! {
         loop {
@@ -53,12 +53,15 @@ pub(super) async fn stream(
 
 /// Where a client begins: where it was, or with what comes next. One that was in another log, or that wants to know what
 /// happened before it came (`0-0`), gets the newest of this one.
-fn begins(store: &Store, last: Option<Cursor>) -> Cursor {
-    let newest = store.newest();
+async fn begins(store: &Store, last: Option<Cursor>) -> Cursor {
     match last {
-        None => newest,
+        None => store.newest(),
         Some(last) if store.knows(&last) => last,
-        Some(_) => Cursor { number: newest.number.saturating_sub(BEFORE), ..newest },
+        Some(_) => store.before(BEFORE).await.unwrap_or_else(|_| {
+            // A disk that says nothing now is asked again by the reader.
+            let newest = store.newest();
+            Cursor { number: newest.number.saturating_sub(BEFORE as u64), ..newest }
+        }),
     }
 }
 

@@ -205,6 +205,19 @@ pub struct Counts {
 }
 
 impl Record {
+    /// The same with its times moved, because the clock by which they were taken was set since.
+    #[must_use]
+    pub fn moved_in_time(&self, by_ms: i64) -> Self {
+        let moved = |text: &String| {
+            let time: jiff::Timestamp = text.parse().ok()?;
+            let time = jiff::Timestamp::from_millisecond(time.as_millisecond().checked_add(by_ms)?).ok()?;
+            Some(format!("{time:.3}"))
+        };
+        let submitted_at = moved(&self.submitted_at).unwrap_or_else(|| self.submitted_at.clone());
+        let started_at = self.started_at.as_ref().map(|at| moved(at).unwrap_or_else(|| at.clone()));
+        Self { submitted_at, started_at, ..self.clone() }
+    }
+
     /// A job that was running when the agent ended has failed: nothing is known of it, and nothing is started again.
     pub fn interrupted(&mut self, now: &str) {
         self.state = JobState::Failed;
@@ -287,6 +300,18 @@ pub(crate) mod test {
         let reason = record.reason.unwrap();
         assert_eq!((record.state, reason.code.as_str()), (JobState::Failed, RESTARTED));
         assert!(reason.message.contains("Line 17 was executed, at least"), "{}", reason.message);
+    }
+
+    #[test]
+    fn a_job_ended_before_it_started_when_the_clock_was_set_back() {
+        let record = Record {
+            submitted_at: "2026-12-01T10:00:00.000Z".into(),
+            started_at: Some("2026-12-01T10:05:00.000Z".into()),
+            ..record("1", JobState::Running)
+        };
+        let moved = record.moved_in_time(-30 * 24 * 3_600_000);
+        assert_eq!(moved.submitted_at, "2026-11-01T10:00:00.000Z");
+        assert_eq!(moved.started_at.as_deref(), Some("2026-11-01T10:05:00.000Z"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use drivers::machine::Machine;
+use drivers::machine::{Epoch, Machine};
 use drivers::profile::Profile;
 use drivers::{Moment, Notice, Snapshot};
 use tokio::sync::watch;
@@ -75,8 +75,8 @@ pub struct Source {
     pub name: String,
     /// What it should be.
     pub profile: Arc<Profile>,
-    /// The wall-clock time of moment zero.
-    pub epoch: SystemTime,
+    /// The time of day of moment zero, as it changes when the clock is set.
+    pub epoch: Epoch,
     /// What is known of it: latest wins.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The work that waits for it.
@@ -89,7 +89,7 @@ impl Source {
         Self {
             name: machine.name().to_owned(),
             profile: Arc::new(machine.profile().clone()),
-            epoch: machine.wall_time(Moment::ZERO),
+            epoch: machine.epoch(),
             snapshots: machine.watch(),
             queue,
         }

@@ -318,6 +318,13 @@ impl Disk {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
+    /// The number before the newest rows, so many of them.
+    pub(super) fn number_before(&self, rows: usize) -> Result<u64, Failure> {
+        let oldest = "SELECT number FROM log ORDER BY number DESC LIMIT 1 OFFSET ?1";
+        let oldest: Option<i64> = self.sql.query_row(oldest, [rows as i64], |row| row.get(0)).optional()?;
+        Ok(oldest.map_or(0, i64::unsigned_abs))
+    }
+
     /// A job that was submitted under a key.
     pub(super) fn job_of_key(&self, key: &str) -> Result<Option<Record>, Failure> {
         Ok(self.jobs_where("key = ?1", [key])?.pop())

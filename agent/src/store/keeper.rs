@@ -2,6 +2,7 @@
 //! when the disk fails it keeps trying while everybody else goes on.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,24 @@ const LOCK: &str = "lock";
 /// Folders in which files are written as `.part` first.
 const FOLDERS: [&str; 3] = ["programs", "previews", "recordings"];
 
+/// The life of the thread. A fault in it is told, and it is begun anew: what waited still waits.
+pub(super) fn live(make: impl Fn() -> Keeper, tried: oneshot::Sender<Result<(), Notice>>) {
+    let mut tried = Some(tried);
+    loop {
+        let keeper = make();
+        let (shared, tried) = (keeper.shared.clone(), tried.take());
+        if catch_unwind(AssertUnwindSafe(|| keeper.work(tried))).is_ok() {
+            return;
+        }
+        let notice = trouble::fault();
+        tracing::error!(%notice, "the store");
+        shared.set_trouble(Some(notice.clone()));
+        shared.lock().log.close_all();
+        shared.tell([Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))], []);
+        std::thread::sleep(RETRY_FIRST);
+    }
+}
+
 /// The thread.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
@@ -58,17 +77,20 @@ impl Keeper {
         news: mpsc::Sender<News>,
     ) -> Self {
         let (lock, disk) = (None, None);
-        Self { shared, folder, history, programs, news, lock, disk, begun: false, retry: None, untidied: 0 }
+        let begun = shared.lock().begun;
+        Self { shared, folder, history, programs, news, lock, disk, begun, retry: None, untidied: 0 }
     }
 
     /// Works until it is told to end. `tried` is told how the first attempt to open the file went.
-    pub(super) fn work(mut self, tried: oneshot::Sender<Result<(), Notice>>) {
+    fn work(mut self, tried: Option<oneshot::Sender<Result<(), Notice>>>) {
         self.open();
-        let trouble = self.shared.trouble();
-        let in_use = trouble.as_ref().is_some_and(|notice| notice.code == trouble::IN_USE);
-        let _ = tried.send(trouble.map_or(Ok(()), Err));
-        if in_use {
-            return;
+        if let Some(tried) = tried {
+            let trouble = self.shared.trouble();
+            let in_use = trouble.as_ref().is_some_and(|notice| notice.code == trouble::IN_USE);
+            let _ = tried.send(trouble.map_or(Ok(()), Err));
+            if in_use {
+                return;
+            }
         }
         loop {
             let due = self.shared.wait(self.retry.map(|(at, _)| at));
@@ -207,6 +229,7 @@ impl Keeper {
             News::Opened(Box::new(Contents { jobs: was.jobs, ended_well, kept: was.kept, lost }))
         };
         self.begun = true;
+        self.shared.lock().begun = true;
         // The desk reads its news; it has place for more than there ever is.
         let _ = self.news.try_send(news);
         Ok(())

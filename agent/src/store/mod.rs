@@ -96,13 +96,13 @@ pub enum News {
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Jobs that are not over, and the newest that are.
-    pub(crate) jobs: Vec<Record>,
+    pub jobs: Vec<Record>,
     /// Whether the last agent ended in good order, or there was none.
-    pub(crate) ended_well: bool,
+    pub ended_well: bool,
     /// What is kept by name.
-    pub(crate) kept: Vec<(String, String)>,
+    pub kept: Vec<(String, String)>,
     /// Numbers that may have been told and are not in the file.
-    pub(crate) lost: Option<Gap>,
+    pub lost: Option<Gap>,
 }
 
 impl Store {
@@ -116,11 +116,13 @@ impl Store {
         let shared = Arc::new(Shared::new(Log::new(run)));
         let programs = Programs::new(settings, shared.clone());
         let (send, news) = mpsc::channel(NEWS_MAX);
-        let keeper = Keeper::new(shared.clone(), settings.dir.clone(), settings.history_jobs, programs.clone(), send);
         let (opened, tried) = oneshot::channel();
+        let (folder, history) = (settings.dir.clone(), settings.history_jobs);
+        let (theirs, its_programs) = (shared.clone(), programs.clone());
+        let make = move || Keeper::new(theirs.clone(), folder.clone(), history, its_programs.clone(), send.clone());
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || keeper.work(opened))
+            .spawn(move || keeper::live(make, opened))
             .map_err(|error| trouble::unusable(&settings.dir, &error))?;
         match timeout(OPENED_WITHIN, tried).await {
             Ok(Ok(Err(notice))) if notice.code == trouble::IN_USE => return Err(notice),
@@ -145,7 +147,7 @@ impl Store {
     }
 
     /// Forgets a job, and removes its program if no other job has it.
-    pub(crate) fn forget(&self, job: &Record, told: Fact) {
+    pub fn forget(&self, job: &Record, told: Fact) {
         self.shared.tell([told], [(job.id.clone(), Change::Delete)]);
         let unneeded = Unneeded { sha256: job.sha256.clone(), unless_of_others: Some(job.id.clone()) };
         self.shared.note(|work| work.unneeded.push(unneeded));
@@ -196,6 +198,15 @@ impl Store {
         self.shared.lock().log.newest()
     }
 
+    /// Where a reader begins that wants the newest rows, so many of them.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub async fn before(&self, rows: usize) -> Result<Cursor, Notice> {
+        let number = ask(&self.shared, move |disk| disk.number_before(rows)).await?;
+        Ok(Cursor { number, ..self.newest() })
+    }
+
     /// Whether a cursor is of this log, so that a reader can go on from it.
     pub fn knows(&self, cursor: &Cursor) -> bool {
         self.shared.lock().log.knows(cursor)
@@ -235,8 +246,17 @@ impl Store {
     /// # Errors
     /// The disk does not say.
     pub async fn job(&self, id: &str) -> Result<Option<Record>, Notice> {
-        let id = id.to_owned();
-        ask(&self.shared, move |disk| disk.job(&id)).await
+        let (id, shared) = (id.to_owned(), self.shared.clone());
+        ask(&self.shared, move |disk| {
+            // What waits to be written is newer than what is written.
+            let waiting = shared.lock().changes.jobs.get(&id).cloned();
+            match waiting {
+                Some(Change::Put(record)) => Ok(Some(Record::clone(&record))),
+                Some(Change::Delete) => Ok(None),
+                Some(Change::Progress(_)) | None => disk.job(&id),
+            }
+        })
+        .await
     }
 
     /// Jobs that are over, newest first.
@@ -244,7 +264,12 @@ impl Store {
     /// # Errors
     /// The disk does not say.
     pub async fn jobs_over(&self, page: Page) -> Result<Vec<Record>, Notice> {
-        ask(&self.shared, move |disk| disk.jobs_over(&page)).await
+        let shared = self.shared.clone();
+        ask(&self.shared, move |disk| {
+            let jobs = disk.jobs_over(&page)?;
+            Ok(page.with_newer(jobs, &shared.lock().changes.jobs))
+        })
+        .await
     }
 
     /// Takes a person's name or address out of all rows. The rows keep their numbers. How many had it.

@@ -123,6 +123,11 @@ impl Programs {
         if announced.is_some_and(|bytes| bytes > self.bytes_max) {
             return Err(self.too_large());
         }
+        let folder = self.folder.clone();
+        if !blocking(move || Ok(folder.is_dir())).await.unwrap_or(false) {
+            // The store's thread looks whether the store is still where it was, and makes it again where it is not.
+            super::ask(&self.shared, |_| Ok(())).await?;
+        }
         self.room_for(announced.unwrap_or(0)).await?;
         let path = self.folder.join(format!("{:016x}.{}", fastrand::u64(..), files::PART));
         self.claims().arriving.insert(path.clone());
@@ -233,7 +238,7 @@ impl Programs {
 
 impl Spooled {
     /// A job has it now: it stays when the claim ends.
-    pub(crate) fn kept(&self) {
+    pub fn kept(&self) {
         if let Some(claimed) = self.claim.programs.claims().by_hash.get_mut(&self.sha256) {
             claimed.new = false;
         }

@@ -86,6 +86,16 @@ pub(super) fn strange(aside: &Path) -> Notice {
     )
 }
 
+/// The store's thread ended by a fault.
+pub(super) fn fault() -> Notice {
+    Notice::new(
+        "store.fault",
+        "A fault in the agent ended the thread of the store.",
+        "It was begun anew; what waited to be written still does.",
+        "Report this with the agent's log.",
+    )
+}
+
 /// The file is not open yet, and nothing more is known.
 pub(super) fn closed() -> Notice {
     Notice::new("store.slow", "The store is not open yet.", DONE, "Try again in a moment.")

@@ -62,6 +62,31 @@ pub struct Page {
     pub limit: usize,
 }
 
+impl Page {
+    /// Whether a job belongs on it, by what it is.
+    pub fn wants(&self, job: &Record) -> bool {
+        self.before.as_ref().is_none_or(|before| job.id < *before)
+            && self.machine.as_ref().is_none_or(|machine| job.machine == *machine)
+            && self.state.is_none_or(|state| job.state == state)
+    }
+
+    /// The page of what is written, with what waits to be written in its place: that is newer.
+    pub(super) fn with_newer(&self, written: Vec<Record>, waiting: &BTreeMap<String, Change>) -> Vec<Record> {
+        let mut jobs: BTreeMap<_, _> = written.into_iter().map(|job| (job.id.clone(), job)).collect();
+        for (id, change) in waiting {
+            match change {
+                Change::Delete => drop(jobs.remove(id)),
+                Change::Put(record) if record.state.is_over() && self.wants(record) => {
+                    jobs.insert(id.clone(), Record::clone(record));
+                }
+                Change::Put(_) => drop(jobs.remove(id)),
+                Change::Progress(_) => {}
+            }
+        }
+        jobs.into_values().rev().take(self.limit).collect()
+    }
+}
+
 /// Why a permit was not written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NotWritten {
@@ -108,6 +133,8 @@ pub(super) struct Work {
     since: Option<Instant>,
     urgent: bool,
     pub(super) ending: Option<oneshot::Sender<()>>,
+    /// Whether this life of the agent is in the file.
+    pub(super) begun: bool,
 }
 
 /// Between the thread and everybody else.
@@ -143,6 +170,7 @@ impl Shared {
                 since: None,
                 urgent: false,
                 ending: None,
+                begun: false,
             }),
             wake: Condvar::new(),
             trouble: watch::Sender::new(None),
@@ -348,6 +376,11 @@ impl Asked {
     /// Now.
     pub fn now() -> Self {
         Self(clock::since_boot_us())
+    }
+
+    /// Before anybody can say.
+    pub fn long_ago() -> Self {
+        Self(0)
     }
 
     /// How long ago that was.

@@ -103,6 +103,7 @@ impl Recorder {
             Input::ProgramEnd => self.entry(at, "end"),
             Input::ProgramTrouble(notice) => self.json(at, "trouble", notice),
             Input::Drives(drives) => self.json(at, "drives", drives),
+            Input::ProgramStalled(notice) => self.json(at, "stalled", notice),
             Input::Time if session.deadline().is_some_and(|due| due <= at) => self.entry(at, "time"),
             Input::Time => {}
         }

@@ -144,7 +144,7 @@ impl Player<'_> {
         let bytes = || unescape(rest).ok_or_else(|| bad("its bytes are not spelled right"));
         let notice = || serde_json::from_str::<Notice>(rest).map_err(|error| bad(&error.to_string()));
         // Program lines come in batches, and what they bring is taken behind the last.
-        if !matches!(word, "line" | "fed" | "end" | "trouble") {
+        if !matches!(word, "line" | "fed" | "end" | "trouble" | "stalled") {
             self.quiet();
         }
         let now = self.at;
@@ -167,6 +167,7 @@ impl Player<'_> {
                 session.handle(now, Input::Drives(drives));
                 let _ = session.take_spindle_order();
             }
+            "stalled" => session.handle(now, Input::ProgramStalled(notice()?)),
             "time" => session.handle(now, Input::Time),
             "ask" => {
                 let request = serde_json::from_str(rest).map_err(|error| bad(&error.to_string()))?;

@@ -179,6 +179,9 @@ impl Session {
                 run.stage = run.held_from;
                 run.probes = 0;
                 run.rewinds = 0;
+                if run.stalled.take().is_some() {
+                    self.reread = Some(run.fed_line + 1);
+                }
                 self.known.notice = None;
                 let counting = run.stage == Stage::Counter;
                 self.asides.retain(|(aside, _)| *aside != Aside::HoldProof);

@@ -116,6 +116,9 @@ pub enum Input<'a> {
     ProgramTrouble(Notice),
     /// What is known of the drives beside the machine has changed.
     Drives(Drives),
+    /// The program cannot be read now, and why: what was read is said, then the job holds, and reading goes on when a
+    /// person lets it.
+    ProgramStalled(Notice),
     /// Nothing but time.
     Time,
 }
@@ -391,6 +394,7 @@ impl Session {
             Input::ProgramEnd => self.program_end(),
             Input::ProgramTrouble(notice) => self.program_trouble(notice),
             Input::Drives(drives) => self.hear_drives(drives),
+            Input::ProgramStalled(notice) => self.program_stalled(notice),
             Input::Time => {}
         }
         self.pass_deadlines();
@@ -409,7 +413,8 @@ impl Session {
         self.run.as_ref().is_some_and(|run| run.from_file && run.history.wants_more())
     }
 
-    /// The program line from which reading must start again, if a machine asked for a line long past.
+    /// The program line from which reading must start again: a machine asked for a line long past, or what could not be
+    /// read is to be read again.
     pub fn take_reread(&mut self) -> Option<u64> {
         self.reread.take()
     }

@@ -163,7 +163,7 @@ impl Session {
                     let proof = self.dialect.habits().counter.map_or("", |counter| counter.proof);
                     run.history.push(command(0, proof.as_bytes()));
                 }
-                self.reread = Some(program_line.max(1));
+                (run.fed_line, self.reread) = (program_line.max(1) - 1, Some(program_line.max(1)));
             }
             Rewind::Impossible => return,
         }

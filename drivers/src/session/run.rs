@@ -150,6 +150,12 @@ pub(super) struct Run {
     /// The last line said that homes every axis or lets the axes go, and which of both.
     #[serde(default)]
     pub(super) homing: Option<(u64, bool)>,
+    /// The last line of the program that was read.
+    #[serde(default)]
+    pub(super) fed_line: u64,
+    /// Why nothing more can be read at the moment.
+    #[serde(default)]
+    pub(super) stalled: Option<Notice>,
     /// What may still be in the planner.
     #[serde(default)]
     pub(super) evidence: Evidence,
@@ -212,6 +218,8 @@ impl Run {
             starved_since: None,
             from_line,
             homing: None,
+            fed_line: 0,
+            stalled: None,
             evidence: Evidence::default(),
             undone: Ledger::default(),
             stuck: None,

@@ -30,7 +30,11 @@ impl Session {
         let send_comments = self.profile.stream.send_comments;
         let habits = self.dialect.habits();
         let Some(run) = &mut self.run else { return };
-        if !run.from_file || number < run.from_line {
+        if !run.from_file {
+            return;
+        }
+        (run.fed_line, run.stalled) = (number, None);
+        if number < run.from_line {
             return;
         }
         run.layers.read(number, bytes);
@@ -74,6 +78,14 @@ impl Session {
             MotionEnd::Started(_) | MotionEnd::IdleReport => {}
         }
         run.history.finish();
+    }
+
+    /// Nothing more can be read for now. What was read is said first: the machine stands where the program broke off, and
+    /// not somewhere before.
+    pub(super) fn program_stalled(&mut self, notice: Notice) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.from_file && !run.history.is_complete()) {
+            run.stalled = Some(notice);
+        }
     }
 
     pub(super) fn program_trouble(&mut self, notice: Notice) {
@@ -159,6 +171,9 @@ impl Session {
             if run.history.next().is_none() {
                 if run.from_file && !run.history.is_complete() && run.accepted > run.lead && self.window.has_room(1) {
                     run.starved_since.get_or_insert(self.now);
+                }
+                if let Some(notice) = run.stalled.clone().filter(|_| self.window.is_empty()) {
+                    return self.hold(Cause::Interlock, Some(notice));
                 }
                 break;
             }

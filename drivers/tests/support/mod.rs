@@ -49,6 +49,9 @@ pub struct Pair {
     pub mute: bool,
     /// Nothing that is said reaches the machine.
     pub deaf: bool,
+    /// The place in the program from which the disk gives nothing, and whether that was told.
+    pub unreadable_from: Option<usize>,
+    told_unreadable: bool,
     buffer: Vec<u8>,
 }
 
@@ -89,6 +92,8 @@ impl Pair {
             exhausted: 0,
             mute: false,
             deaf: false,
+            unreadable_from: None,
+            told_unreadable: false,
             buffer: Vec::new(),
         }
     }
@@ -197,9 +202,17 @@ impl Pair {
     fn exchange(&mut self) {
         if let Some(line) = self.session.take_reread() {
             self.next_line = line as usize - 1;
+            self.told_unreadable = false;
         }
         let mut fed = false;
         while self.session.wants_program() {
+            if self.unreadable_from.is_some_and(|line| self.next_line >= line) {
+                if !std::mem::replace(&mut self.told_unreadable, true) {
+                    let happened = format!("Line {} cannot be read.", self.next_line + 1);
+                    self.hand(Input::ProgramStalled(Notice::new("store.unreadable", happened, "", "")));
+                }
+                break;
+            }
             match self.program.get(self.next_line) {
                 Some(line) => {
                     self.next_line += 1;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drivers::machine::Epoch;
 use drivers::{Moment, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -68,7 +69,7 @@ impl Slot {
 struct Line {
     name: String,
     profile: Arc<drivers::profile::Profile>,
-    epoch: std::time::SystemTime,
+    epoch: Epoch,
     snapshot: Arc<Snapshot>,
     queue: Queue,
     capacity: Option<Capacity>,
@@ -284,7 +285,7 @@ impl Line {
         Self {
             name: source.name.clone(),
             profile: source.profile.clone(),
-            epoch: source.epoch,
+            epoch: source.epoch.clone(),
             sample: Sample::default(),
             capacity: Some(capacity),
             snapshot,
@@ -326,10 +327,11 @@ impl Line {
     }
 
     fn document(&mut self, fact: Fact) -> Value {
-        let wall = |moment| wall(self.epoch, moment);
+        let epoch = self.epoch.now();
+        let wall = |moment| wall(epoch, moment);
         match fact {
-            Fact::State => documents::state(&self.name, self.epoch, &self.snapshot),
-            Fact::Job => documents::job(&self.name, self.epoch, &self.snapshot),
+            Fact::State => documents::state(&self.name, epoch, &self.snapshot),
+            Fact::Job => documents::job(&self.name, epoch, &self.snapshot),
             Fact::Capacity => Capacity::of(&self.profile, &self.snapshot, &self.queue).document(&self.name, wall),
             Fact::Capability => {
                 let at = wall(self.snapshot.at);
@@ -363,7 +365,7 @@ mod test {
         let source = Source {
             name: "mill".into(),
             profile: Arc::new(Profile::parse(Profile::bundled()[0].1).unwrap()),
-            epoch: std::time::SystemTime::UNIX_EPOCH,
+            epoch: Epoch::fixed(std::time::SystemTime::UNIX_EPOCH),
             snapshots: watch::channel(Arc::new(snapshot(State::Idle, 0.0))).1,
             queue: watch::channel(Queue::default()).1,
         };
