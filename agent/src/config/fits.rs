@@ -30,7 +30,11 @@ pub(super) fn fits(port: &str, profile: &Profile) -> Result<(), String> {
         return Err("The dialect `program-file` and the profile's [modbus.program] belong together: one of the two is missing (docs/modbus.md).".to_owned());
     }
     match (address::is_modbus(port), registers) {
-        (true, true) => address::Address::parse(port).map(|_| ()).map_err(|notice| notice.happened),
+        (true, true) => {
+            let address = address::Address::parse(port).map_err(|notice| notice.happened)?;
+            let unit = address.unit.or(profile.modbus.as_ref().map(|modbus| modbus.unit)).unwrap_or(1);
+            if address.way.has_unit(unit) { Ok(()) } else { Err(format!("Unit {unit} is no device on `{port}`.")) }
+        }
         (false, false) => Ok(()),
         (true, false) => Err(format!(
             "`{port}` is a Modbus address, and the dialect `{}` is spoken over a line of text. A machine with a mailbox has the dialect `mailbox`.",

@@ -343,6 +343,57 @@ fn a_drive_that_cannot_be_reached_took_twice_its_time_and_kept_the_others_waitin
     }
 }
 
+/// The simulated drive as the spindle of a mill, as it is written in a profile or in the configuration.
+fn spindle_drive(section: &str, devices: &str) -> String {
+    format!(
+        "[[{section}]]\nname = \"vfd\"\nkind = \"drive\"\nport = \"{devices}?unit=2\"\nis_spindle = true\n\
+         [{section}.stop]\npoint = \"command\"\nvalue = 0\nproof = \"actual\"\nproof_max = 0.5\n\
+         [{section}.turn]\nspeed = \"frequency\"\nactual = \"actual\"\nforward = [{{ point = \"command\", value = 1 }}]\n\
+         [[{section}.modbus.points]]\nname = \"command\"\naddress = 0\ntype = \"u16\"\naccess = \"write\"\n\
+         [[{section}.modbus.points]]\nname = \"frequency\"\naddress = 1\ntype = \"u16\"\nscale = 0.01\naccess = \"write\"\n\
+         [[{section}.modbus.points]]\nname = \"actual\"\naddress = 11\ntype = \"u16\"\nscale = 0.01\npoll_ms = 100\n"
+    )
+}
+
+#[test]
+fn a_spindle_that_a_killed_sender_left_turning_is_stopped_for_it() {
+    let (served, _port) = simulator();
+    let home = tempfile::tempdir().unwrap();
+    let machine = sim::simulated("grbl", &sim::Setup::default()).unwrap();
+    let mill = Port::on_pty(machine, Between::default(), None).unwrap();
+    let profile = include_str!("../../../config/machines/grbl-mill-3018.toml");
+    let profile = format!("{profile}\n{}", spindle_drive("auxiliary", &served.address));
+    std::fs::write(home.path().join("mill.toml"), profile).unwrap();
+    let program = home.path().join("part.nc");
+    std::fs::write(&program, "M3 S6000\nG1 X100 F100\nM5\nM2\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+    command.args(["send", "--no-preflight", "--port", mill.address(), "--profile"]).arg(home.path().join("mill.toml"));
+    let mut sender = Ended(command.arg(&program).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    while drive(&served.address).1 < 10_000.0 {
+        assert!(sender.0.try_wait().unwrap().is_none(), "it ended before its spindle turned");
+    }
+    sender.0.kill().unwrap();
+    sender.0.wait().unwrap();
+    assert_eq!(drive(&served.address), (1.0, 10_000.0), "nothing tells it that its agent is dead");
+    // The same drive in the configuration, beside a bundled profile.
+    let config = home.path().join("agent.toml");
+    let machine = format!("[[machine]]\nid = \"mill\"\nport = \"{}\"\nprofile = \"grbl-mill-3018\"\n", mill.address());
+    let beside = spindle_drive("machine.auxiliary", &served.address);
+    std::fs::write(&config, format!("{machine}{beside}")).unwrap();
+    let run = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).arg(&config).output();
+    let checked = run(&["config", "check"]).unwrap();
+    assert!(out(&checked).contains("mill/vfd: holding 11 to 11 every 100 ms: actual"), "{checked:?}");
+    let (stopped, _) = stop(&config);
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    let (command, actual) = drive(&served.address);
+    assert!(command == 0.0 && actual <= 50.0, "{command} {actual}");
+    // What is wrong with it is said with its line.
+    std::fs::write(&config, format!("{machine}[[machine.auxiliary]]\nname = \"vfd\"\ndevice = \"h1000\"\n")).unwrap();
+    let checked = run(&["config", "check"]).unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(said.contains("line 5") && said.contains("no device `h1000`") && said.contains("h100"), "{said}");
+}
+
 #[test]
 fn the_devices_that_are_known_by_name_are_listed_and_their_points_can_be_read() {
     let run = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).output().unwrap();
