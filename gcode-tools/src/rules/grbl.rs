@@ -53,6 +53,7 @@ pub struct Grbl {
 }
 
 /// One line, as far as it has been read.
+#[allow(clippy::struct_excessive_bools)] // Each is a thing that a line may say.
 struct Line {
     modes: Modes,
     axis: Axis,
@@ -65,6 +66,7 @@ struct Line {
     tool_length: u32,
     ends: bool,
     macro_call: bool,
+    sets_tool: bool,
     cycle_changes: bool,
 }
 
@@ -124,9 +126,11 @@ impl Grbl {
             tool_length: 0,
             ends: false,
             macro_call: false,
+            sets_tool: false,
             cycle_changes: false,
         };
-        for word in Scan::new(bytes) {
+        let words = if self.is_hal() { Scan::new(bytes).with_slash_first() } else { Scan::new(bytes) };
+        for word in words {
             match word {
                 Read::NoLetter(byte) => return Err(Refusal::word(Rule::NoLetter, byte)),
                 Read::NoNumber(letter) => return Err(Refusal::word(Rule::NoNumber, letter)),
@@ -328,6 +332,10 @@ impl Grbl {
             3..=5 => 23,
             7 if !self.has_mist => return Err(Refusal::code(Rule::Unsupported, b'M', tenths)),
             7..=9 => 24,
+            61 if self.is_hal() => {
+                line.sets_tool = true;
+                22
+            }
             6 | 61 if !self.is_plain() => 22,
             48..=51 | 53 if self.is_hal() => 25,
             // Ports, saved modes and subprograms: whether they are there is the machine's.
@@ -376,6 +384,12 @@ impl Grbl {
             return Err(Refusal::word(Rule::NotInteger, b'T'));
         }
         self.feed(line)?;
+        if line.sets_tool && !line.has(b'Q') {
+            return Err(Refusal::word(Rule::Missing, b'Q'));
+        }
+        if line.sets_tool {
+            line.words.remove(b"Q");
+        }
         if line.non_modal == 40 && line.groups & 1 != 0 {
             if !line.has(b'P') {
                 return Err(Refusal::word(Rule::Missing, b'P'));
@@ -395,7 +409,9 @@ impl Grbl {
             }
         }
         let only_z = line.has(b'Z') && !line.has(b'X') && !line.has(b'Y');
-        if line.axis == Axis::ToolLength && line.tool_length == 431 && !only_z {
+        // grblHAL has a length for every axis.
+        let has_length = if self.is_hal() { axes } else { only_z };
+        if line.axis == Axis::ToolLength && line.tool_length == 431 && !has_length {
             return Err(Refusal::code(Rule::ToolLengthAxis, b'G', 431));
         }
         self.non_modal(line, axes)?;
@@ -448,6 +464,10 @@ impl Grbl {
         match line.non_modal {
             100 => {
                 let level = if line.has(b'L') { line.value(b'L').trunc() } else { 0.0 };
+                if self.is_hal() && level != 2.0 && level != 20.0 {
+                    // Tool tables are there only where the machine has one.
+                    return Err(Refusal::word(Rule::Unsupported, b'L'));
+                }
                 if !axes && (self.is_plain() || level == 20.0 || !line.has(b'R')) {
                     return Err(Refusal::code(Rule::NoAxes, b'G', 100));
                 }
@@ -464,7 +484,6 @@ impl Grbl {
                     return Err(Refusal::word(Rule::NoSuchOffset, b'P'));
                 }
                 if !offsets || (level == 2.0 && line.has(b'R')) {
-                    // Tool tables are there only where the machine has one.
                     return Err(Refusal::word(Rule::Unsupported, if offsets { b'R' } else { b'L' }));
                 }
                 line.words.remove(b"LP");

@@ -3,6 +3,7 @@
 use super::{Refusal, Rule};
 use crate::modal::Plane;
 use crate::statement::{Form, Statement};
+use crate::words;
 
 /// Modes that rules depend on.
 #[derive(Debug, Clone)]
@@ -182,28 +183,101 @@ impl Klipper {
         numbers.any(b"E").and_then(|()| numbers.above_zero(b"F"))
     }
 
-    /// Saved states must be there before they are gone back to.
-    fn command_in_words(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Commands with parameters by name (`_get_extended_params`): each has a `=`, and some must be there. Saved states
+    /// must be there before they are gone back to.
+    fn command_in_words(&mut self, bytes: &[u8]) -> Outcome {
         let text = bytes.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let mut parts = text.split(u8::is_ascii_whitespace);
-        let command = parts.next().unwrap_or_default();
-        let is = |name: &[u8]| command.eq_ignore_ascii_case(name);
-        let (saves, restores) = (is(b"SAVE_GCODE_STATE"), is(b"RESTORE_GCODE_STATE"));
-        if !saves && !restores {
+        let name = words::command_name(text);
+        let Some((_, needed, above_zero)) = COMMANDS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) else {
             return Ok(());
+        };
+        let parameters = parameters(&text[name.len()..]);
+        if parameters.iter().any(|(_, value)| value.is_none()) {
+            return Err(Refusal::line(Rule::NoNumber));
         }
-        let name = parts.find_map(|part| {
-            let equals = part.iter().position(|byte| *byte == b'=')?;
-            part[..equals].eq_ignore_ascii_case(b"NAME").then(|| part[equals + 1..].to_vec())
-        });
-        let name = name.unwrap_or_else(|| b"default".to_vec());
-        let known = self.saved.contains(&name);
-        if restores && !known && self.saved.len() < NAMES_MAX {
-            return Err(Refusal::line(Rule::Missing));
+        let value = |key: &[u8]| {
+            let known = parameters.iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(key));
+            known.and_then(|(_, value)| value.as_deref())
+        };
+        if !needed.is_empty() && value(needed).is_none() {
+            return Err(Refusal::word(Rule::Missing, needed[0]));
         }
-        if saves && !known && self.saved.len() < NAMES_MAX {
-            self.saved.push(name);
+        for key in *above_zero {
+            let Some(text) = value(key) else { continue };
+            let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
+            match number {
+                None => return Err(Refusal::word(Rule::NoNumber, key[0])),
+                Some(number) if number <= 0.0 => return Err(Refusal::word(Rule::NotPositive, key[0])),
+                Some(_) => {}
+            }
+        }
+        let (saves, restores) =
+            (name.eq_ignore_ascii_case(b"SAVE_GCODE_STATE"), name.eq_ignore_ascii_case(b"RESTORE_GCODE_STATE"));
+        if saves || restores {
+            let state = value(b"NAME").unwrap_or(b"default").to_vec();
+            let known = self.saved.contains(&state);
+            if restores && !known && self.saved.len() < NAMES_MAX {
+                return Err(Refusal::line(Rule::Missing));
+            }
+            if saves && !known && self.saved.len() < NAMES_MAX {
+                self.saved.push(state);
+            }
         }
         Ok(())
     }
+}
+
+/// A command, the parameter that must be there, and those whose number must be above zero.
+type CommandInWords = (&'static [u8], &'static [u8], &'static [&'static [u8]]);
+
+/// Commands that every Klipper has, the parameter that must be there, and those whose number must be above zero. Others are
+/// there where the machine is set up so, and pass.
+const COMMANDS: [CommandInWords; 16] = [
+    (b"SAVE_GCODE_STATE", b"", &[]),
+    (b"RESTORE_GCODE_STATE", b"", &[]),
+    (b"SET_GCODE_OFFSET", b"", &[]),
+    (b"SET_VELOCITY_LIMIT", b"", &[b"VELOCITY", b"ACCEL"]),
+    (b"SET_PRESSURE_ADVANCE", b"", &[]),
+    (b"SET_HEATER_TEMPERATURE", b"HEATER", &[]),
+    (b"TEMPERATURE_WAIT", b"SENSOR", &[]),
+    (b"TURN_OFF_HEATERS", b"", &[]),
+    (b"ACTIVATE_EXTRUDER", b"EXTRUDER", &[]),
+    (b"GET_POSITION", b"", &[]),
+    (b"EXCLUDE_OBJECT_DEFINE", b"", &[]),
+    (b"EXCLUDE_OBJECT_START", b"NAME", &[]),
+    (b"EXCLUDE_OBJECT_END", b"", &[]),
+    (b"EXCLUDE_OBJECT", b"", &[]),
+    (b"PRINT_START", b"", &[]),
+    (b"STATUS", b"", &[]),
+];
+
+/// A parameter's name, and its value if it has one.
+type Parameter = (Vec<u8>, Option<Vec<u8>>);
+
+/// Parameters of a command in words: a part without `=` has none. Quotes hold spaces together.
+fn parameters(text: &[u8]) -> Vec<Parameter> {
+    let mut found = Vec::new();
+    let (mut part, mut quote, mut stands) = (Vec::new(), None, false);
+    for byte in text.iter().copied().chain([b' ']) {
+        match (quote, byte) {
+            (Some(open), byte) if byte == open => quote = None,
+            (None, b'"' | b'\'') => (quote, stands) = (Some(byte), true),
+            (None, byte) if byte.is_ascii_whitespace() => {
+                if stands && found.len() < PARAMETERS_MAX {
+                    let part: Vec<u8> = std::mem::take(&mut part);
+                    let equals = part.iter().position(|byte| *byte == b'=');
+                    found.push(match equals {
+                        Some(equals) => (part[..equals].to_vec(), Some(part[equals + 1..].to_vec())),
+                        None => (part, None),
+                    });
+                }
+                (part, stands) = (Vec::new(), false);
+            }
+            _ => {
+                part.push(byte);
+                stands = true;
+            }
+        }
+    }
+    found
 }

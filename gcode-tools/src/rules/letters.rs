@@ -8,6 +8,8 @@ const WORDS_MAX: usize = 160;
 pub struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether a `/` inside a line means nothing.
+    passes_slashes: bool,
 }
 
 /// One word, or why there is none.
@@ -24,7 +26,13 @@ pub enum Read {
 impl<'a> Scan<'a> {
     /// From the beginning of a line.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, passes_slashes: true }
+    }
+
+    /// As grblHAL reads: a `/` is one at the beginning only.
+    #[must_use]
+    pub fn with_slash_first(self) -> Self {
+        Self { passes_slashes: false, ..self }
     }
 
     /// The next byte that means something.
@@ -36,7 +44,8 @@ impl<'a> Scan<'a> {
                     self.at += rest.iter().position(|byte| *byte == b')').map_or(rest.len(), |end| end + 1);
                 }
                 b';' => self.at = self.bytes.len(),
-                0..=b' ' | b'/' => self.at += 1,
+                0..=b' ' => self.at += 1,
+                b'/' if self.passes_slashes || self.at == 0 => self.at += 1,
                 byte => return Some(byte.to_ascii_uppercase()),
             }
         }
