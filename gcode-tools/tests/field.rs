@@ -196,7 +196,8 @@ fn a_nozzle_that_has_cooled_down_pushes_nothing_and_one_that_may_be_hot_does() {
 
 #[test]
 fn findings_are_told_once_for_each_cause() {
-    let lines: String = (0..60).map(|line| format!("G1 X{line}\n")).collect();
+    let lines: Vec<String> = (0..60).map(|line| format!("G1 X{line}\n")).collect();
+    let lines = lines.concat();
     let program = format!("G21 G90\nM3 S1000\n{lines}G1 X1 X2 F100\nM30\n");
     let mut verdict = check(program.as_bytes(), &Profile::named("generic-grbl").unwrap());
     assert_eq!(verdict.findings.len(), 51, "no more than 50 of a code, line by line");
@@ -317,6 +318,7 @@ fn a_laser_that_moves_at_s0_travels() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn each_program_is_told_by_what_it_writes_of_itself() {
     type Row = (&'static str, &'static str, Option<&'static str>, Option<f64>, Option<f64>);
     let rows: [Row; 19] = [
