@@ -482,6 +482,9 @@ pub struct Snapshot {
     /// What it asks of a person.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// Its job stands, and only a request to the agent makes it go on: no button or display of the machine does.
+    #[serde(default)]
+    pub waits_for_agent: bool,
     /// The current job, or the last one.
     pub job: Option<Progress>,
     /// What the wire did.
@@ -525,6 +528,7 @@ impl Snapshot {
             place: None,
             differences: Vec::new(),
             asked: None,
+            waits_for_agent: false,
             job: None,
             link: LinkCounters::default(),
             baud: None,

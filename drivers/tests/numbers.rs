@@ -21,7 +21,7 @@ use support::{Pair, commands, connected, is_printer, profile, setup, usual_line}
 const FIRMWARES: [(&str, &str, Reader); 15] = [
     ("grbl", "Grbl 1.1h.20190825", Reader::Grbl),
     // Ports to other processors say the same, and may read with their C library.
-    ("grbl", "Grbl 1.1f", Reader::Smoothie),
+    ("grbl", "Grbl 1.1f", Reader::MarlinBefore212),
     ("grblhal", "grblHAL 1.1f.20260817", Reader::GrblHal),
     ("fluidnc", "FluidNC v3.9.9", Reader::Grbl),
     ("marlin", "Marlin 2.1.2.4", Reader::Marlin),
@@ -119,6 +119,18 @@ fn received(packed: &[u8], without_spaces: bool) -> Vec<u8> {
     out
 }
 
+/// Grbl takes blanks away before it reads. The one in `G0 X10` is left here: a reader of hexadecimal numbers finds G16 in
+/// it, which is refused.
+fn as_grbl_reads(line: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::new();
+    for byte in line {
+        if *byte > b' ' || matches!(out[..], [.., b'G' | b'M' | b'g' | b'm', b'0']) {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -127,18 +139,24 @@ proptest! {
         for (name, firmware, reader) in FIRMWARES {
             let habits = dialect::named(name).unwrap().habits();
             let numbers = habits.numbers.by(firmware);
-            let alphabet = if habits.printer { Alphabet::Printer } else { Alphabet::Grbl };
+            let alphabet = habits.alphabet();
             let (mut written, mut as_it_stands) = (Vec::new(), Vec::new());
             let block = Block::new(line.as_bytes());
             prop_assert_eq!(wire::write(&block, alphabet, numbers, &mut written), Compacted::Whole);
+            if name == "grbl" {
+                written = as_grbl_reads(&written);
+            }
             reads_the_words_of(reader, &line, &written);
             // With its comment behind it, which a firmware takes off, and its letters as they are.
-            wire::write_as_it_stands(&block, numbers, &mut as_it_stands);
+            wire::write_as_it_stands(&block, alphabet, numbers, &mut as_it_stands);
             if as_it_stands.is_ascii() && !matches!(reader, Reader::Grbl | Reader::GrblHal) {
-                let code = as_it_stands.split(|byte| *byte == b';').next().unwrap();
-                let compared = Block::new(code).words().all(|word| word.text.len() <= 8);
+                let mut code = as_it_stands.split(|byte| *byte == b';').next().unwrap().to_vec();
+                if name == "grbl" {
+                    code = as_grbl_reads(&code);
+                }
+                let compared = Block::new(&code).words().all(|word| word.text.len() <= 8);
                 if compared {
-                    reads_the_words_of(reader, &line, code);
+                    reads_the_words_of(reader, &line, &code);
                 }
             }
             let spaces = if numbers < Numbers::Exponents { Spaces::Removed } else { Spaces::Kept };
@@ -203,11 +221,12 @@ fn what_the_agent_spells_itself_is_read_as_it_is_written() {
     }
     for (name, _) in Profile::bundled() {
         let profile = Profile::named(name).unwrap();
-        let numbers =
-            dialect::named(&profile.dialect).map_or(Numbers::Exponents, |dialect| dialect.habits().numbers.any);
+        let habits = dialect::named(&profile.dialect).map(|dialect| dialect.habits());
+        let numbers = habits.map_or(Numbers::Exponents, |habits| habits.numbers.any);
+        let alphabet = habits.map_or(Alphabet::Printer, dialect::Habits::alphabet);
         for line in &profile.safety.safe_end {
             let mut written = Vec::new();
-            wire::write_as_it_stands(&Block::new(line.as_bytes()), numbers, &mut written);
+            wire::write_as_it_stands(&Block::new(line.as_bytes()), alphabet, numbers, &mut written);
             for reader in [Reader::Smoothie, Reader::Repetier, Reader::Marlin10] {
                 assert!(!reader.misreads(&written), "{name}: `{line}`");
             }
@@ -245,7 +264,9 @@ fn every_simulated_firmware_moves_where_the_program_says() {
             assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
             let report = pair.report();
             assert_eq!((report.misread, report.refused), (0, 0), "{dialect}");
-            assert_eq!(pair.executed(), commands(&program), "{dialect}");
+            // A point behind a lone zero changes no number.
+            let executed: Vec<_> = pair.executed().iter().map(|line| line.replace("0.X", "0X")).collect();
+            assert!(executed == commands(&program), "{dialect}: {executed:?}");
         }
     }
 }

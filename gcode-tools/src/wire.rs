@@ -42,6 +42,16 @@ pub enum Numbers {
 }
 
 impl Numbers {
+    /// What must stand between what was written last and a word with this letter, if anything. Grbl takes every blank
+    /// away before it reads a line (`protocol.c`), so that there a point ends a value: `S0.X10`. A code keeps its usual
+    /// form: `G0 X10` read as G16 is refused, and moves nothing.
+    #[inline]
+    fn between(self, alphabet: Alphabet, letter: u8, written: &[u8]) -> Option<u8> {
+        let value = !matches!(written, [.., b'G' | b'M', b'0']);
+        let point = alphabet == Alphabet::Grbl && letter != b'E' && value;
+        self.blank_before(letter, written).then_some(if point { b'.' } else { b' ' })
+    }
+
     /// Whether a blank must stand between what was written last and a word with this letter.
     #[inline]
     pub(crate) fn blank_before(self, letter: u8, written: &[u8]) -> bool {
@@ -110,9 +120,8 @@ pub fn write(block: &Block, alphabet: Alphabet, numbers: Numbers, out: &mut Vec<
             Item::Word(word) if word.letter == b'N' && out.len() == start => {}
             Item::Word(word) => {
                 // Klipper reads two letters in a row as one name: `G28 X Y` must not become `G28XY`.
-                if bare || numbers.blank_before(word.letter, &out[start..]) {
-                    out.push(b' ');
-                }
+                let between = if bare { Some(b' ') } else { numbers.between(alphabet, word.letter, &out[start..]) };
+                out.extend(between);
                 bare = word.shape == Shape::Missing;
                 stripped += word_bytes(&word, alphabet, out);
             }
@@ -144,18 +153,22 @@ pub fn write(block: &Block, alphabet: Alphabet, numbers: Numbers, out: &mut Vec<
     }
 }
 
-/// Appends to `out` a line as it is written, comments and spaces included, with a blank added wherever this reader of
-/// numbers needs one. Line end and spaces around it are left out. For machines that are to get lines as they stand.
-pub fn write_as_it_stands(block: &Block, numbers: Numbers, out: &mut Vec<u8>) {
+/// Appends to `out` a line as it is written, comments and spaces included, with what this alphabet and reader of numbers
+/// need between words added. Line end and spaces around it are left out. For machines that are to get lines as they stand.
+pub fn write_as_it_stands(block: &Block, alphabet: Alphabet, numbers: Numbers, out: &mut Vec<u8>) {
     let bytes = block.bytes();
     let start = out.len();
     let mut at = bytes.len() - bytes.trim_ascii_start().len();
+    // Where the word before ends in `out`: nothing behind it counts for a machine that takes blanks and comments away.
+    let mut ended = start;
     for word in block.words() {
         out.extend_from_slice(&bytes[at..word.span.start]);
-        if numbers.blank_before(word.letter, &out[start..]) {
-            out.push(b' ');
+        let counts = if alphabet == Alphabet::Grbl { ended.min(out.len()) } else { out.len() };
+        if let Some(between) = numbers.between(alphabet, word.letter, &out[start..counts]) {
+            out.insert(counts, between);
         }
         at = word.span.start;
+        ended = out.len() + (word.span.end - word.span.start);
     }
     out.extend_from_slice(bytes[at..].trim_ascii_end());
 }
@@ -282,7 +295,12 @@ mod test {
     #[test]
     fn a_line_that_is_sent_as_it_stands_gets_its_blanks_too() {
         let mut out = Vec::new();
-        write_as_it_stands(&Block::new(b"  G1X10e5 (a) S0X3 ; 0X1E1\r\n"), Numbers::Exponents, &mut out);
+        write_as_it_stands(
+            &Block::new(b"  G1X10e5 (a) S0X3 ; 0X1E1\r\n"),
+            Alphabet::Printer,
+            Numbers::Exponents,
+            &mut out,
+        );
         assert_eq!(String::from_utf8(out).unwrap(), "G1X10 e5 (a) S0 X3 ; 0X1E1");
     }
 

@@ -221,7 +221,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
     let connected = tokio::select! {
         connected = connect(&machine, &arguments.cleared) => connected,
         _ = signals.next() => {
-            let homes = machine.snapshot().state == State::Running;
+            let homes = arguments.cleared.homes() && machine.snapshot().state == State::Running;
             return Err(Failure::Failed(ending::before_the_job(homes)));
         }
     };
@@ -415,7 +415,7 @@ async fn stream(
         if let Some(progress) = snapshot.job.as_ref().filter(|progress| progress.phase.is_over()) {
             break progress.clone();
         }
-        if ending.is_none() && given_up.is_none() && nobody_goes_on(&snapshot, &people) {
+        if ending.is_none() && given_up.is_none() && snapshot.waits_for_agent && !people.are_here() {
             given_up.clone_from(&said);
             bar.suspend(|| complain(&"Nobody is here to decide: the job is cancelled and the machine made safe."));
             let _ = machine.ask(Request::Cancel).await;
@@ -448,7 +448,8 @@ async fn stream(
     }
     if end.phase != JobPhase::Finished {
         // What the machine says since (a board that restarted is well again) is no reason.
-        let why = reason(&mut events).await.filter(|notice| notice.code != "job.cancelled");
+        let patience = ending.left().map_or(EVENT_PATIENCE, |left| left.min(EVENT_PATIENCE));
+        let why = reason(&mut events, patience).await.filter(|notice| notice.code != "job.cancelled");
         outcome.error = given_up.or(why).or_else(|| said.clone());
         outcome.error_was_said = outcome.error.is_some() && outcome.error == said;
     }
@@ -456,14 +457,8 @@ async fn stream(
     Ok(())
 }
 
-/// Whether the job stands, and nobody will make it go on: not at this terminal, and not where it was paused.
-fn nobody_goes_on(snapshot: &Snapshot, people: &Keys) -> bool {
-    let paused_there = snapshot.notice.as_ref().is_some_and(|notice| notice.code == "machine.paused");
-    snapshot.state == State::Held && !paused_there && !people.are_here()
-}
-
 /// Why the job is over, as the event of its end says it. Events come right behind the snapshot.
-async fn reason(events: &mut broadcast::Receiver<Event>) -> Option<Notice> {
+async fn reason(events: &mut broadcast::Receiver<Event>, patience: Duration) -> Option<Notice> {
     let told = async {
         loop {
             match events.recv().await {
@@ -473,7 +468,7 @@ async fn reason(events: &mut broadcast::Receiver<Event>) -> Option<Notice> {
             }
         }
     };
-    tokio::time::timeout(EVENT_PATIENCE, told).await.unwrap_or_default()
+    tokio::time::timeout(patience, told).await.unwrap_or_default()
 }
 
 fn lost(machine: &Machine) -> Progress {

@@ -67,8 +67,8 @@ pub(super) const HABITS: Habits = Habits {
     line_max: 79,
     // The question behind half a line makes nonsense of it.
     // `read_float` (`nuts_bolts.c`) reads digits only. Its ports to other processors say the same version, and what they
-    // read with is not told: Grbl's first ports read with their C library (grbl issues 94 and 122).
-    numbers: NumbersRead::always(Numbers::Exponents),
+    // read with is not told: Grbl's first ports read with their C library (grbl issues 94 and 122). E is no word of it.
+    numbers: NumbersRead::always(Numbers::Prefixed),
     spoils: "",
     identify: "$I",
     ok_when_taken: false,

@@ -4,7 +4,7 @@
 //! firmwares in *conversation* (numbered lines, buffer sizes, how the end of motion is proven) is data in
 //! [`Habits`], so that the session contains no firmware's name.
 
-use gcode_tools::wire::Numbers;
+use gcode_tools::wire::{Alphabet, Numbers};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Limits;
@@ -311,6 +311,11 @@ pub enum StopHabit {
 }
 
 impl Habits {
+    /// Which bytes it takes as text.
+    pub fn alphabet(&self) -> Alphabet {
+        if self.printer { Alphabet::Printer } else { Alphabet::Grbl }
+    }
+
     /// Whether a command makes the machine tell where it is, and with that prove the end of motion.
     pub fn asks_position(&self, text: &[u8]) -> bool {
         matches!(self.motion_end, MotionEnd::Commands([.., proof]) if text.starts_with(proof.as_bytes()))

@@ -225,6 +225,15 @@ impl Session {
         }
     }
 
+    /// Whether the job stands and nobody at the machine can let it go on.
+    pub(super) fn waits_for_agent(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| match run.stage {
+            Stage::Held => !self.person.paused_there,
+            Stage::Asking => true,
+            _ => false,
+        })
+    }
+
     /// The machine asked for the hold, and may end it.
     pub(super) fn paused_there(&mut self) {
         self.person.paused_there = self.run.as_ref().is_some_and(Run::is_holding);

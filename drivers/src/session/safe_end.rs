@@ -171,10 +171,11 @@ impl Session {
             self.reset_counter();
         }
         let lines = self.safe_lines();
+        let alphabet = self.dialect.habits().alphabet();
         if let Some(run) = &mut self.run {
             for (line, text) in (1..).zip(&lines) {
                 let mut spelled = Vec::new();
-                wire::write_as_it_stands(&Block::new(text.as_bytes()), self.numbers, &mut spelled);
+                wire::write_as_it_stands(&Block::new(text.as_bytes()), alphabet, self.numbers, &mut spelled);
                 run.history.push(super::streaming::command(line, &spelled));
             }
         }

@@ -14,6 +14,7 @@ impl Session {
         let mut snapshot = self.known.clone();
         snapshot.at = self.now;
         snapshot.asked = self.asked();
+        snapshot.waits_for_agent = self.waits_for_agent();
         snapshot.homed = self.by_hand.homed;
         if let Some(place) = &mut snapshot.place {
             place.homed = self.homed_for_sure();

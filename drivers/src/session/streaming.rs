@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gcode_tools::block::Block;
-use gcode_tools::wire::{self, Alphabet, Compacted};
+use gcode_tools::wire::{self, Compacted};
 
 use super::barrier::{dwell, must_go_alone};
 use super::by_hand::homing_word;
@@ -40,7 +40,7 @@ impl Session {
         run.layers.read(number, bytes);
         let block = Block::new(bytes);
         self.spelled.clear();
-        let alphabet = if habits.printer { Alphabet::Printer } else { Alphabet::Grbl };
+        let alphabet = habits.alphabet();
         if wire::write(&block, alphabet, self.numbers, &mut self.spelled) == Compacted::Nothing {
             return;
         }
@@ -51,7 +51,7 @@ impl Session {
         self.reporting.program_says(&self.spelled);
         if send_comments && block.line_number().is_none() {
             self.spelled.clear();
-            wire::write_as_it_stands(&block, self.numbers, &mut self.spelled);
+            wire::write_as_it_stands(&block, alphabet, self.numbers, &mut self.spelled);
         }
         run.history.push(command(number, &self.spelled));
         let waited = run.starved_since.take().map_or(0, |since| self.now.since(since).as_millis());

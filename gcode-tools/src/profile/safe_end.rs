@@ -119,6 +119,16 @@ impl Profile {
         self.left_on().into_iter().map(said).collect()
     }
 
+    /// The hot end of a tool: these words name tools, never heaters. A tool that the profile does not list heats one of
+    /// its own.
+    fn hot_end(&self, tool: Option<u32>) -> Off {
+        let heater = |named: u32| {
+            let known = self.tools.iter().find(|tool| tool.number == named);
+            known.and_then(|tool| tool.heater).unwrap_or(named)
+        };
+        Off::HotEnd(tool.map(heater))
+    }
+
     /// What a line switches off.
     fn switches_off(&self, line: &str) -> Option<Off> {
         let first = line.split_ascii_whitespace().next().unwrap_or_default();
@@ -134,10 +144,10 @@ impl Profile {
         // A tool word stands among the codes of a line.
         let tool = statement.codes().iter().find(|(letter, _)| *letter == b'T').map(|(_, tenths)| tenths / 10);
         match (letter, tenths) {
-            (b'M', 1040) if cold => Some(Off::HotEnd(tool.or_else(|| whole(b'T')))),
+            (b'M', 1040) if cold => Some(self.hot_end(tool.or_else(|| whole(b'T')))),
             // RepRapFirmware sets active and standby temperatures, or switches the tool's heaters off by A0.
-            (b'M', 5680) if cold || statement.value(b'A') == Some(0.0) => Some(Off::HotEnd(whole(b'P'))),
-            (b'G', 100) if cold && self.heat.is_some() => Some(Off::HotEnd(whole(b'P'))),
+            (b'M', 5680) if cold || statement.value(b'A') == Some(0.0) => Some(self.hot_end(whole(b'P'))),
+            (b'G', 100) if cold && self.heat.is_some() => Some(self.hot_end(whole(b'P'))),
             (b'M', 1400) if cold => Some(Off::Bed),
             (b'M', 1410) if cold => Some(Off::Chamber),
             (b'M', 50) => Some(Off::Tool),
@@ -148,7 +158,7 @@ impl Profile {
 
 /// What a line switches off.
 enum Off {
-    /// The current tool's hot end, or that of a tool.
+    /// The current tool's hot end, or the one with this number.
     HotEnd(Option<u32>),
     Bed,
     Chamber,
@@ -163,9 +173,7 @@ impl Off {
         match (self, hazard) {
             (Self::Heaters, Hazard::HotEnd { .. } | Hazard::Bed | Hazard::Chamber) => true,
             (Self::HotEnd(None), Hazard::HotEnd { alone, .. }) => alone,
-            (Self::HotEnd(Some(named)), Hazard::HotEnd { heater, tool, alone }) => {
-                *named == tool || *named == heater || alone
-            }
+            (Self::HotEnd(Some(named)), Hazard::HotEnd { heater, .. }) => *named == heater,
             (Self::Bed, Hazard::Bed) | (Self::Chamber, Hazard::Chamber) => true,
             (Self::Tool, Hazard::Spindle | Hazard::Laser) => true,
             _ => false,
@@ -193,6 +201,19 @@ mod test {
             error.code == "profile.invalid" && error.message.contains("line 9") && error.message.contains("M140 S0")
         );
         assert!(Profile::parse_streamed(PRINTER).is_err(), "none at all is no better");
+    }
+
+    #[test]
+    fn a_tool_is_named_and_not_its_heater() {
+        // As on a Duet, where heater 0 is the bed's.
+        let duet = PRINTER.to_owned() + "[[tools]]\nnumber = 0\nheater = 1\n[[tools]]\nnumber = 1\nheater = 2\n";
+        assert_eq!(
+            left_on(&duet, "['M104 T1 S0', 'M104 T2 S0', 'M140 S0']"),
+            ["the hot end of tool 0"],
+            "no tool 2 is there, and nothing names tool 0"
+        );
+        assert!(left_on(&duet, "['M104 T0 S0', 'M104 T1 S0', 'M140 S0']").is_empty());
+        assert_eq!(left_on(PRINTER, "['M104 T1 S0', 'M140 S0']"), ["the hot end"]);
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub(super) struct Cleared {
     home: bool,
 }
 
+impl Cleared {
+    /// Whether the machine is to home first.
+    pub(super) fn homes(&self) -> bool {
+        self.home
+    }
+}
+
 /// Waits until the machine has said who it is and is idle.
 pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), Failure> {
     let mut settled = settle(machine, CONNECT_PATIENCE).await;
