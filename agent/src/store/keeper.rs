@@ -13,8 +13,9 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{self, Disk, Failure, Was};
-use super::log::{Class, Fact, Gap, RESERVE};
+use super::log::RESERVE;
 use super::programs::Programs;
+use super::row::{Class, Fact, Gap};
 use super::work::{Change, Changes, Due, NotWritten, Opened, Permit, Shared};
 use super::{Contents, News, files, old, trouble};
 use crate::jobs::Record;

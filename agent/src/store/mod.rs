@@ -20,6 +20,8 @@ mod old;
 mod previews;
 mod programs;
 pub mod recordings;
+mod row;
+mod tables;
 mod trouble;
 mod work;
 
@@ -43,10 +45,10 @@ use crate::jobs::Record;
 
 pub(crate) use self::bauds::{keep as keep_bauds, recall as recall_bauds};
 pub(crate) use self::files::open_regular;
-pub use self::log::{Batch, Class, Cursor, Fact, Gap, Item, Row, Run, Who};
 pub(crate) use self::old::baud_name;
 pub use self::previews::{Previews, Wanted};
 pub use self::programs::{Arriving, Programs, Spooled};
+pub use self::row::{Batch, Class, Cursor, Fact, Gap, Item, Row, Run, Who};
 pub use self::work::{Asked, Change, NotWritten, Page};
 
 /// Longest wait for the disk of whoever wants something written first.

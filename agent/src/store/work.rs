@@ -9,7 +9,8 @@ use drivers::Notice;
 use tokio::sync::{oneshot, watch};
 
 use super::disk::Disk;
-use super::log::{Fact, Log, Row};
+use super::log::Log;
+use super::row::{Fact, Row};
 use crate::host::clock;
 use crate::jobs::{JobState, Record};
 
