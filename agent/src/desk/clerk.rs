@@ -179,7 +179,7 @@ impl Clerk {
     /// The store's file was lost: what is known is told again.
     fn tell_all_again(&mut self) {
         let all: Vec<_> = self.jobs.values().map(|job| (job.id.clone(), Change::Put(job.clone()))).collect();
-        self.store.tell([], all);
+        self.store.tell_all(all);
     }
 
     fn needs_check(&self, job: &Record) -> bool {

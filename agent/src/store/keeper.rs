@@ -151,6 +151,7 @@ impl Keeper {
         }
         let (disk, was) = match Disk::open(&self.folder, RECENT) {
             Err(Failure::Damaged(error)) => {
+                self.shared.lock().was_damaged = true;
                 let aside = disk::put_aside(&self.folder).map_err(|error| trouble::unusable(&self.folder, &error))?;
                 let notice = trouble::damaged(&aside, &error);
                 let opened = Disk::open(&self.folder, RECENT).map_err(|failure| trouble::of(&failure))?;
@@ -221,7 +222,7 @@ impl Keeper {
             disk.let_go(history).map_err(|failure| trouble::of(&failure))?;
         }
         self.recovered();
-        self.sweep_leftovers();
+        self.sweep_leftovers(was.new);
         let news = if self.begun {
             News::Anew
         } else {
@@ -265,6 +266,9 @@ impl Keeper {
             Ok(()) => {
                 let mut work = self.shared.lock();
                 work.log.written(told.unwrap_or(0), changes.mark);
+                if changes.all_told && !work.was_damaged {
+                    (work.jobs_are_all, work.sweep) = (true, true);
+                }
                 for (permit, rows) in opened {
                     for row in &rows {
                         work.log.close(row, true);
@@ -320,6 +324,7 @@ impl Keeper {
         if matches!(failure, Failure::Damaged(_)) {
             // Opening it again finds the damage, puts the file aside and begins anew.
             self.disk = None;
+            self.shared.lock().was_damaged = true;
             if let Err(error) = disk::put_aside(&self.folder) {
                 tracing::error!(%error, "the damaged store cannot be put aside");
             }
@@ -382,15 +387,16 @@ impl Keeper {
 
     /// Lets go of what need not be kept: rows and jobs over their bounds, programs without a job.
     fn tidy(&mut self) {
-        let (unneeded, sweep) = {
+        let (unneeded, sweep, jobs_are_all) = {
             let mut work = self.shared.lock();
-            (std::mem::take(&mut work.unneeded), std::mem::take(&mut work.sweep))
+            (std::mem::take(&mut work.unneeded), std::mem::take(&mut work.sweep), work.jobs_are_all)
         };
         for program in unneeded {
             let of_others = match (&program.unless_of_others, &self.disk) {
                 (None, _) => false,
-                (Some(job), Some(disk)) => self.shared.timed(|| disk.others_have(&program.sha256, job)).unwrap_or(true),
                 // Nobody can say: it is looked at when all are.
+                (Some(_), _) if !jobs_are_all => true,
+                (Some(job), Some(disk)) => self.shared.timed(|| disk.others_have(&program.sha256, job)).unwrap_or(true),
                 (Some(_), None) => true,
             };
             if !of_others {
@@ -410,7 +416,7 @@ impl Keeper {
             }
             forgotten = true;
         }
-        if forgotten {
+        if forgotten && jobs_are_all {
             if let Ok(needed) = self.shared.timed(|| disk.programs()) {
                 let needed = needed.into_iter().map(|(sha256, _)| sha256).collect();
                 self.shared.timed(|| self.programs.keep_only(&needed));
@@ -418,15 +424,19 @@ impl Keeper {
         }
     }
 
-    /// What a crash left behind.
-    fn sweep_leftovers(&self) {
+    /// What a crash left behind. Programs that no job in the file has are left only where the file can have them all: a
+    /// file of this life's own waits for the desk, and one that is new beside programs is not the one they were in.
+    fn sweep_leftovers(&self, new: bool) {
         for path in FOLDERS.iter().flat_map(|name| files::files(&self.folder.join(name))) {
             if path.extension().is_some_and(|extension| extension == files::PART) && !self.programs.is_arriving(&path) {
                 // One that cannot be removed is tried at the next start.
                 let _ = std::fs::remove_file(path);
             }
         }
-        self.shared.lock().sweep = true;
+        let all = !self.begun && !(new && self.programs.are_there());
+        let mut work = self.shared.lock();
+        work.jobs_are_all = all && !work.was_damaged;
+        work.sweep = work.jobs_are_all;
     }
 
     fn end(&mut self, next: u64) {

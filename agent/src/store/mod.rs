@@ -148,6 +148,12 @@ impl Store {
         self.shared.tell(facts, jobs);
     }
 
+    /// Tells every job that is known, after the file was begun anew. Until that is written, no program is taken for one
+    /// that no job needs.
+    pub fn tell_all(&self, jobs: impl IntoIterator<Item = (String, Change)>) {
+        self.shared.tell_all(jobs);
+    }
+
     /// Forgets a job, and removes its program if no other job has it.
     pub fn forget(&self, job: &Record, told: Fact) {
         self.shared.tell([told], [(job.id.clone(), Change::Delete)]);

@@ -190,6 +190,11 @@ impl Programs {
         programs.into_iter().any(|sha256| self.remove(&sha256))
     }
 
+    /// Whether there is any program.
+    pub(super) fn are_there(&self) -> bool {
+        files::files(&self.folder).iter().any(|path| path.extension().is_some_and(|extension| extension == "gcode"))
+    }
+
     /// Removes programs that no job needs and nobody claims. What is no program is left alone.
     pub(super) fn keep_only(&self, needed: &HashSet<String>) {
         for path in files::files(&self.folder) {

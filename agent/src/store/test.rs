@@ -251,6 +251,58 @@ async fn uploads_of_jobs_being_accepted_were_deleted() {
     assert_eq!(store.programs().verify(&program.sha256, 5).unwrap_err().code, "job.program_changed");
 }
 
+/// Waits until the store's thread has done all it was asked, tidying up too.
+async fn turned(store: &Store) {
+    for _ in 0..2 {
+        let _ = store.job("none").await;
+    }
+}
+
+/// A job that waits, and its program beside the store.
+async fn queued(store: &Store, id: &str) -> (Arc<crate::jobs::Record>, std::path::PathBuf) {
+    let sha256 = id.repeat(64);
+    let path = store.programs().path(&sha256);
+    std::fs::write(&path, "G1 X1").unwrap();
+    let job = Arc::new(crate::jobs::Record { sha256, ..record(id, Queued) });
+    store.permit(vec![], job.clone(), false).await.unwrap();
+    (job, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_vanished_took_the_programs_of_waiting_jobs_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, _) = opened(home.path()).await;
+    let (job, program) = queued(&store, "a").await;
+    let of_nobody = store.programs().path(&"b".repeat(64));
+    std::fs::write(&of_nobody, "G1 X2").unwrap();
+    for name in ["store.db", "store.db-wal"] {
+        std::fs::remove_file(home.path().join(name)).unwrap();
+    }
+    store.tell([fact(Class::Trouble, "x")], []);
+    turned(&store).await;
+    assert!(home.path().join("store.db").exists() && program.exists() && of_nobody.exists());
+    // The desk tells its jobs: from then on the file has them all.
+    store.tell_all([(job.id.clone(), Change::Put(job.clone()))]);
+    turned(&store).await;
+    assert!(program.exists() && !of_nobody.exists());
+    assert_eq!(store.job("a").await.unwrap().as_ref(), Some(&*job));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_beside_a_damaged_store_are_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, _) = opened(home.path()).await;
+    let (_, program) = queued(&store, "a").await;
+    store.end().await;
+    std::fs::write(home.path().join("store.db"), "no database".repeat(1000)).unwrap();
+    let (store, _) = opened(home.path()).await;
+    turned(&store).await;
+    let (job, _) = queued(&store, "c").await;
+    store.tell_all([(job.id.clone(), Change::Put(job))]);
+    turned(&store).await;
+    assert!(home.path().join("store.db.damaged-1").exists() && program.exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_gives_up_programs_of_ended_jobs_first_and_is_told_before_anything_is_written() {
     let home = tempfile::tempdir().unwrap();

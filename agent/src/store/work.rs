@@ -42,11 +42,14 @@ pub(super) struct Changes {
     pub(super) cursors: BTreeMap<String, String>,
     pub(super) kept: BTreeMap<String, Option<String>>,
     pub(super) mark: Option<u64>,
+    /// Every job that the desk knows is among these changes, or was written before them.
+    pub(super) all_told: bool,
 }
 
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.jobs.is_empty() && self.cursors.is_empty() && self.kept.is_empty()
+        let nothing = self.rows.is_empty() && self.jobs.is_empty() && self.cursors.is_empty() && self.kept.is_empty();
+        nothing && !self.all_told
     }
 }
 
@@ -136,6 +139,10 @@ pub(super) struct Work {
     pub(super) ending: Option<oneshot::Sender<()>>,
     /// Whether this life of the agent is in the file.
     pub(super) begun: bool,
+    /// Whether the file has every job, so that a program without one there is not needed.
+    pub(super) jobs_are_all: bool,
+    /// Whether a damaged file was put aside in this life: its jobs are in no table, and their programs may be wanted.
+    pub(super) was_damaged: bool,
 }
 
 /// Between the thread and everybody else.
@@ -172,6 +179,8 @@ impl Shared {
                 urgent: false,
                 ending: None,
                 begun: false,
+                jobs_are_all: false,
+                was_damaged: false,
             }),
             wake: Condvar::new(),
             trouble: watch::Sender::new(None),
@@ -211,6 +220,18 @@ impl Shared {
         if urgent {
             self.wake.notify_one();
         }
+    }
+
+    /// Notes every job that is known, for a file that was begun anew.
+    pub(super) fn tell_all(&self, jobs: impl IntoIterator<Item = (String, Change)>) {
+        let mut work = self.lock();
+        for (id, change) in jobs {
+            work.note(id, change);
+        }
+        work.changes.all_told = true;
+        work.waits(true);
+        drop(work);
+        self.wake.notify_one();
     }
 
     /// Changes what waits, without hurry.
@@ -345,6 +366,7 @@ impl Work {
         for (name, value) in changes.kept {
             self.changes.kept.entry(name).or_insert(value);
         }
+        self.changes.all_told |= changes.all_told;
         self.waits(true);
     }
 
