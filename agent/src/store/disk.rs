@@ -273,7 +273,7 @@ impl Disk {
     /// Lets go of the oldest rows of classes that are over their bound, and of the oldest ended jobs beyond `history`.
     /// Whether there is more to let go.
     pub(super) fn let_go(&mut self, history: usize) -> Result<bool, Failure> {
-        let mut more = false;
+        let (mut more, mut rows_gone) = (false, false);
         for class in Class::ALL {
             let over = self.bytes[class as usize].saturating_sub(class.bytes_max());
             if over == 0 {
@@ -297,6 +297,12 @@ impl Disk {
             self.sql.execute("DELETE FROM log WHERE class = ?1 AND number <= ?2", params![class as i64, through])?;
             self.bytes[class as usize] = self.bytes[class as usize].saturating_sub(bytes);
             more |= bytes < wanted && bytes > 0;
+            rows_gone = true;
+        }
+        if rows_gone {
+            // Lives of the agent that no row is of any more.
+            let gone = "DELETE FROM run WHERE id <> ?1 AND id NOT IN (SELECT run FROM log)";
+            self.sql.execute(gone, [self.run])?;
         }
         let forgotten = self.sql.execute(
             "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE over = 1 ORDER BY id DESC LIMIT ?1 OFFSET ?2)",
@@ -404,4 +410,32 @@ pub(super) fn put_aside(folder: &Path) -> std::io::Result<PathBuf> {
         }
     }
     Ok(aside)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn lives_of_the_agent_that_no_row_is_of_stayed_in_their_table_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut disk, _) = Disk::open(home.path(), 0).unwrap();
+        let run = |name: &str| Run { name: name.to_owned(), boot: String::new() };
+        for name in ["1", "2", "3", "4"] {
+            disk.begin(&run(name), "log", 1).unwrap();
+        }
+        let put = |disk: &Disk, number: i64, run: i64| {
+            let row = "INSERT INTO log VALUES (?1, 0, 0, 0, ?2, 0, NULL, NULL, NULL, NULL, NULL, 1, '{}')";
+            disk.sql.execute(row, [number, run]).unwrap();
+        };
+        (1..=2).for_each(|number| put(&disk, number, number));
+        disk.bytes[Class::Chatter as usize] = Class::Chatter.bytes_max() + 1;
+        // The oldest row is all that there is to let go, and the second: what stays is of the run before.
+        put(&disk, 501, 3);
+        (3..=500).for_each(|number| put(&disk, number, 1));
+        assert!(disk.let_go(10).unwrap());
+        let mut left = disk.sql.prepare("SELECT id FROM run ORDER BY id").unwrap();
+        let left: Vec<i64> = left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(left, [3, 4], "the one that a row is of, and this one");
+    }
 }
