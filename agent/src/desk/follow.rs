@@ -17,9 +17,13 @@ use crate::surroundings;
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 pub(super) const COUNT_EVERY: Duration = Duration::from_millis(500);
 
-/// How often those numbers are written down as well, besides once the first line is known to be executed: after a power
-/// cut a job can go on from there. Some kilobytes each time, because an SD card does not last for ever.
+/// How often those numbers are written down as well, besides those of the first lines: after a power cut a job can go on
+/// from there. Some kilobytes each time, because an SD card does not last for ever.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(20);
+
+/// Lines at a program's beginning up to which each count that is new is written down: there it names its units and its
+/// feed, and no job can go on from before those. So many writes at most.
+const FIRST_LINES: u64 = 50;
 
 /// How long the event that tells of a job's end may be under way before it counts as missed.
 const MISSED_AFTER: Duration = Duration::from_secs(2);
@@ -121,7 +125,7 @@ impl Clerk {
                 self.went_on(machine.name(), &job.job, job.phase, notice, None);
             }
         }
-        self.keep(|job| job.progress.executed_line == 0);
+        self.keep(|job| job.progress.executed_line <= FIRST_LINES);
         let mut jobs = self.jobs.clone();
         let mut changed = false;
         for job in jobs.values_mut().filter(|job| job.state.is_on_machine()) {
