@@ -18,7 +18,6 @@ use super::programs::Programs;
 use super::row::{Class, Fact, Gap};
 use super::work::{Change, Changes, Due, NotWritten, Opened, Permit, Shared};
 use super::{Contents, News, files, old, trouble};
-use crate::jobs::Record;
 
 /// Waits between attempts at a disk in trouble.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -120,7 +119,7 @@ impl Keeper {
             self.open();
         }
         let in_trouble = self.retry.is_some();
-        let idle = self.shared.lock().is_idle();
+        let idle = self.shared.lock().rest_if_idle();
         if self.disk.is_some() && (!idle || in_trouble || !self.shared.lock().permits.is_empty()) {
             self.write(due == Due::Retry || in_trouble);
         }
@@ -243,12 +242,6 @@ impl Keeper {
         let Some(disk) = &mut self.disk else { return };
         let (mut changes, opened) = {
             let mut work = self.shared.lock();
-            let unsaid = work.log.take_unsaid();
-            if unsaid > 0 {
-                let body = json!({ "type": "unsaid", "count": unsaid,
-                    "happened": format!("{unsaid} events could not be told while the disk took nothing.") });
-                work.log.tell(Fact::new(Class::Agent, body));
-            }
             work.take(permits)
         };
         let told = changes.rows.last().map(|row| row.number);
@@ -273,9 +266,9 @@ impl Keeper {
                     for row in &rows {
                         work.log.close(row, true);
                     }
-                    // Whoever asked and has gone is the desk's to deal with.
-                    let _ = permit.reply.send(Ok(()));
+                    permit.answer(Ok(()));
                 }
+                work.tell_unsaid();
                 self.shared.told(&work);
                 drop(work);
                 self.recovered();
@@ -291,16 +284,16 @@ impl Keeper {
         let mut wanted: Vec<Permit> = Vec::new();
         for permit in asked.into_iter().filter(|permit| !permit.reply.is_closed()) {
             let key = permit.record.idempotency_key.as_ref().filter(|_| permit.key_is_new);
-            let same = wanted.iter().find(|other| key.is_some() && other.record.idempotency_key.as_ref() == key);
-            let known = match (same, key) {
-                (Some(other), _) => Ok(Some(Record::clone(&other.record))),
-                (None, Some(key)) => self.shared.timed(|| disk.job_of_key(key)),
-                (None, None) => Ok(None),
-            };
-            match known {
+            let same = wanted.iter_mut().find(|other| key.is_some() && other.record.idempotency_key.as_ref() == key);
+            if let Some(other) = same {
+                // Whether that one has the key is known once it is written.
+                other.twins.push(permit.reply);
+                continue;
+            }
+            match key.map_or(Ok(None), |key| self.shared.timed(|| disk.job_of_key(key))) {
                 Ok(None) => wanted.push(permit),
-                Ok(Some(record)) => drop(permit.reply.send(Err(NotWritten::KeyTaken(Box::new(record))))),
-                Err(failure) => drop(permit.reply.send(Err(NotWritten::Trouble(trouble::of(&failure))))),
+                Ok(Some(record)) => permit.answer(Err(NotWritten::KeyTaken(Box::new(record)))),
+                Err(failure) => permit.answer(Err(NotWritten::Trouble(trouble::of(&failure)))),
             }
         }
         wanted
@@ -317,7 +310,7 @@ impl Keeper {
             for row in &rows {
                 work.log.close(row, false);
             }
-            let _ = permit.reply.send(Err(NotWritten::Trouble(notice.clone())));
+            permit.answer(Err(NotWritten::Trouble(notice.clone())));
         }
         self.shared.told(&work);
         drop(work);
@@ -370,7 +363,7 @@ impl Keeper {
             (std::mem::take(&mut work.permits), std::mem::take(&mut work.questions))
         };
         for permit in permits {
-            let _ = permit.reply.send(Err(NotWritten::Trouble(notice.clone())));
+            permit.answer(Err(NotWritten::Trouble(notice.clone())));
         }
         for question in questions {
             question(Err(notice.clone()));

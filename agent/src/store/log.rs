@@ -194,14 +194,20 @@ impl Log {
         self.waiting.iter().cloned().collect()
     }
 
-    /// Whether anything waits.
+    /// Whether anything waits: rows, or facts that need new numbers.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.unsaid > 0
     }
 
-    /// Facts that got no number because the disk took nothing for so long; forgotten by this.
+    /// Numbers that may still be given.
+    pub(super) fn numbers_left(&self) -> u64 {
+        self.mark.saturating_sub(self.next())
+    }
+
+    /// Facts that got no number because the disk took nothing for so long; forgotten by this. None while there is still no
+    /// number under which that could be told.
     pub(super) fn take_unsaid(&mut self) -> u64 {
-        std::mem::take(&mut self.unsaid)
+        if self.numbers_left() == 0 { 0 } else { std::mem::take(&mut self.unsaid) }
     }
 
     /// The numbers up to before which facts may be given, once that is written; nothing where enough are left.

@@ -170,7 +170,7 @@ impl Store {
     /// the store what is true.
     pub async fn permit(&self, facts: Vec<Fact>, record: Arc<Record>, key_is_new: bool) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
-        let permit = Permit { facts, record, key_is_new, reply };
+        let permit = Permit { facts, record, key_is_new, reply, twins: Vec::new() };
         self.shared.ask(|work| work.permits.push_back(permit)).map_err(NotWritten::Trouble)?;
         match timeout(WRITTEN_WITHIN, written).await {
             Ok(Ok(written)) => written,

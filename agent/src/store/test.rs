@@ -303,6 +303,82 @@ async fn programs_beside_a_damaged_store_are_left_alone() {
     assert!(home.path().join("store.db.damaged-1").exists() && program.exists());
 }
 
+/// A permit, and who waits for it.
+fn asked(facts: Vec<Fact>, record: crate::jobs::Record) -> (Permit, oneshot::Receiver<Result<(), NotWritten>>) {
+    let (reply, answered) = oneshot::channel();
+    (Permit { facts, record: Arc::new(record), key_is_new: true, reply, twins: Vec::new() }, answered)
+}
+
+fn shared() -> Arc<Shared> {
+    Arc::new(Shared::new(Log::new(Run { name: String::new(), boot: String::new() })))
+}
+
+#[test]
+fn a_program_that_was_refused_kept_the_stores_thread_busy_for_ever() {
+    let shared = shared();
+    shared.note(|work| work.unneeded.push(Unneeded { sha256: "a".repeat(64), unless_of_others: None }));
+    // The thread takes it; there is nothing to write.
+    let mut work = shared.lock();
+    work.unneeded.clear();
+    assert!(work.rest_if_idle() && !work.is_due());
+    drop(work);
+    shared.tell([fact(Class::Trouble, "a")], []);
+    let mut work = shared.lock();
+    assert!(!work.rest_if_idle() && work.is_due());
+}
+
+#[test]
+fn a_second_submission_under_a_key_was_told_of_a_job_that_was_never_written() {
+    for (written, second) in [
+        (Ok(()), Err(NotWritten::KeyTaken(Box::new(record("1", Queued))))),
+        (Err(NotWritten::Trouble(work::slow())), Err(NotWritten::Trouble(work::slow()))),
+    ] {
+        let (mut first, mut first_told) = asked(vec![], record("1", Queued));
+        let (twin, mut second_told) = asked(vec![], record("2", Queued));
+        first.twins.push(twin.reply);
+        first.answer(written.clone());
+        assert_eq!((first_told.try_recv().unwrap(), second_told.try_recv().unwrap()), (written, second));
+    }
+}
+
+#[test]
+fn a_start_was_permitted_without_its_row_where_no_number_was_left() {
+    let shared = shared();
+    let mut work = shared.lock();
+    while work.log.numbers_left() > 1 {
+        work.log.open(fact(Class::Person, "x"));
+    }
+    let (start, mut told) = asked(vec![fact(Class::Person, "a"), fact(Class::Job, "b")], record("1", Queued));
+    let (changes, opened) = work.take(vec![start]);
+    assert!(opened.is_empty() && matches!(told.try_recv(), Ok(Err(NotWritten::Trouble(_)))));
+    // With what is written now there are numbers again.
+    work.log.written(0, changes.mark);
+    let (start, _told) = asked(vec![fact(Class::Person, "a"), fact(Class::Job, "b")], record("1", Queued));
+    assert_eq!(work.take(vec![start]).1[0].1.len(), 2);
+}
+
+#[test]
+fn each_attempt_at_a_failing_disk_used_up_a_number_to_say_what_was_not_said() {
+    let shared = shared();
+    let mut work = shared.lock();
+    while work.log.numbers_left() > 0 {
+        work.log.tell(fact(Class::Trouble, "x"));
+    }
+    work.log.tell(fact(Class::Trouble, "unsaid"));
+    let next = work.log.next();
+    for _ in 0..3 {
+        let (changes, _) = work.take(vec![]);
+        work.give_back(changes);
+        work.tell_unsaid();
+        assert_eq!(work.log.next(), next);
+    }
+    let (changes, _) = work.take(vec![]);
+    work.log.written(next - 1, changes.mark);
+    work.tell_unsaid();
+    let said = work.log.waiting();
+    assert_eq!((said.len(), &said[0].document()["count"]), (1, &json!(1)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_gives_up_programs_of_ended_jobs_first_and_is_told_before_anything_is_written() {
     let home = tempfile::tempdir().unwrap();

@@ -6,11 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use drivers::Notice;
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::disk::Disk;
 use super::log::Log;
-use super::row::{Fact, Row};
+use super::row::{Class, Fact, Row};
 use crate::host::clock;
 use crate::jobs::{JobState, Record};
 
@@ -108,6 +109,19 @@ pub(super) struct Permit {
     /// Only if no job has the record's key.
     pub(super) key_is_new: bool,
     pub(super) reply: oneshot::Sender<Result<(), NotWritten>>,
+    /// Who asked for another job under the same key meanwhile: they are told what becomes of this one.
+    pub(super) twins: Vec<oneshot::Sender<Result<(), NotWritten>>>,
+}
+
+impl Permit {
+    /// Tells whoever asked what became of it. Whoever asked and has gone is the desk's to deal with.
+    pub(super) fn answer(self, written: Result<(), NotWritten>) {
+        for twin in self.twins {
+            let taken = || NotWritten::KeyTaken(Box::new(Record::clone(&self.record)));
+            let _ = twin.send(Err(written.clone().err().unwrap_or_else(taken)));
+        }
+        let _ = self.reply.send(written);
+    }
 }
 
 /// A permit that is being written, and its rows, which are open until that is known.
@@ -335,12 +349,17 @@ impl Work {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Everything that is to be written, and the permits opened for it.
+    /// Everything that is to be written, and the permits opened for it. What is permitted has its rows: a permit for which
+    /// no numbers are left is refused.
     pub(super) fn take(&mut self, permits: Vec<Permit>) -> (Changes, Vec<Opened>) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.rows = self.log.waiting();
         let mut opened = Vec::new();
         for mut permit in permits {
+            if self.log.numbers_left() < permit.facts.len() as u64 {
+                permit.answer(Err(NotWritten::Trouble(busy())));
+                continue;
+            }
             let rows: Vec<_> =
                 std::mem::take(&mut permit.facts).into_iter().filter_map(|fact| self.log.open(fact)).collect();
             opened.push((permit, rows));
@@ -370,9 +389,36 @@ impl Work {
         self.waits(true);
     }
 
-    /// Whether there is anything to write.
+    /// Whether there is nothing to write.
     pub(super) fn is_idle(&self) -> bool {
         self.changes.is_empty() && !self.log.is_waiting()
+    }
+
+    /// Nothing waits for the file any more, where nothing is to be written: a program that was not needed did not go
+    /// through it.
+    pub(super) fn rest_if_idle(&mut self) -> bool {
+        let idle = self.is_idle();
+        if idle {
+            (self.since, self.urgent) = (None, false);
+        }
+        idle
+    }
+
+    /// Whether something is written without anybody asking anew.
+    #[cfg(test)]
+    pub(super) fn is_due(&self) -> bool {
+        self.since.is_some() || self.urgent
+    }
+
+    /// Tells how many facts got no number, now that there are numbers again.
+    pub(super) fn tell_unsaid(&mut self) {
+        let unsaid = self.log.take_unsaid();
+        if unsaid > 0 {
+            let body = json!({ "type": "unsaid", "count": unsaid,
+                "happened": format!("{unsaid} events could not be told while the disk took nothing.") });
+            self.log.tell(Fact::new(Class::Agent, body));
+            self.waits(true);
+        }
     }
 }
 
