@@ -260,6 +260,8 @@ async fn turned(store: &Store) {
 
 /// A job that waits, and its program beside the store.
 async fn queued(store: &Store, id: &str) -> (Arc<crate::jobs::Record>, std::path::PathBuf) {
+    // Behind the look at the programs that follows the opening.
+    turned(store).await;
     let sha256 = id.repeat(64);
     let path = store.programs().path(&sha256);
     std::fs::write(&path, "G1 X1").unwrap();
@@ -273,6 +275,7 @@ async fn a_store_that_vanished_took_the_programs_of_waiting_jobs_with_it() {
     let home = tempfile::tempdir().unwrap();
     let (store, _) = opened(home.path()).await;
     let (job, program) = queued(&store, "a").await;
+    turned(&store).await;
     let of_nobody = store.programs().path(&"b".repeat(64));
     std::fs::write(&of_nobody, "G1 X2").unwrap();
     for name in ["store.db", "store.db-wal"] {
