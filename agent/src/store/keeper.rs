@@ -16,7 +16,7 @@ use super::disk::{self, Disk, Failure, Was};
 use super::log::RESERVE;
 use super::programs::Programs;
 use super::row::{Class, Fact, Gap};
-use super::work::{Change, Changes, Due, NotWritten, Opened, Permit, Shared};
+use super::work::{Change, Changes, Due, Jobs, NotWritten, Opened, Permit, Shared};
 use super::{Contents, News, files, old, trouble};
 
 /// Waits between attempts at a disk in trouble.
@@ -150,7 +150,7 @@ impl Keeper {
         }
         let (disk, was) = match Disk::open(&self.folder, RECENT) {
             Err(Failure::Damaged(error)) => {
-                self.shared.lock().was_damaged = true;
+                self.shared.lock().jobs = Jobs::Lost;
                 let aside = disk::put_aside(&self.folder).map_err(|error| trouble::unusable(&self.folder, &error))?;
                 let notice = trouble::damaged(&aside, &error);
                 let opened = Disk::open(&self.folder, RECENT).map_err(|failure| trouble::of(&failure))?;
@@ -259,8 +259,8 @@ impl Keeper {
             Ok(()) => {
                 let mut work = self.shared.lock();
                 work.log.written(told.unwrap_or(0), changes.mark);
-                if changes.all_told && !work.was_damaged {
-                    (work.jobs_are_all, work.sweep) = (true, true);
+                if changes.all_told && work.jobs == Jobs::Untold {
+                    (work.jobs, work.sweep) = (Jobs::All, true);
                 }
                 for (permit, rows) in opened {
                     for row in &rows {
@@ -317,7 +317,7 @@ impl Keeper {
         if matches!(failure, Failure::Damaged(_)) {
             // Opening it again finds the damage, puts the file aside and begins anew.
             self.disk = None;
-            self.shared.lock().was_damaged = true;
+            self.shared.lock().jobs = Jobs::Lost;
             if let Err(error) = disk::put_aside(&self.folder) {
                 tracing::error!(%error, "the damaged store cannot be put aside");
             }
@@ -382,7 +382,7 @@ impl Keeper {
     fn tidy(&mut self) {
         let (unneeded, sweep, jobs_are_all) = {
             let mut work = self.shared.lock();
-            (std::mem::take(&mut work.unneeded), std::mem::take(&mut work.sweep), work.jobs_are_all)
+            (std::mem::take(&mut work.unneeded), std::mem::take(&mut work.sweep), work.jobs == Jobs::All)
         };
         for program in unneeded {
             let of_others = match (&program.unless_of_others, &self.disk) {
@@ -426,10 +426,12 @@ impl Keeper {
                 let _ = std::fs::remove_file(path);
             }
         }
-        let all = !self.begun && !(new && self.programs.are_there());
+        let all = !(self.begun || new && self.programs.are_there());
         let mut work = self.shared.lock();
-        work.jobs_are_all = all && !work.was_damaged;
-        work.sweep = work.jobs_are_all;
+        if work.jobs != Jobs::Lost {
+            work.jobs = if all { Jobs::All } else { Jobs::Untold };
+        }
+        work.sweep = work.jobs == Jobs::All;
     }
 
     fn end(&mut self, next: u64) {

@@ -138,6 +138,17 @@ pub(super) struct Unneeded {
     pub(super) unless_of_others: Option<String>,
 }
 
+/// Whether the file has every job, so that a program without one there is not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Jobs {
+    /// Not before the desk has told its own.
+    Untold,
+    /// It has.
+    All,
+    /// A damaged file was put aside in this life: its jobs are in no table, and their programs may be wanted.
+    Lost,
+}
+
 /// What waits for the thread.
 pub(super) struct Work {
     pub(super) log: Log,
@@ -153,10 +164,7 @@ pub(super) struct Work {
     pub(super) ending: Option<oneshot::Sender<()>>,
     /// Whether this life of the agent is in the file.
     pub(super) begun: bool,
-    /// Whether the file has every job, so that a program without one there is not needed.
-    pub(super) jobs_are_all: bool,
-    /// Whether a damaged file was put aside in this life: its jobs are in no table, and their programs may be wanted.
-    pub(super) was_damaged: bool,
+    pub(super) jobs: Jobs,
 }
 
 /// Between the thread and everybody else.
@@ -193,8 +201,7 @@ impl Shared {
                 urgent: false,
                 ending: None,
                 begun: false,
-                jobs_are_all: false,
-                was_damaged: false,
+                jobs: Jobs::Untold,
             }),
             wake: Condvar::new(),
             trouble: watch::Sender::new(None),
