@@ -175,8 +175,8 @@ impl Ear {
 /// The last line that is none of the questions come back, as it may be quoted.
 fn last_line(heard: &[u8]) -> Option<String> {
     let echo = |line: &&[u8]| [true, false].into_iter().flat_map(questions).any(|asked| asked.as_bytes() == *line);
-    let lines = heard.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
-    let line = lines.filter(|line| !line.is_empty() && !echo(line)).last()?;
+    let mut lines = heard.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
+    let line = lines.rfind(|line| !line.is_empty() && !echo(line))?;
     Some(crate::session::quoted(line))
 }
 

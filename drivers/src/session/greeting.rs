@@ -151,7 +151,7 @@ impl Session {
         (self.known.feed_mm_min, self.known.spindle) = (None, None);
         self.settings = super::Settings::default();
         (self.known.place, self.known.differences) = (None, Vec::new());
-        self.phase = Phase::Greeting(Greeting::default());
+        self.phase = Phase::Greeting(Box::default());
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
     }
 
@@ -371,7 +371,6 @@ impl Session {
             self.greet_sooner();
         }
         self.stop_answered(&reply);
-        let question_bytes = self.question().len() + 1;
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         greeting.speaks |= !matches!(reply, Reply::Chatter | Reply::Message(_) | Reply::Started);
         match reply {
@@ -389,22 +388,7 @@ impl Session {
                     self.deadlines.greet = Some(now + NAMING);
                 }
             }
-            Reply::Ok { .. } => {
-                greeting.answered = true;
-                let told = std::mem::take(&mut greeting.hold_told);
-                // An answer before any name is to a line that a lost job left in the machine.
-                let named = greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty());
-                if named || self.dialect.habits().ok_when_taken {
-                    greeting.due = greeting.due.saturating_sub(1);
-                }
-                // Whoever answers has read a line, if perhaps not the last one.
-                greeting.waiting_bytes = greeting.waiting_bytes.saturating_sub(question_bytes);
-                if greeting.due == 0 {
-                    greeting.waiting_bytes = 0;
-                }
-                self.goes_on_again(told);
-                self.name_heard();
-            }
+            Reply::Ok { .. } => self.greeting_answered(),
             Reply::Refused { answers, .. } if greeting.settles => {
                 greeting.due = greeting.due.saturating_sub(u32::from(answers));
                 self.name_heard();
@@ -445,6 +429,26 @@ impl Session {
             Reply::Prompt(prompt) => self.hear_prompt(prompt),
             other => self.note_report(&other),
         }
+    }
+
+    /// An answer while it is not yet known who speaks.
+    fn greeting_answered(&mut self) {
+        let question_bytes = self.question().len() + 1;
+        let Phase::Greeting(greeting) = &mut self.phase else { return };
+        greeting.answered = true;
+        let told = std::mem::take(&mut greeting.hold_told);
+        // An answer before any name is to a line that a lost job left in the machine.
+        let named = greeting.identity.as_ref().is_some_and(|identity| !identity.firmware.is_empty());
+        if named || self.dialect.habits().ok_when_taken {
+            greeting.due = greeting.due.saturating_sub(1);
+        }
+        // Whoever answers has read a line, if perhaps not the last one.
+        greeting.waiting_bytes = greeting.waiting_bytes.saturating_sub(question_bytes);
+        if greeting.due == 0 {
+            greeting.waiting_bytes = 0;
+        }
+        self.goes_on_again(told);
+        self.name_heard();
     }
 
     /// The machine has answered and, perhaps, said its name.

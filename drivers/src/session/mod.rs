@@ -136,7 +136,7 @@ pub struct Urgent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Phase {
     Offline,
-    Greeting(greeting::Greeting),
+    Greeting(Box<greeting::Greeting>),
     Wrong,
     Ready,
     Alarm,
@@ -212,6 +212,7 @@ struct Settings {
 
 /// One conversation with one machine.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub struct Session {
     #[serde(with = "frozen::dialect_name")]
     dialect: &'static dyn Dialect,

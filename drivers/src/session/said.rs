@@ -17,7 +17,8 @@ const FLOW: [u8; 2] = [0x11, 0x13];
 pub(super) fn without_control(line: &[u8], echoes: bool) -> Option<Vec<u8>> {
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
     let asked = |byte: &u8| matches!(byte, b'?' | b'!' | b'~');
-    if !line.iter().any(is_control) && !(echoes && line.first().is_some_and(asked)) {
+    let came_back = echoes && line.first().is_some_and(asked);
+    if !came_back && !line.iter().any(is_control) {
         return None;
     }
     let mut text: Vec<u8> = line.iter().copied().filter(|byte| !is_control(byte)).collect();

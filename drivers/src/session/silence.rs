@@ -322,7 +322,7 @@ impl Session {
         let (asks, waits) = (self.person.clone(), self.needs_person);
         self.link_up(false);
         self.known.link.opened = opened;
-        self.phase = Phase::Greeting(Greeting::of_silent());
+        self.phase = Phase::Greeting(Box::new(Greeting::of_silent()));
         self.tell_trouble(notice);
         if waits || asks.offered().is_some() {
             (self.person, self.needs_person) = (asks, waits);

@@ -120,21 +120,7 @@ impl Marlin {
                 self.ok(number, true);
                 return self.say_temperatures(" ");
             }
-            (b'M', 114) => {
-                let [x, y, z] = self.motion.position(self.now);
-                let one_line = self.flavour.counting == Counting::Ask;
-                let before = if one_line { "ok C: " } else { "" };
-                let y = if self.setup.nonsense_position { f64::INFINITY } else { y };
-                let told = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
-                if self.setup.position_behind_ok && !one_line {
-                    self.ok(number, true);
-                    return self.out.extend_from_slice(format!(" {told}").as_bytes());
-                }
-                self.out.extend_from_slice(format!("{before}{told}").as_bytes());
-                if one_line {
-                    return;
-                }
-            }
+            (b'M', 114) if self.say_position(number) => return,
             (b'M', 115) if self.setup.says_instead.is_some() => {
                 let said = self.setup.says_instead.clone().unwrap_or_default();
                 if !said.is_empty() {
@@ -174,6 +160,26 @@ impl Marlin {
             _ => {}
         }
         self.ok(number, false);
+    }
+
+    /// Tells where it is. True: the answer was said with it.
+    fn say_position(&mut self, number: Option<i64>) -> bool {
+        let [x, y, z] = self.motion.position(self.now);
+        let y = if self.setup.nonsense_position { f64::INFINITY } else { y };
+        let told = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
+        let one_line = self.flavour.counting == Counting::Ask;
+        let behind_ok = self.setup.position_behind_ok && !one_line;
+        if behind_ok {
+            self.ok(number, true);
+        }
+        let before = match (one_line, behind_ok) {
+            (true, _) => "ok C: ",
+            (false, true) => " ",
+            (false, false) => "",
+        };
+        self.out.extend_from_slice(before.as_bytes());
+        self.out.extend_from_slice(told.as_bytes());
+        one_line || behind_ok
     }
 
     fn ok(&mut self, number: Option<i64>, more: bool) {
