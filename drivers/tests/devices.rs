@@ -9,11 +9,14 @@ use drivers::Moment;
 use drivers::modbus::{Attached, AuxiliaryKind, Device, Question, SpindleOrder, Table, Trouble, Turn};
 use drivers::snapshot::SpindleState;
 
+/// A write (function, address and word), and which registers read what then.
+type WriteEffect = (u8, u16, u16, Vec<((Table, u16), u16)>);
+
 /// A device that holds these registers and no others, and does what a write into one of them does.
 struct Bench {
     registers: BTreeMap<(Table, u16), u16>,
-    /// What a write leads to: function, address and word; and which registers read what then.
-    effects: Vec<(u8, u16, u16, Vec<((Table, u16), u16)>)>,
+    /// What writes lead to.
+    effects: Vec<WriteEffect>,
     written: Vec<(u8, u16, u16)>,
 }
 

@@ -221,7 +221,7 @@ fn what_the_agent_spells_itself_is_read_as_it_is_written() {
     }
     for (name, _) in Profile::bundled() {
         let profile = Profile::named(name).unwrap();
-        let habits = dialect::named(&profile.dialect).map(|dialect| dialect.habits());
+        let habits = dialect::named(&profile.dialect).map(dialect::Dialect::habits);
         let numbers = habits.map_or(Numbers::Exponents, |habits| habits.numbers.any);
         let alphabet = habits.map_or(Alphabet::Printer, dialect::Habits::alphabet);
         for line in &profile.safety.safe_end {

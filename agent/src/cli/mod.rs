@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
-            Command::Send(arguments) => send::run(arguments).await,
+            Command::Send(arguments) => Box::pin(send::run(arguments)).await,
             Command::Ports(arguments) => ports::run(arguments).await,
             Command::Simulate(arguments) => simulate::run(arguments).await,
             Command::Modbus(arguments) => modbus::run(arguments).await,

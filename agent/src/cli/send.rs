@@ -147,7 +147,7 @@ fn undone(progress: &Progress) -> impl Iterator<Item = String> {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut outcome = Outcome::default();
-    let done = send(&arguments, &mut outcome).await;
+    let done = Box::pin(send(&arguments, &mut outcome)).await;
     if let Err(Failure::Failed(notice) | Failure::Usage(notice)) = &done {
         outcome.error = Some(notice.clone());
     }
