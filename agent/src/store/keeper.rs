@@ -78,7 +78,9 @@ impl Keeper {
     ) -> Self {
         let (lock, disk) = (None, None);
         let begun = shared.lock().begun;
-        Self { shared, folder, history, programs, news, lock, disk, begun, retry: None, untidied: 0 }
+        // A life may be too short to write so many rows: each begins with a look.
+        let untidied = TIDY_EVERY_ROWS;
+        Self { shared, folder, history, programs, news, lock, disk, begun, retry: None, untidied }
     }
 
     /// Works until it is told to end. `tried` is told how the first attempt to open the file went.
@@ -94,12 +96,14 @@ impl Keeper {
         }
         loop {
             let due = self.shared.wait(self.retry.map(|(at, _)| at));
+            // Asked before the turn: what was told before the end was asked for is written in it.
+            let ends = self.shared.lock().ending.is_some();
             self.turn(due);
-            let (ending, next) = {
-                let mut work = self.shared.lock();
-                (work.ending.take(), work.log.next())
-            };
-            if let Some(ending) = ending {
+            if ends {
+                let (ending, next) = {
+                    let mut work = self.shared.lock();
+                    (work.ending.take(), work.log.next())
+                };
                 self.end(next);
                 // The file and its lock are let go of before anybody is told that they are.
                 drop(self);

@@ -131,6 +131,21 @@ async fn ten_thousand_jobs_are_read_a_page_at_a_time_and_the_oldest_beyond_the_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_started_often_and_writes_little_never_let_go_of_anything() {
+    let home = tempfile::tempdir().unwrap();
+    for id in ["1", "2", "3"] {
+        let settings = config::Store { history_jobs: 1, ..settings(home.path()) };
+        let (store, mut news) = Store::open(&settings).await.unwrap();
+        assert!(news.recv().await.is_some());
+        store.permit(vec![], Arc::new(record(id, JobState::Finished)), false).await.unwrap();
+        store.end().await;
+    }
+    let (store, _) = opened(home.path()).await;
+    let left = store.jobs_over(Page { limit: 10, ..Page::default() }).await.unwrap();
+    assert!(left.len() <= 2 && left[0].id == "3", "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_and_the_rows_keep_their_numbers() {
     let home = tempfile::tempdir().unwrap();
     let (store, _) = opened(home.path()).await;
