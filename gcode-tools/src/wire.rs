@@ -78,7 +78,7 @@ fn ends_in_lone_zero(written: &[u8]) -> bool {
 }
 
 /// Appends to `out` the fewest bytes that mean to this crate what the block means: to compare commands by, and for
-/// readers of whom [`Numbers::Plain`] is true. What goes to a machine is written by [`write`].
+/// readers of whom [`Numbers::Plain`] is true. What goes to a machine is written by [`write()`].
 ///
 /// ```
 /// use gcode_tools::{block::Block, wire};

@@ -1,7 +1,7 @@
 //! What each word does: the one table that everything else asks.
 //!
 //! A word is a G, M or T code, a Grbl `$` command, or a command in words of a language. What it does differs by
-//! firmware, so each row of [`table`] names those it is true of. Whoever sends, checks, times, previews or goes on with a
+//! firmware, so each row of `words/table.rs` names those it is true of. Whoever sends, checks, times, previews or goes on with a
 //! program asks here, and a new word is one line there.
 //!
 //! ```

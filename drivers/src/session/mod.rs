@@ -76,6 +76,7 @@ pub use driven::Drives;
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
 use run::{Run, Stage};
+#[cfg(feature = "io")]
 pub(crate) use said::quoted;
 
 /// Longest line kept from a machine, in bytes. Firmwares write lines of at most a few hundred; the rest is noise.

@@ -66,7 +66,7 @@ pub struct Setup {
     pub keep_lines: bool,
     /// Where the zero of programs is on a Grbl, in machine coordinates: its G54.
     pub work_offset_mm: [f64; 3],
-    /// Settings of a Grbl that are not those of [`grbl`], by number: `$13` 1 for reports in inches.
+    /// Settings of a Grbl that are not those of `grbl`, by number: `$13` 1 for reports in inches.
     pub settings: Vec<(u32, f64)>,
     /// Hot ends of a printer, each heated by itself.
     pub hot_ends: usize,
