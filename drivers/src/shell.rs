@@ -314,7 +314,8 @@ impl Shell {
         let waiting = self.outbox.bytes.len();
         self.session.take_wire(&mut self.outbox.bytes);
         self.recorder.output(now, urgent.as_ref(), &self.outbox.bytes[waiting..]);
-        self.tell(now, false);
+        // Whoever is answered finds what came of it in the snapshot, and nothing of before.
+        self.tell(now, !self.answers.is_empty());
         self.recorder.turn(now, &self.session);
     }
 

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use drivers::request::Jog;
+use drivers::session::Input;
 use drivers::sim::{Incident, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Request, State};
@@ -80,7 +81,42 @@ fn a_clear_of_which_every_byte_is_lost_says_that_nothing_changed() {
                 "{dialect}"
             );
             assert!(said.happened.contains(&cause), "{dialect}: the first cause stays: {said}");
+            // Smoothieware's report was under way when it was asked first.
+            let heard = dialect == "smoothieware" && said.happened.contains("has not reported its state since");
+            assert!(heard || said.happened.contains("nothing came back"), "{dialect}: {said}");
+            assert!(!said.happened.contains("reports it still"), "{dialect}: nobody heard that: {said}");
         }
+    }
+}
+
+#[test]
+fn a_board_that_speaks_while_it_boots_is_given_time_and_is_not_called_silent() {
+    for comes_back in [true, false] {
+        let mut pair = connected("marlin", &setup());
+        pair.run_for(Duration::from_secs(2));
+        pair.machine.happen(pair.now, Incident::Limit);
+        pair.run_until(|pair| pair.session.state() == State::Alarm);
+        pair.run_for(Duration::from_secs(2));
+        pair.deaf = true;
+        assert_eq!(pair.ask(Request::Clear), Ok(()));
+        let began = pair.now;
+        while pair.now.since(began) < Duration::from_secs(9) {
+            pair.hand(Input::Bytes(b"echo:joining the network\n"));
+            assert!(pair.step());
+        }
+        assert_eq!(pair.session.state(), State::Connecting, "{:?}", pair.notices());
+        if comes_back {
+            pair.machine.reset(pair.now);
+            pair.deaf = false;
+        }
+        pair.run_for(Duration::from_secs(25));
+        if comes_back {
+            assert_eq!(pair.session.state(), State::Idle, "{:?}", pair.notices());
+            continue;
+        }
+        assert_eq!((pair.session.state(), notice(&pair).as_str()), (State::Alarm, "clear.nothing_changed"));
+        let said = pair.session.snapshot().notice.unwrap();
+        assert!(said.happened.contains("joining the network"), "{said}");
     }
 }
 

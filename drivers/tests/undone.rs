@@ -38,6 +38,22 @@ fn a_command_the_firmware_does_not_know_is_ignored_and_counted() {
     assert!(first.said.contains("Unknown command"), "{first:?}");
 }
 
+#[test]
+fn a_command_that_is_not_known_counts_each_time_it_stands_in_the_program() {
+    for dialect in ["repetier", "marlin"] {
+        let mut pair = connected(dialect, &Setup { speed: 20.0, ..setup() });
+        let mut lines = Vec::new();
+        for step in 0..20 {
+            lines.extend([format!("G1 X{} F3000", step % 7), "M101".to_owned()]);
+        }
+        pair.start(lines);
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        let job = pair.progress();
+        assert_eq!((job.commands, job.executed, job.ignored), (40, 20, 20), "{dialect}: {job:?}");
+        assert_eq!(job.first_ignored.expect("named").line, 2, "{dialect}");
+    }
+}
+
 /// A grblHAL whose program has an error in its fifth line, far from its end.
 fn one_error(setup: &Setup) -> (Pair, Vec<String>) {
     let mut pair = connected("grblhal", setup);

@@ -92,6 +92,28 @@ fn filament_that_runs_out_holds_the_job_on_every_firmware() {
 }
 
 #[test]
+fn filament_that_runs_out_while_the_job_stands_already_is_told_until_it_goes_on() {
+    for (said, code) in
+        [("RequestPause:No Filament", "machine.asks_pause"), ("// action:out_of_filament T0", "machine.filament")]
+    {
+        let mut pair = connected("repetier", &Setup { speed: 20.0, ..setup() });
+        pair.start(long_program());
+        pair.run_until(|pair| pair.progress().accepted > 20);
+        assert_eq!(pair.ask(Request::Pause), Ok(()));
+        pair.run_until(|pair| pair.session.state() == State::Held);
+        for _ in 0..3 {
+            pair.machine.happen(pair.now, Incident::Says(said));
+            pair.run_for(Duration::from_secs(20));
+        }
+        assert_eq!(codes(&pair), [code], "{said}: {:?}", pair.notices());
+        assert_eq!(pair.session.snapshot().notice.expect("a notice").code, code, "{said}");
+        assert_eq!(pair.ask(Request::Resume), Ok(()));
+        assert_eq!(pair.session.snapshot().notice, None, "{said}");
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{said}: {:?}", pair.notices());
+    }
+}
+
+#[test]
 fn what_paused_there_may_go_on_there() {
     for (paused, resumed) in [
         ("RequestPause:", "RequestContinue:"),
@@ -197,6 +219,8 @@ fn trouble_of_the_machine_itself_holds_the_job_and_counts_no_line() {
         ("reprapfirmware", "Error: Heater 1 fault: temperature excursion exceeded 15.0C"),
         ("reprapfirmware", "Error: Driver 0 error: over temperature shutdown"),
         ("repetier", "Error:Heated bed exceeded max temperature!"),
+        ("marlin", "echo:endstops hit:  X:12.00"),
+        ("marlin", "echo:endstops hit: Z:1.00"),
     ] {
         let (phase, pair) = after(dialect, said);
         assert_eq!(phase, JobPhase::Held, "{dialect}: {said}: {:?}", pair.notices());
@@ -214,7 +238,6 @@ fn harmless_words_stop_nothing() {
         ("marlin", "Error:SD read error"),
         ("marlin", "Error:No thermistors - no temperature"),
         ("marlin", "Error:EEPROM CRC mismatch - (stored) 1 != 2 (calculated)!"),
-        ("marlin", "echo:endstops hit:  X:1.00"),
         ("marlin", "//action:notification Error: none"),
         ("marlin", "echo:Filament runout ON ; Distance 25.00mm"),
         ("marlin", "echo:; Home offset:"),
@@ -257,6 +280,52 @@ fn errors_that_belong_to_a_line_said_again_stop_nothing() {
     pair.hand(drivers::session::Input::Bytes(b"Error:chebksum mis\x7fatch\nResend: "));
     pair.hand(drivers::session::Input::Bytes(format!("{}\nok\n", last + 2).as_bytes()));
     assert_eq!(pair.run_job(), JobPhase::Finished, "{:?}", pair.notices());
+}
+
+#[test]
+fn an_error_right_before_the_link_is_lost_is_told_then_and_not_behind_the_next_greeting() {
+    let mut pair = connected("marlin", &Setup { speed: 20.0, ..setup() });
+    pair.start(long_program());
+    pair.run_until(|pair| pair.progress().accepted > 20);
+    pair.hand(drivers::session::Input::Bytes(b"Error:Something nobody has heard of\n"));
+    pair.unplug();
+    pair.run_for(Duration::from_millis(100));
+    let told = |pair: &Pair| codes(pair).iter().filter(|code| *code == "marlin.error").count();
+    assert_eq!(told(&pair), 1, "{:?}", pair.notices());
+    pair.plug_in(true);
+    pair.run_until(|pair| pair.session.state() == State::Idle);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(told(&pair), 1, "{:?}", pair.notices());
+    assert_eq!(pair.session.snapshot().notice, None);
+}
+
+#[test]
+fn damage_that_nobody_saw_is_not_asserted() {
+    for (explained, seen) in [("", "did not say why"), ("Error:checksum mismatch, Last Line: 1\n", "arrived damaged")] {
+        let mut pair = connected("marlin", &Setup { speed: 20.0, ..setup() });
+        pair.start(long_program());
+        pair.run_until(|pair| pair.progress().accepted > 20);
+        pair.deaf = true;
+        pair.run_for(Duration::from_secs(1));
+        // Numbers count from the line that sets the counter on.
+        let due = pair.progress().accepted + 2;
+        for _ in 0..20 {
+            let said = format!("{explained}Resend: {due}\nok\n");
+            pair.hand(drivers::session::Input::Bytes(said.as_bytes()));
+            pair.run_for(Duration::from_secs(2));
+        }
+        assert_eq!(codes(&pair), ["link.resend_hopeless"], "{:?}", pair.notices());
+        assert!(pair.notices()[0].contains(seen), "{:?}", pair.notices());
+    }
+    let mut pair = connected("grbl", &Setup { speed: 20.0, ..setup() });
+    pair.start(long_program());
+    pair.run_until(|pair| pair.progress().accepted > 20);
+    pair.deaf = true;
+    pair.run_for(Duration::from_millis(300));
+    pair.deaf = false;
+    assert_eq!(pair.run_job(), JobPhase::Held, "{:?}", pair.notices());
+    assert_eq!(codes(&pair), ["link.answer_lost"], "{:?}", pair.notices());
+    assert!(pair.notices()[0].contains("Nothing was seen to arrive damaged"), "{:?}", pair.notices());
 }
 
 fn cold(dialect: &str) -> Pair {
@@ -368,6 +437,7 @@ fn what_a_machine_refuses_a_person_is_told_as_refused() {
         pair.run_for(Duration::from_secs(5));
         assert_eq!(codes(&pair), [format!("{dialect}.error")], "{dialect}: {:?}", pair.notices());
         assert!(pair.notices()[0].contains("refused to home"), "{dialect}: {:?}", pair.notices());
+        assert!(pair.session.snapshot().notice.is_some(), "{dialect}: and stands");
         assert!(!pair.session.snapshot().homed, "{dialect}: it is not homed");
     }
 }
@@ -404,6 +474,16 @@ fn what_a_mill_refuses_a_person_is_told_as_refused() {
             pair.step();
             assert!(pair.notices()[0].contains(what), "{dialect}: {:?}", pair.notices());
             assert!(codes(&pair)[0].ends_with(".error.9"), "{dialect}");
+            if what == "refused to probe" {
+                // The words behind it were lost as well, and that is told next.
+                continue;
+            }
+            pair.run_for(Duration::from_secs(3));
+            assert_eq!(pair.session.state(), State::Idle, "{dialect}");
+            let stands = pair.session.snapshot().notice.expect("it stays until something else is asked");
+            assert!(stands.happened.contains(what), "{dialect}: {stands}");
+            assert_eq!(pair.ask(Request::Clear), Ok(()));
+            assert_eq!(pair.session.snapshot().notice, None, "{dialect}");
         }
     }
 }

@@ -96,7 +96,7 @@ pub(super) async fn clear(
 }
 
 /// How long a clear may take to show: a second more than the session itself gives it at most.
-const CLEAR_PATIENCE: Duration = Duration::from_secs(11);
+const CLEAR_PATIENCE: Duration = Duration::from_secs(21);
 
 /// Waits until a machine shows that it left the state it was in. One that does not, or says that it will not, is a
 /// problem: nothing changed, and why.

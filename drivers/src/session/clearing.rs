@@ -37,6 +37,9 @@ const UNLOCKS_MAX: u32 = 3;
 /// How long a machine that does not report its state may take to say who it is: one that was reset boots meanwhile.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
+/// The same for one that says something meanwhile: boards that read a card or join a network boot for longer, and tell.
+const BOOTS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Stable code of the notice that a clear changed nothing.
 pub const NOTHING_CHANGED: &str = "clear.nothing_changed";
 
@@ -61,11 +64,21 @@ pub(super) struct Clearing {
     unseen: bool,
     /// What it needed before.
     needed: AlarmReset,
+    /// It has reported, since it was last told, that it is as before.
+    #[serde(default)]
+    reported: bool,
+    /// Bytes heard before, in all.
+    #[serde(default)]
+    heard_before: u64,
+    /// It speaks, and was given the time of a boot.
+    #[serde(default)]
+    boots: bool,
 }
 
 impl Clearing {
-    fn new(step: Step, needed: AlarmReset, unseen: bool) -> Self {
-        Self { step, resets: 0, unlocks: 0, refused: None, slept: false, unseen, needed }
+    fn new(step: Step, needed: AlarmReset, unseen: bool, heard_before: u64) -> Self {
+        let (refused, slept, reported, boots) = (None, false, false, false);
+        Self { step, resets: 0, unlocks: 0, refused, slept, unseen, needed, reported, heard_before, boots }
     }
 }
 
@@ -76,8 +89,11 @@ impl Session {
             return;
         }
         let unseen = self.obeying.stop_over();
+        let heard = self.known.link.bytes_in;
         // What it was put in alarm for stays until it is put right.
         self.alarm_cause = self.alarm_cause.take().or_else(|| self.known.notice.clone());
+        // That an earlier clear changed nothing is no cause.
+        self.alarm_cause = self.alarm_cause.take().filter(|cause| cause.code != NOTHING_CHANGED);
         self.known.notice.clone_from(&self.alarm_cause);
         let slept = matches!(self.condition, Some(Condition::Sleep | Condition::Check));
         if slept {
@@ -89,7 +105,7 @@ impl Session {
             let cause = self.alarm_cause.take();
             // Only a machine that answers again is free.
             self.link_up(false);
-            (self.alarm_cause, self.clearing) = (cause, Some(Clearing::new(Step::Asking, needed, unseen)));
+            (self.alarm_cause, self.clearing) = (cause, Some(Clearing::new(Step::Asking, needed, unseen, heard)));
             self.deadlines.clear = Some(self.now + ANSWERS_WITHIN);
             if unseen {
                 self.stop_cleared_unseen();
@@ -98,7 +114,7 @@ impl Session {
         }
         let resets = needed == AlarmReset::Needed && matches!(self.dialect.calm(Calm::Drop), Spelling::Realtime(_));
         let step = if resets { Step::Resetting } else { Step::Unlocking };
-        self.clearing = Some(Clearing { slept, ..Clearing::new(step, needed, unseen) });
+        self.clearing = Some(Clearing { slept, ..Clearing::new(step, needed, unseen, heard) });
         self.alarm_reset = AlarmReset::Awaited;
         let hears_from = if slept || !resets { self.now } else { self.reset_heard_from };
         self.deadlines.clear = Some(hears_from.max(self.now));
@@ -160,12 +176,22 @@ impl Session {
             }
             Step::Unlocking if clearing.unlocks < UNLOCKS_MAX => {
                 clearing.unlocks += 1;
+                // A report that was under way already is none of what came of it.
+                clearing.reported = false;
                 self.window.clear();
                 self.asides.clear();
                 if let Spelling::Lines(lines) = self.dialect.word(&Word::Unlock) {
                     self.asides.extend(lines.into_iter().map(|line| (Aside::Unlock, line)));
                 }
                 self.deadlines.ask = Some(self.now);
+            }
+            Step::Asking
+                if !clearing.boots
+                    && clearing.refused.is_none()
+                    && self.known.link.bytes_in > clearing.heard_before =>
+            {
+                clearing.boots = true;
+                self.deadlines.clear = Some(self.now + (BOOTS_WITHIN - ANSWERS_WITHIN));
             }
             Step::Resetting | Step::Unlocking | Step::Asking => self.nothing_changed(),
         }
@@ -206,6 +232,8 @@ impl Session {
         let Some(condition) = condition.filter(|_| self.clearing.is_some()) else { return };
         if !matches!(condition, Condition::Alarm | Condition::Sleep | Condition::Check) {
             self.cleared();
+        } else if let Some(clearing) = &mut self.clearing {
+            clearing.reported = true;
         }
     }
 
@@ -232,16 +260,7 @@ impl Session {
     fn nothing_changed(&mut self) {
         let Some(clearing) = self.clearing.take() else { return };
         self.deadlines.clear = None;
-        let shows = match (&clearing.refused, clearing.step) {
-            (Some(refused), _) => format!("the machine says: {}.", refused.trim_end_matches('.')),
-            (None, Step::Resetting) => {
-                format!("it was reset {} times and never said that it started.", clearing.resets)
-            }
-            (None, Step::Unlocking) => {
-                format!("it was told {} times to leave its alarm, and reports it still.", clearing.unlocks)
-            }
-            (None, Step::Asking) => "it answers nothing.".to_owned(),
-        };
+        let shows = self.shown_since(&clearing);
         let before = self.alarm_cause.as_ref().map(|cause| format!(" Before: {}", cause.happened)).unwrap_or_default();
         let notice = Notice::new(
             NOTHING_CHANGED,
@@ -257,5 +276,26 @@ impl Session {
         self.window.clear();
         self.asides.clear();
         self.tell_trouble(notice);
+    }
+    /// What the machine has shown since it was to be cleared: nothing but what was heard.
+    fn shown_since(&self, clearing: &Clearing) -> String {
+        if let Some(refused) = &clearing.refused {
+            return format!("the machine says: {}.", refused.trim_end_matches('.'));
+        }
+        let silent = self.known.link.bytes_in <= clearing.heard_before;
+        let said = match clearing.step {
+            Step::Resetting => format!("it was reset {} times", clearing.resets),
+            Step::Unlocking => format!("it was told {} times to leave its alarm", clearing.unlocks),
+            Step::Asking => "it was asked who it is".to_owned(),
+        };
+        let heard = match (clearing.step, self.last_said()) {
+            _ if silent => "nothing came back".to_owned(),
+            (Step::Resetting, _) => "never said that it started".to_owned(),
+            (Step::Unlocking, _) if clearing.reported => "reports it still".to_owned(),
+            (Step::Unlocking, _) => "has not reported its state since".to_owned(),
+            (Step::Asking, Some(last)) => format!("has not said it; the last it said was `{last}`"),
+            (Step::Asking, None) => "has not said it".to_owned(),
+        };
+        format!("{said}, and {heard}.")
     }
 }

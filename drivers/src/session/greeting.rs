@@ -182,6 +182,7 @@ impl Session {
     /// After a restart of link or board nothing that was said before counts.
     pub(super) fn forget_conversation(&mut self) {
         self.tell_halt();
+        self.doubt_is_moot();
         self.window.clear();
         self.asides.clear();
         self.wire.clear();

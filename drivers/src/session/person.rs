@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    fn tool_asked(&self) -> String {
+    pub(super) fn tool_asked(&self) -> String {
         let Some(number) = self.person.tool else { return "Change the tool.".to_owned() };
         let name = self.profile.tools.iter().find(|tool| tool.number == number).map(|tool| tool.name.as_str());
         match name.filter(|name| !name.is_empty()) {

@@ -179,11 +179,10 @@ impl Session {
             self.ask_hold_proof();
         }
         if hopeless {
+            let seen = self.damage_seen().unwrap_or_else(|| "It did not say why.".to_owned());
             let notice = Notice::new(
                 "link.resend_hopeless",
-                format!(
-                    "The machine asked {REWINDS_MAX} times in a row for the same line; it arrives damaged every time."
-                ),
+                format!("The machine asked {REWINDS_MAX} times in a row for the same line. {seen}"),
                 "The job is held.",
                 "Check the cable, its length and its neighbours (spindle, motors, mains), then resume or cancel.",
             );
@@ -276,6 +275,21 @@ impl Session {
         true
     }
 
+    /// What was seen in this job of damage on the wire; nothing, where there was none.
+    fn damage_seen(&self) -> Option<String> {
+        let since = self.known.link.since(&self.run.as_ref()?.link_before);
+        let said = since.checksum_errors + since.gaps;
+        match (said, since.damaged_heard) {
+            (0, 0) => None,
+            (0, heard) => Some(format!("What it said arrived damaged {heard} times in this job.")),
+            (said, 0) => Some(format!("It said {said} times in this job that a line arrived damaged or not at all.")),
+            (said, heard) => Some(format!(
+                "It said {said} times in this job that a line arrived damaged or not at all, and what it said arrived \
+                 damaged {heard} times."
+            )),
+        }
+    }
+
     /// The machine is idle, again and again, while answers are due: one was lost, and which cannot be known.
     pub(super) fn answer_lost(&mut self) {
         let numbered = self.dialect.habits().numbered;
@@ -314,12 +328,10 @@ impl Session {
                 "Look at the work, then cancel. Set a smaller `stream.receive_buffer_bytes` in the machine's profile.",
             )
         } else {
+            let seen = self.damage_seen().unwrap_or_else(|| "Nothing was seen to arrive damaged.".to_owned());
             Notice::new(
                 "link.answer_lost",
-                format!(
-                    "The machine is idle, but {unanswered} lines have no answer: a line or its answer was damaged on the \
-                     wire."
-                ),
+                format!("The machine is idle, but {unanswered} lines have no answer. {seen}"),
                 "The job is held; which line was lost cannot be known.",
                 "Check the cable and look at the work, then cancel.",
             )

@@ -66,7 +66,9 @@ impl Session {
         self.known.since = self.now;
         self.known.generation += 1;
         self.known.cause = self.cause_of(state);
-        if matches!(state, State::Idle | State::Running) && !told {
+        // Outside of a job a notice that came while it worked is of that work: that it is over is no answer to it.
+        let of_this_work = from == State::Running && self.run.is_none();
+        if matches!(state, State::Idle | State::Running) && !told && !of_this_work {
             self.known.notice = None;
         }
         self.tell(EventKind::State { from, to: state, cause: self.known.cause });

@@ -317,7 +317,8 @@ impl Session {
         self.deadlines.drop = None;
         self.deadlines.end = None;
         self.reread = None;
-        if notice.is_some() {
+        // What was told of a job that is finished is over with it.
+        if notice.is_some() || phase == JobPhase::Finished {
             self.known.notice.clone_from(&notice);
         }
         self.known.generation += 1;

@@ -156,7 +156,9 @@ impl Session {
             let text = run.history.command(*ordinal).map(|command| &*command.text);
             text.is_some_and(|text| quoted.is_some_and(|quoted| same_command(text, quoted.as_bytes())))
         };
-        if let Some(ordinal) = self.window.jobs().find(matches) {
+        // Of two commands that are alike the number says which; a number that does not fit what it stands before is none.
+        let counted = quoted.and_then(line_number).filter(|ordinal| *ordinal <= run.sent && matches(ordinal));
+        if let Some(ordinal) = counted.or_else(|| self.window.jobs().find(matches)) {
             return Some(ordinal);
         }
         if self.dialect.habits().ok_when_taken {
@@ -184,6 +186,13 @@ impl Session {
 fn quoted(said: &str) -> Option<&str> {
     let inside = said.split('"').nth(1).or_else(|| said.rsplit_once(':').map(|(_, behind)| behind))?;
     Some(inside.trim()).filter(|inside| !inside.is_empty())
+}
+
+/// The number of the line that a machine quotes, where it quotes that too (Repetier-Firmware).
+fn line_number(quoted: &str) -> Option<u64> {
+    let digits = quoted.strip_prefix(['N', 'n'])?;
+    let end = digits.find(|next: char| !next.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
 }
 
 /// Whether a machine's quotation is of this command. It may leave out what it did not understand, write numbers in its own
@@ -228,6 +237,16 @@ mod test {
         }
         assert_eq!(ledger.ahead.len(), AHEAD_MAX);
         assert_eq!(ledger.reach(100_000), Some(0));
+    }
+
+    #[test]
+    fn a_line_number_is_read_only_where_one_is_quoted() {
+        for (text, number) in
+            [("N12 M131  S1", Some(12)), ("N12", Some(12)), ("M131 S1", None), ("N", None), ("", None)]
+        {
+            assert_eq!(line_number(text), number, "{text}");
+        }
+        assert_eq!(line_number("N99999999999999999999 M1"), None);
     }
 
     #[test]

@@ -82,6 +82,19 @@ impl Session {
         }
     }
 
+    /// The conversation is over: no request to say a line again will come, and nothing is left that the error could end.
+    pub(super) fn doubt_is_moot(&mut self) {
+        if let Some((said, _)) = self.words.doubted.take() {
+            let notice = Notice::new(
+                said.code.clone(),
+                format!("{} The conversation ended right behind that.", in_sentence(&said)),
+                "Nothing was done about it.",
+                "Look at the machine.",
+            );
+            self.tell(EventKind::Trouble { notice });
+        }
+    }
+
     fn about(&self, said: &Said) -> About {
         let of_a_line = matches!(said.effect, Effect::Ignore | Effect::Spoil | Effect::Refuse);
         let stops = matches!(said.effect, Effect::Fault | Effect::Hold);
@@ -178,7 +191,9 @@ impl Session {
         };
         let to_do = "Go to the machine, put it right, then resume or cancel.";
         match &self.run {
-            Some(run) if run.is_holding() => {}
+            Some(run) if run.is_holding() || run.stage == Stage::Asking => {
+                self.asked_to_hold_again(&said.code, &sentence, happened);
+            }
             Some(_) => {
                 let done = "The job is held; nothing more is said to the machine.";
                 self.hold(Cause::Machine, Some(Notice::new(said.code.clone(), happened, done, to_do)));
@@ -186,6 +201,23 @@ impl Session {
             }
             None => self.tell_trouble(Notice::new(said.code.clone(), happened, "No job is running.", to_do)),
         }
+    }
+
+    /// The machine asks for a pause while the job stands already: what it says may be another reason, and whoever lets the
+    /// job go on has to know it.
+    fn asked_to_hold_again(&mut self, code: &str, sentence: &str, happened: String) {
+        let known = self.known.notice.as_ref();
+        if known.is_some_and(|known| known.code == code && known.happened.contains(sentence)) {
+            return;
+        }
+        let asking = self.run.as_ref().is_some_and(|run| run.stage == Stage::Asking);
+        let to_do = if asking {
+            format!("Go to the machine and put that right. {} Then resume or cancel.", self.tool_asked())
+        } else {
+            "Go to the machine, put it right, then resume or cancel.".to_owned()
+        };
+        let done = "The job stands already; nothing more is said to the machine.";
+        self.tell_trouble(Notice::new(code, happened, done, to_do));
     }
 
     /// The machine wants the job to end.

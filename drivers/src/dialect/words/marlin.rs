@@ -74,6 +74,7 @@ pub(in crate::dialect) static COMMON: &[Row] = &[
     // Something is wrong with the machine, whatever line it was at.
     row(ERROR, Pattern::Has("tmc"), Effect::Fault, FAULT, "Marlin tmc_util.cpp; Marlin #17165, #22731"),
     row(ERROR, Pattern::Has("driver"), Effect::Fault, FAULT, "Marlin tmc_util.cpp report_driver_otpw, monitor_tmc_driver"),
+    row(ECHO, Pattern::Starts("endstops hit"), Effect::Fault, FAULT, "Marlin endstops.cpp event_handler: a move that was no homing was cut short, or all of them (ABORT_ON_ENDSTOP_HIT); homing and probing clear it first"),
     row(ERROR, Pattern::Has("fan error"), Effect::Fault, FAULT, "Prusa fancheck.cpp fanSpeedErrorBeep"),
     // Filament, pauses and ends that the machine asks its host for.
     row(PLAIN, Pattern::Starts("requestpause:"), Effect::Hold, ASKS_PAUSE, "Repetier Printer.cpp pausePrint; Repetier-Host #349"),

@@ -8,12 +8,11 @@ use super::Marlin;
 use crate::sim::printer::Counting;
 
 /// Said beside the matter, now and then: nothing of it concerns a job.
-const CHATTER: [&str; 10] = [
+const CHATTER: [&str; 9] = [
     "echo:SD init fail",
     "Error:volume.init failed",
     "Error:No thermistors - no temperature",
     "echo:enqueueing \"M105\"",
-    "echo:endstops hit:  Z:0.00",
     "//action:notification Layer 3",
     "// a remark",
     "echo:Now fresh file: PART.GCO",
@@ -22,7 +21,8 @@ const CHATTER: [&str; 10] = [
 ];
 
 /// Said now and then where something is wrong: a job stops for each of them.
-const COMPLAINTS: [&str; 5] = [
+const COMPLAINTS: [&str; 6] = [
+    "echo:endstops hit:  Z:0.00",
     "Error:TMC CONNECTION ERROR",
     "Error:Something nobody has heard of",
     "//action:pause",
