@@ -52,6 +52,7 @@ enum Step {
 
 /// A clear that is under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub(super) struct Clearing {
     step: Step,
     resets: u32,
@@ -191,7 +192,7 @@ impl Session {
                     && self.known.link.bytes_in > clearing.heard_before =>
             {
                 clearing.boots = true;
-                self.deadlines.clear = Some(self.now + (BOOTS_WITHIN - ANSWERS_WITHIN));
+                self.deadlines.clear = Some(self.now + BOOTS_WITHIN.saturating_sub(ANSWERS_WITHIN));
             }
             Step::Resetting | Step::Unlocking | Step::Asking => self.nothing_changed(),
         }
