@@ -223,6 +223,9 @@ fn an_answer_and_a_resume_reach_a_machine_that_asks_since_before_the_conversatio
             until(&mut pair, |pair| pair.session.snapshot().asked.is_some_and(|asked| asked.choices.len() == 2));
         }
         assert_eq!(pair.ask(request), Ok(()));
+        // The job that heated it is over.
+        until(&mut pair, |pair| notice(pair) == "machine.hot");
+        assert_eq!(pair.ask(Request::Clear), Ok(()));
         stands(&mut pair);
     }
 }

@@ -34,6 +34,8 @@ pub(in crate::dialect) static COMMON: &[Row] = &[
     row(ERROR, Pattern::Has("no line number"), Effect::Damaged, "", "Prusa cmdqueue.cpp MSG_ERR_NO_LINENUMBER_WITH_CHECKSUM"),
     row(ERROR, Pattern::Has("missing linenumber"), Effect::Damaged, "", "Repetier gcode.cpp checkAndPushCommand"),
     row(ERROR, Pattern::Has("format error"), Effect::Damaged, "", "Repetier gcode.cpp parseAscii"),
+    // Each of Marlin's complaints about a line ends so, however else it arrived.
+    row(ERROR, Pattern::Has("last line"), Effect::Damaged, "", "Marlin queue.cpp gcode_line_error"),
     row(ERROR, Pattern::Has("serial status mismatch"), Effect::Damaged, "", "Marlin language.h STR_ERR_SERIAL_MISMATCH; Jyers/Marlin #784"),
     // Halted: no line is taken before a reset, or M999.
     row(OF_LINES, Pattern::Has("kill() called"), Effect::Halt, "", "Marlin MarlinCore.cpp kill; Prusa Marlin_main.cpp kill"),
