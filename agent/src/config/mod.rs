@@ -373,6 +373,8 @@ pub fn schema() -> serde_json::Value {
                     number("Bits per second, if not the profile's.", 300, 4_000_000),
                     { "const": "auto", "description": "Find it out, and remember it." },
                 ] },
+                "attach": { "enum": ["named", "as-configured"], "default": "named",
+                    "description": "Whether it must name itself, or a person's word stands for that." },
                 "auxiliary": { "type": "array", "description": "Drives and meters beside the machine, written as in its profile (docs/modbus.md).", "items": {
                     "type": "object", "required": ["name"], "properties": {
                         "name": text("Its name, unique on the machine."),
