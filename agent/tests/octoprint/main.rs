@@ -92,7 +92,7 @@ struct Sent {
 }
 
 fn own(line: &str) -> bool {
-    ["M110", "M105", "M113", "M114", "M115", "M155", "M400", "M86"].iter().any(|word| line.starts_with(word))
+    ["M110", "M105", "M113", "M114", "M115", "M155", "M27", "M400", "M86"].iter().any(|word| line.starts_with(word))
 }
 
 /// Sends a program to a printer with these settings.
