@@ -9,12 +9,12 @@ const LINES: usize = 1_200;
 /// A job must be over so long after the printer's last fault, in seconds.
 const OVER_IN_S: f64 = 60.0;
 
-/// Sends the beginning of the demo's print to a printer with these settings.
-fn send_some(settings: &[&str]) -> Sent {
+/// Sends the first lines of the demo's print to a printer with these settings.
+pub(super) fn send_some(lines: usize, settings: &[&str]) -> Sent {
     let whole = std::fs::read_to_string(root().join("config/demo/cube.gcode")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("cube.gcode");
-    std::fs::write(&program, whole.split_inclusive('\n').take(LINES).collect::<String>()).unwrap();
+    std::fs::write(&program, whole.split_inclusive('\n').take(lines).collect::<String>()).unwrap();
     send(&program, settings)
 }
 
@@ -22,7 +22,7 @@ fn send_some(settings: &[&str]) -> Sent {
 fn start(commands: &[&str], settings: &[&str]) -> Sent {
     let faults = serde_json::json!({ "500": commands });
     let faults = format!("faults={faults}");
-    send_some(&[&[faults.as_str()], settings].concat())
+    send_some(LINES, &[&[faults.as_str()], settings].concat())
 }
 
 /// The same; what every fault has in common was looked at.
@@ -77,7 +77,7 @@ fn one_answer_that_never_comes_is_asked_after_although_the_printer_says_wait() {
 
 #[test]
 fn a_printer_that_says_wait_takes_a_real_print() {
-    let sent = send_some(WAITS);
+    let sent = send_some(LINES, WAITS);
     assert_eq!(sent.report["outcome"], "finished", "{}\n{}", sent.report, sent.complaints);
     assert!(sent.executed == sent.wanted, "{} of {}", sent.executed.len(), sent.wanted.len());
 }
