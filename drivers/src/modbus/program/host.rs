@@ -78,6 +78,8 @@ pub(super) struct Sending {
     pub(super) text: Vec<u8>,
     pub(super) since: Moment,
     pub(super) tries: u32,
+    /// The mistake that the controller showed when the block was last sent again.
+    pub(super) error_before: u64,
 }
 
 /// The agent's side of a program-file machine.

@@ -124,7 +124,7 @@ impl Host {
             self.lines.pop_front();
         }
         self.block = next_number(self.block);
-        self.sending = Some(Sending { number: self.block, lines: count, text, since: now, tries: 0 });
+        self.sending = Some(Sending { number: self.block, lines: count, text, since: now, tries: 0, error_before: 0 });
         self.write_block(now);
     }
 
@@ -250,11 +250,15 @@ impl Host {
             return self.lost_program();
         }
         let within = self.map.program.blocks.as_ref().map_or(0, |blocks| blocks.within_ms);
-        let refused = self.seen.error != 0;
+        // What it showed before the block was sent again is no answer to that, until it changes or the time is over.
+        if self.seen.error != sending.error_before {
+            sending.error_before = 0;
+        }
+        let refused = self.seen.error != sending.error_before;
         if !self.writes.is_empty() || (!refused && now.since(sending.since) < Duration::from_millis(within)) {
             return;
         }
-        sending.tries += 1;
+        (sending.tries, sending.error_before) = (sending.tries + 1, self.seen.error);
         if sending.tries <= BLOCKS_MAX {
             return self.write_block(now);
         }

@@ -200,6 +200,20 @@ fn blocks_whose_answers_are_lost_are_taken_once() {
 }
 
 #[test]
+fn the_mistake_of_a_block_is_not_taken_for_that_of_the_same_block_sent_again() {
+    let mut pair = Pair::new(&settings(), f64::INFINITY);
+    // It looks at a block only after it was asked about it for fifty times.
+    (pair.controller.looks_every, pair.controller.spoils) = (50 * TURN, Some(7));
+    let program = moves(200);
+    pair.program(&program);
+    while !pair.host.is_over() {
+        assert!(!pair.said.contains("ALARM"), "{}", pair.said);
+        pair.turn();
+    }
+    assert_eq!(pair.executed(), program);
+}
+
+#[test]
 fn a_start_whose_answer_is_lost_is_not_written_again_and_the_program_runs_once() {
     let mut pair = Pair::new(&settings(), f64::INFINITY);
     pair.lose_answer_of = Some(0);

@@ -88,6 +88,11 @@ pub struct Controller {
     now: Moment,
     /// It takes a stop and runs on: what a controller with a fault does.
     pub stuck: bool,
+    /// How often it looks for a block: a controller with a long scan shows the mistake of the block before until then.
+    pub looks_every: Duration,
+    looks_at: Moment,
+    /// The next time that it looks at this block, it finds its checksum wrong.
+    pub spoils: Option<u16>,
 }
 
 impl Controller {
@@ -115,6 +120,9 @@ impl Controller {
             speed: setup.speed,
             now: Moment::ZERO,
             stuck: false,
+            looks_every: Duration::ZERO,
+            looks_at: Moment::ZERO,
+            spoils: None,
         }
     }
 
@@ -193,15 +201,17 @@ impl Controller {
             }
             return;
         }
-        if block != due || self.runs || number == 0 {
+        if block != due || self.runs || number == 0 || self.now < self.looks_at {
             return;
         }
+        self.looks_at = self.now + self.looks_every;
+        let spoiled = self.spoils.take_if(|at| *at == block).is_some();
         let length = usize::from(self.words[LENGTH]);
         let window: Vec<u8> = self.words[TEXT..].iter().flat_map(|word| word.to_be_bytes()).collect();
         let kept: usize = self.programs.values().map(Vec::len).sum();
         self.words[ERROR] = match window.get(..length) {
             None | Some([]) => 2,
-            Some(text) if crc(text) != self.words[CHECKSUM] => 1,
+            Some(text) if spoiled || crc(text) != self.words[CHECKSUM] => 1,
             Some(_) if kept + length > MEMORY_BYTES => 3,
             Some(text) => {
                 self.programs.entry(number).or_default().extend_from_slice(text);
