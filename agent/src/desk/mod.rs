@@ -18,6 +18,7 @@ use std::time::Duration;
 use drivers::machine::Machine;
 use drivers::{Answer, Event};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 use self::check::Checked;
 use self::clerk::Clerk;
@@ -297,9 +298,11 @@ async fn a_fault_in(tasks: &mut tokio::task::JoinSet<()>) {
     std::future::pending::<()>().await;
 }
 
-/// Says twice a second that the agent is awake.
+/// Says again and again that the agent is awake.
 async fn beat(pulse: &Pulse) {
-    let mut beats = tokio::time::interval(Duration::from_millis(500));
+    let mut beats = tokio::time::interval(start::BEAT_EVERY);
+    // What was missed in a sleep is not made up for: each beat shows that everybody had a turn since the last.
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
         pulse.beat();

@@ -9,8 +9,8 @@
 //! the machine's own thread.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drivers::machine::{Machine, Program};
@@ -44,11 +44,18 @@ impl Wanted {
 }
 
 /// Whether the agent was awake all the time. While it was stopped or the computer slept, requests waited in the system,
-/// and nobody knows for how long: a start that is read right behind that is not fresh.
+/// and nobody knows for how long: a start that is read behind that is not fresh, until it is certain that what waited
+/// has been read.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
-    beat_us: AtomicU64,
-    distrust_until_us: AtomicU64,
+pub(super) struct Pulse(Mutex<Beats>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    /// When the agent was last known to be awake. Zero: it begins.
+    awake_us: u64,
+    /// Until when what is read may be from before a sleep, and how many beats must come besides.
+    distrust_until_us: u64,
+    more: u32,
 }
 
 impl Pulse {
@@ -58,25 +65,55 @@ impl Pulse {
     }
 
     fn beat_at(&self, now_us: u64) {
-        let before = self.beat_us.swap(now_us, Ordering::AcqRel);
-        if before > 0 && now_us.saturating_sub(before) > ASLEEP_AFTER_US {
-            self.distrust_until_us.store(now_us + DISTRUST_US, Ordering::Release);
+        let mut beats = self.beats();
+        // The first beat behind a sleep finds the sleep, and is none of those that show that it is over.
+        if !beats.is_awake(now_us) {
+            beats.more = beats.more.saturating_sub(1);
         }
     }
 
     /// When something that is read now was asked at the earliest: now, or nobody knows.
     pub(super) fn asked(&self) -> Asked {
-        let now_us = clock::since_boot_us();
-        self.beat_at(now_us);
-        if now_us < self.distrust_until_us.load(Ordering::Acquire) { Asked::long_ago() } else { Asked::now() }
+        if self.trusts_at(clock::since_boot_us()) { Asked::now() } else { Asked::long_ago() }
+    }
+
+    fn trusts_at(&self, now_us: u64) -> bool {
+        let mut beats = self.beats();
+        beats.is_awake(now_us);
+        now_us >= beats.distrust_until_us && beats.more == 0
+    }
+
+    /// One lock for all of it: between finding a sleep and distrusting what is read behind it nobody may ask.
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Without a beat for this long the agent was not awake: it beats twice a second, and a loaded Pi is late by less.
+impl Beats {
+    /// Notes that the agent is awake. Whether it slept until now.
+    fn is_awake(&mut self, now_us: u64) -> bool {
+        let before = std::mem::replace(&mut self.awake_us, now_us);
+        let slept = before > 0 && now_us.saturating_sub(before) > ASLEEP_AFTER_US;
+        if slept {
+            self.distrust_until_us = now_us + DISTRUST_US;
+            self.more = DISTRUST_BEATS;
+        }
+        slept
+    }
+}
+
+/// Between two beats.
+pub(super) const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// Without a beat for this long the agent was not awake: a loaded Pi is late by less.
 const ASLEEP_AFTER_US: u64 = 5_000_000;
 
-/// How long behind a sleep what is read may be from before it: the system hands over what waited at once.
+/// How long behind a sleep what is read may be from before it: the system hands over at once what waited.
 const DISTRUST_US: u64 = 1_000_000;
+
+/// Beats that must come behind a sleep as well. A computer that is busy reads late what waited, and beats late too: both
+/// take their turns in the same runtime, and who comes to its turn so often has let everybody else come to theirs.
+const DISTRUST_BEATS: u32 = 3;
 
 /// A submission that was written, or was not.
 pub(super) struct Submitted {
@@ -272,13 +309,41 @@ mod test {
     #[test]
     fn a_start_that_waited_in_the_system_while_the_agent_was_stopped_is_not_fresh() {
         let pulse = Pulse::default();
-        let now = clock::since_boot_us();
-        pulse.beat_at(now - 30_000_000);
-        assert!(pulse.asked().age() > FRESH_FOR, "read first thing after a sleep");
-        assert!(pulse.asked().age() > FRESH_FOR, "and right behind it");
-        let awake = Pulse::default();
-        awake.beat_at(now - 400_000);
-        assert!(awake.asked().age() < FRESH_FOR);
+        pulse.beat_at(1_000_000);
+        assert!(pulse.trusts_at(1_400_000) && pulse.trusts_at(5_000_000), "awake");
+        assert!(!pulse.trusts_at(31_000_000), "read first thing behind a sleep");
+        assert!(!pulse.trusts_at(31_500_000), "and right behind it");
+    }
+
+    #[test]
+    fn a_start_from_before_a_sleep_was_fresh_because_the_busy_computer_read_it_more_than_a_second_behind() {
+        let pulse = Pulse::default();
+        pulse.beat_at(1_000_000);
+        pulse.beat_at(8_000_000);
+        // The first beat found the sleep; the computer is so busy that the next comes after two seconds.
+        assert!(!pulse.trusts_at(9_900_000));
+        for at_us in [10_000_000, 10_500_000, 11_000_000] {
+            assert!(!pulse.trusts_at(at_us));
+            pulse.beat_at(at_us);
+        }
+        assert!(pulse.trusts_at(11_000_001));
+    }
+
+    #[test]
+    fn a_start_that_was_read_between_finding_a_sleep_and_noting_it_was_fresh() {
+        // Two threads wake together; each round has its own sleep.
+        let pulse = Pulse::default();
+        pulse.beat_at(1);
+        for round in 1..2_000_u64 {
+            let woke_us = round * 100_000_000;
+            let trusted = std::thread::scope(|threads| {
+                threads.spawn(|| pulse.beat_at(woke_us));
+                threads.spawn(|| pulse.trusts_at(woke_us + 1)).join().unwrap()
+            });
+            assert!(!trusted, "round {round}");
+            (1..=8).for_each(|beat| pulse.beat_at(woke_us + beat * 500_000));
+            assert!(pulse.trusts_at(woke_us + 4_000_001));
+        }
     }
 
     #[test]
