@@ -60,6 +60,8 @@ pub(super) struct Clerk {
     pub(super) clock_offset_ms: i64,
     /// Jobs being written for the first time, by machine.
     arriving: BTreeMap<String, u32>,
+    /// The greatest identifier of a job that is known.
+    newest_id: String,
 }
 
 impl Clerk {
@@ -87,6 +89,7 @@ impl Clerk {
             own: HashSet::new(),
             clock_offset_ms: clock::wall_ms() - i64::try_from(clock::since_boot_us() / 1000).unwrap_or(0),
             arriving: BTreeMap::new(),
+            newest_id: String::new(),
         }
     }
 
@@ -155,6 +158,7 @@ impl Clerk {
                 JobState::Received => record.state = JobState::Checking,
                 _ => {}
             }
+            self.newest_id = self.newest_id.clone().max(record.id.clone());
             self.jobs.insert(record.id.clone(), Arc::new(record));
         }
         let mut told = vec![facts::started(contents.ended_well, clock::is_set(), contents.lost, &interrupted)];
@@ -256,7 +260,8 @@ impl Clerk {
             Err(refusal) => drop(reply.send(Err(refusal))),
             Ok(Some(known)) => drop(reply.send(Ok(known))),
             Ok(None) => {
-                let record = Arc::new(new_record(&submission));
+                let record = Arc::new(new_record(&submission, &self.newest_id));
+                self.newest_id.clone_from(&record.id);
                 *self.arriving.entry(record.machine.clone()).or_default() += 1;
                 let (store, asks) = (self.store.clone(), self.asks.clone());
                 tokio::spawn(start::submit(store, record, submission.program, submission.who, asks, reply));
@@ -438,10 +443,10 @@ impl Clerk {
 }
 
 /// A job of a program that was submitted.
-fn new_record(submission: &Submission) -> Record {
+fn new_record(submission: &Submission, newest_id: &str) -> Record {
     let now = jiff::Timestamp::now();
     Record {
-        id: new_id(now),
+        id: new_id(now, newest_id),
         machine: submission.machine.clone(),
         name: submission.name.chars().filter(|letter| !letter.is_control()).take(200).collect(),
         state: JobState::Checking,

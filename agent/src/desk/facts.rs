@@ -93,3 +93,8 @@ pub(crate) fn asked_of_machine(action: &str, machine: &str, who: Option<Who>) ->
     let body = json!({ "type": "asked", "action": action, "machine": machine });
     Fact::new(Class::Person, body).of_machine(machine).by(who)
 }
+
+/// A person was taken out of rows of the log. Who that was is not said again.
+pub fn erased(rows: usize, who: Option<Who>) -> Fact {
+    Fact::new(Class::Person, json!({ "type": "asked", "action": "erase", "rows": rows })).by(who)
+}

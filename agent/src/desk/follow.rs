@@ -139,3 +139,60 @@ impl Clerk {
         }
     }
 }
+
+#[cfg(test)]
+mod test {
+    use std::collections::BTreeMap;
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::config;
+    use crate::jobs::Jobs;
+    use crate::jobs::test::record;
+    use crate::store::{Cursor, Item, Store};
+
+    /// An hour, in milliseconds.
+    const HOUR: i64 = 3_600_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_clock_that_was_set_either_way_made_jobs_end_before_they_began() {
+        let home = tempfile::tempdir().unwrap();
+        let (store, mut news) = Store::open(&config::Store::at(home.path())).await.unwrap();
+        let (asks, _asked) = mpsc::channel(8);
+        let (publish, _jobs) = watch::channel(Arc::new(Jobs::new()));
+        let mut clerk = Clerk::new(store.clone(), String::new(), Arc::new([]), BTreeMap::new(), publish, asks);
+        clerk.hear(news.recv().await.unwrap());
+        let submitted_at = "2026-12-01T10:00:00.000Z".to_owned();
+        for id in ["own", "of the life before", "over"] {
+            let state = if id == "over" { JobState::Finished } else { JobState::Queued };
+            clerk.remember(Arc::new(Record { submitted_at: submitted_at.clone(), ..record(id, state) }));
+        }
+        clerk.own.extend(["own".to_owned(), "over".to_owned()]);
+        let at = |clerk: &Clerk, id: &str| clerk.jobs[id].submitted_at.clone();
+        // Nothing was set: what little the clocks differ by is no jump.
+        clerk.follow_clock();
+        assert_eq!(at(&clerk, "own"), submitted_at);
+        for (by, moved) in [(HOUR, "2026-12-01T11:00:0"), (-2 * HOUR, "2026-12-01T09:00:0")] {
+            // As if the clock had been so much further back until now.
+            clerk.clock_offset_ms -= by;
+            clerk.follow_clock();
+            let own = at(&clerk, "own");
+            // To the second, whatever this computer's own clock does meanwhile.
+            assert!(own.starts_with(moved) || own.contains(":59:59"), "{own}");
+            assert_eq!(
+                [at(&clerk, "of the life before"), at(&clerk, "over")],
+                [submitted_at.clone(), submitted_at.clone()]
+            );
+        }
+        let told = store.read(&Cursor::default(), 100).await.unwrap();
+        let told = told.items.iter().filter_map(|item| match item {
+            Item::Row(row) => Some(row.document()),
+            Item::Gap(_) => None,
+        });
+        let jumps: Vec<_> = told.filter(|row| row["type"] == "clock_set").collect();
+        let by: Vec<_> = jumps.iter().map(|row| (row["by_ms"].as_f64().unwrap() / HOUR as f64).round()).collect();
+        assert_eq!(by, [1.0, -2.0]);
+        assert!(jumps[0]["number"].as_u64() < jumps[1]["number"].as_u64(), "order comes from numbers");
+    }
+}

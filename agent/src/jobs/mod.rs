@@ -244,8 +244,10 @@ impl Record {
 }
 
 /// A new identifier: the time in milliseconds, so that identifiers sort by age, and chance, so that nobody guesses one.
-pub fn new_id(now: jiff::Timestamp) -> String {
-    format!("{:011x}{:08x}", now.as_millisecond(), fastrand::u32(..))
+/// Where the clock was set back it is the time of the `newest` and a little more: what comes later sorts later.
+pub fn new_id(now: jiff::Timestamp, newest: &str) -> String {
+    let behind = newest.get(..11).and_then(|time| i64::from_str_radix(time, 16).ok()).map_or(0, |time| time + 1);
+    format!("{:011x}{:08x}", now.as_millisecond().max(behind), fastrand::u32(..))
 }
 
 #[cfg(test)]
@@ -312,6 +314,17 @@ pub(crate) mod test {
         let moved = record.moved_in_time(-30 * 24 * 3_600_000);
         assert_eq!(moved.submitted_at, "2026-11-01T10:00:00.000Z");
         assert_eq!(moved.started_at.as_deref(), Some("2026-11-01T10:05:00.000Z"));
+    }
+
+    #[test]
+    fn a_job_sorted_among_those_of_last_month_when_the_clock_was_set_back() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let first = new_id(at("2026-12-01T10:00:00Z"), "");
+        let second = new_id(at("2026-11-01T10:00:00Z"), &first);
+        let third = new_id(at("2026-11-01T10:00:01Z"), &second);
+        assert!(first < second && second < third && third.len() == first.len(), "{first} {second} {third}");
+        assert!(new_id(at("2027-01-01T10:00:00Z"), &third) > third);
+        assert!(new_id(at("2026-12-01T10:00:00Z"), "no time")[..11] == first[..11]);
     }
 
     #[test]
