@@ -367,9 +367,14 @@ impl Disk {
         Ok(self.sql.query_row("SELECT place FROM cursor WHERE name = ?1", [name], |row| row.get(0)).optional()?)
     }
 
-    /// Takes a person's name and address out of every row. Their numbers stay.
+    /// Takes a person's name and address out of every row, and what was there is overwritten. Their numbers stay.
     pub(super) fn erase(&mut self, who: &str) -> Result<usize, Failure> {
-        Ok(self.sql.execute("UPDATE log SET who = NULL, origin = NULL WHERE who = ?1 OR origin = ?1", [who])?)
+        self.sql.pragma_update(None, "secure_delete", true)?;
+        let erased = self.sql.execute("UPDATE log SET who = NULL, origin = NULL WHERE who = ?1 OR origin = ?1", [who]);
+        self.sql.pragma_update(None, "secure_delete", false)?;
+        // SQLite's own log has the pages as they were.
+        self.sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(erased?)
     }
 
     fn jobs_where(&self, wanted: &str, values: impl rusqlite::Params) -> Result<Vec<Record>, Failure> {

@@ -220,6 +220,21 @@ impl Log {
         self.mark.max(self.next() + RESERVE)
     }
 
+    /// Takes a person's name or address out of the rows in memory. How many of those that are on no disk had it.
+    pub(super) fn erase(&mut self, who: &str) -> usize {
+        let of_them = |row: &Row| row.who.as_ref().is_some_and(|known| known.who == who || known.from == who);
+        let without = |row: &mut Arc<Row>| *row = Arc::new(Row { who: None, ..Row::clone(row) });
+        for entry in &mut self.tail {
+            if let Entry::Told(row) = entry {
+                if of_them(row) {
+                    without(row);
+                }
+            }
+        }
+        let unwritten = self.waiting.iter_mut().filter(|row| of_them(row));
+        unwritten.map(without).count()
+    }
+
     /// Everything up to a number is on the disk, and so is the new mark.
     pub(super) fn written(&mut self, through: u64, mark: Option<u64>) {
         self.waiting.retain(|row| row.number > through);

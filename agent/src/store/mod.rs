@@ -280,13 +280,18 @@ impl Store {
         .await
     }
 
-    /// Takes a person's name or address out of all rows. The rows keep their numbers. How many had it.
+    /// Takes a person's name or address out of all rows, in memory and on the disk, and out of what the disk has of them
+    /// besides. The rows keep their numbers. How many had it.
     ///
     /// # Errors
     /// The disk does not take it.
     pub async fn erase(&self, who: &str) -> Result<usize, Notice> {
-        let who = who.to_owned();
-        ask(&self.shared, move |disk| disk.erase(&who)).await
+        let (who, shared) = (who.to_owned(), self.shared.clone());
+        ask(&self.shared, move |disk| {
+            let erased = shared.lock().log.erase(&who);
+            Ok(erased + disk.erase(&who)?)
+        })
+        .await
     }
 
     /// Writes what is left, and that the agent ended in good order.

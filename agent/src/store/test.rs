@@ -154,13 +154,23 @@ async fn a_person_is_erased_and_the_rows_keep_their_numbers() {
     store.tell([fact(Class::Person, "a").by(by("ada")), fact(Class::Person, "b").by(by("bo"))], []);
     store.end().await;
     let (store, _) = opened(home.path()).await;
-    assert_eq!(store.erase("ada").await.unwrap(), 1);
+    store.tell([fact(Class::Person, "c").by(by("ada"))], []);
+    turned(&store).await;
+    store.tell([fact(Class::Chatter, "d").by(by("ada"))], []);
+    assert_eq!(store.erase("ada").await.unwrap(), 3, "written before, written now, and not written yet");
     let items = all(&store, &start).await;
     let whos = items.iter().map(|item| match item {
         Item::Row(row) => row.who.as_ref().map(|who| who.who.clone()),
         Item::Gap(gap) => panic!("{gap:?}"),
     });
-    assert_eq!(whos.collect::<Vec<_>>(), [None, Some("bo".to_owned())]);
+    assert_eq!(whos.collect::<Vec<_>>(), [None, Some("bo".to_owned()), None, None]);
+    store.end().await;
+    for path in files::files(home.path()) {
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(3).any(|three| three == b"ada"), "{path:?} still has the name");
+    }
+    let (store, _) = opened(home.path()).await;
+    assert_eq!(store.erase("10.0.0.7").await.unwrap(), 1, "an address is a person's as well");
 }
 
 #[tokio::test(flavor = "multi_thread")]
