@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::desk::{self, Desk, Opening};
+use crate::host::descriptors;
 use crate::http;
 use crate::owners::Owner;
 use crate::sinks::{self, Feed, Source};
@@ -43,6 +44,7 @@ impl Agent {
     /// # Errors
     /// What could not be started, what was done and what to do. Nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, Notice> {
+        descriptors::raise();
         let server = http::bind(&config.http).await?;
         let address = server.address();
         let configuration = fingerprint(&config);

@@ -26,6 +26,9 @@ pub const DEFAULT_PATH: &str = "/etc/fab-agent/agent.toml";
 /// Largest configuration that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Connections of one client that can be configured at most: the agent serves as many in all.
+const CONNECTIONS_PER_CLIENT_MAX: u64 = 1024;
+
 /// Machines one agent serves at most: each has a thread, and a Pi has four USB ports and as many hubs as are sane.
 const MACHINES_MAX: usize = 32;
 
@@ -53,6 +56,9 @@ pub struct Http {
     pub listen: SocketAddr,
     /// File with the token that clients must show; absent only on loopback.
     pub token_file: Option<PathBuf>,
+    /// Connections at once of one address, this computer's own too. Absent: 64 from the network, and no bound but that of
+    /// all together from this computer, where a proxy is one client.
+    pub connections_per_client: Option<usize>,
 }
 
 /// Where programs and jobs are kept, and how much of them.
@@ -70,7 +76,7 @@ pub struct Store {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8484)), token_file: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8484)), token_file: None, connections_per_client: None }
     }
 }
 
@@ -160,6 +166,8 @@ fn http(section: &Section, folder: &Path) -> Http {
     } else {
         http.token_file = file(section, "token_file", folder);
     }
+    let connections = section.number("connections_per_client", 1..=CONNECTIONS_PER_CLIENT_MAX);
+    http.connections_per_client = connections.map(|count| count as usize);
     section.finish();
     http
 }
@@ -345,6 +353,8 @@ pub fn schema() -> serde_json::Value {
             "http": section(serde_json::json!({
                 "listen": text("Address and port of the page and the API."),
                 "token_file": text("File with the token that clients must show; needed unless `listen` is loopback."),
+                "connections_per_client":
+                    number("Connections at once of one address; absent: 64 from the network.", 1, CONNECTIONS_PER_CLIENT_MAX),
             }), &[]),
             "mqtt": section(serde_json::json!({
                 "host": text("The broker's name or address."),

@@ -1,3 +1,4 @@
-//! The computer the agent runs on: its clocks.
+//! The computer the agent runs on: its clocks, and what it gives a process.
 
 pub mod clock;
+pub(crate) mod descriptors;

@@ -3,19 +3,19 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::Stream;
 
 use super::Shared;
-use super::jobs::bad;
+use super::jobs::{From, bad};
 use super::problem::Problem;
-use crate::desk::Refusal;
+use super::query::{self, Asked};
+use crate::desk::{Refusal, facts};
 use crate::store::{Class, Cursor, Gap, Item, Store};
 
 /// Between signs of life to a client, so that it notices a lost connection.
@@ -91,20 +91,14 @@ pub(super) struct Wanted {
 }
 
 /// The log as a list, oldest first, a page at a time: who asked for what, what machines did, what became of jobs.
-pub(super) async fn list(
-    State(shared): State<Shared>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(wanted) = wanted.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
-    let class = match &wanted.class {
-        Some(word) => Some(Class::of_word(word).ok_or_else(|| bad(&format!("`{word}` is no class of the log.")))?),
-        None => None,
-    };
+pub(super) async fn list(State(shared): State<Shared>, wanted: Asked<Wanted>) -> Result<Json<Value>, Problem> {
+    let wanted = query::read(wanted)?;
+    let class = query::word(wanted.class.as_deref(), Class::of_word, "class of the log")?;
     let cursor = match &wanted.cursor {
         Some(text) => Cursor::parse(text).ok_or_else(|| bad("The cursor is none that this agent gave."))?,
         None => Cursor::default(),
     };
-    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let limit = query::limit(wanted.limit, PAGE, PAGE_MAX);
     let page = page(shared.desk.store(), cursor, limit, |item| match item {
         Item::Row(row) => {
             class.is_none_or(|class| row.class == class) && (wanted.machine.is_none() || row.machine == wanted.machine)
@@ -136,4 +130,16 @@ async fn page(
         }
     }
     Ok(json!({ "rows": rows, "cursor": cursor.to_string(), "more": more }))
+}
+
+/// Takes a person's name or address out of the log. The rows stay, with their numbers.
+pub(super) async fn erase(
+    State(shared): State<Shared>,
+    Path(person): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
+    let store = shared.desk.store();
+    let erased = store.erase(&person).await.map_err(Refusal::Store)?;
+    store.tell([facts::erased(erased, who.map(|Extension(who)| who))], []);
+    Ok(Json(json!({ "erased": erased })))
 }

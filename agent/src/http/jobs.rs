@@ -1,10 +1,7 @@
 //! Routes of jobs: submit, look, start, pause, resume, cancel.
 
-use std::time::Duration;
-
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -16,6 +13,7 @@ use tokio_stream::StreamExt as _;
 use super::Shared;
 use super::preview::with_preview;
 use super::problem::Problem;
+use super::query::{self, Asked};
 use crate::desk::{Action, Refusal, Submission, no_such_machine};
 use crate::jobs::JobState;
 use crate::status;
@@ -24,9 +22,6 @@ use crate::store::{Page, Who};
 /// Jobs on one page of a list, unless asked otherwise, and at most.
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 200;
-
-/// Longest pause within an upload. A phone on a bad network takes seconds; a client that is gone takes for ever.
-const UPLOAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest idempotency key, in characters.
 const KEY_MAX: usize = 200;
@@ -40,7 +35,7 @@ pub(super) struct NamedUpload {
 pub(super) async fn submit(
     State(shared): State<Shared>,
     Path(machine): Path<String>,
-    query: Result<Query<NamedUpload>, QueryRejection>,
+    query: Asked<NamedUpload>,
     who: Option<Extension<Who>>,
     headers: HeaderMap,
     body: Body,
@@ -48,7 +43,7 @@ pub(super) async fn submit(
     if shared.desk.machine(&machine).is_none() {
         return Err(Refusal::Unknown(no_such_machine()).into());
     }
-    let Query(query) = query.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
+    let query = query::read(query)?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let key = text("idempotency-key").map(str::to_owned);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
@@ -58,12 +53,9 @@ pub(super) async fn submit(
     let length = text(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
     let mut arriving = shared.desk.programs().begin(length).await.map_err(|notice| refused(&notice))?;
     let mut stream = body.into_data_stream();
-    loop {
-        match tokio::time::timeout(UPLOAD_PATIENCE, stream.next()).await {
-            Ok(Some(Ok(bytes))) => arriving.write(&bytes).await.map_err(|notice| refused(&notice))?,
-            Ok(None) => break,
-            Ok(Some(Err(_))) | Err(_) => return Err(bad("The upload broke off before its end.")),
-        }
+    while let Some(piece) = stream.next().await {
+        let bytes = piece.map_err(|_| bad("The upload broke off before its end."))?;
+        arriving.write(&bytes).await.map_err(|notice| refused(&notice))?;
     }
     let program = arriving.finish(announced.as_deref()).await.map_err(|notice| refused(&notice))?;
     let name = query.name.unwrap_or_else(|| "program.gcode".to_owned());
@@ -104,16 +96,10 @@ pub(super) struct Wanted {
 }
 
 /// Jobs, newest first, a page at a time.
-pub(super) async fn list(
-    State(shared): State<Shared>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(wanted) = wanted.map_err(|rejection| bad(&format!("{}.", rejection.body_text())))?;
-    let state = match &wanted.state {
-        Some(word) => Some(JobState::of_word(word).ok_or_else(|| bad(&format!("`{word}` is no state of a job.")))?),
-        None => None,
-    };
-    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+pub(super) async fn list(State(shared): State<Shared>, wanted: Asked<Wanted>) -> Result<Json<Value>, Problem> {
+    let wanted = query::read(wanted)?;
+    let state = query::word(wanted.state.as_deref(), JobState::of_word, "state of a job")?;
+    let limit = query::limit(wanted.limit, PAGE, PAGE_MAX);
     let page = Page { machine: wanted.machine, state, before: wanted.cursor, limit };
     let (jobs, more, trouble) = shared.desk.list(page).await;
     let cursor = jobs.last().filter(|_| more).map(|job| job.id.clone());

@@ -2,6 +2,8 @@
 
 mod auth;
 mod by_hand;
+mod crowd;
+mod door;
 mod events;
 mod jobs;
 mod machines;
@@ -9,7 +11,9 @@ mod openapi;
 mod page;
 mod preview;
 mod problem;
+mod query;
 mod resume;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,13 +24,15 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use drivers::Notice;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config;
 use crate::desk::Desk;
+use crate::host::descriptors;
+use crowd::Limits;
 use problem::Problem;
 
 /// How long open connections may take to end when the agent does.
@@ -38,6 +44,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     guard: auth::Guard,
+    of_one_client: Option<usize>,
 }
 
 /// What every route can reach.
@@ -57,7 +64,7 @@ pub async fn bind(settings: &config::Http) -> Result<Server, Notice> {
     let guard = auth::Guard::from(settings)?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| taken(settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| taken(settings.listen, &error))?;
-    Ok(Server { listener, address, guard })
+    Ok(Server { listener, address, guard, of_one_client: settings.connections_per_client })
 }
 
 impl Server {
@@ -69,20 +76,15 @@ impl Server {
     /// Serves until told to stop.
     pub async fn serve(self, desk: Desk, broken: watch::Receiver<Option<Notice>>, mut stopped: watch::Receiver<bool>) {
         let shared = Shared { guard: Arc::new(self.guard), desk, broken };
-        let router = router(shared).into_make_service_with_connect_info::<SocketAddr>();
-        let mut told = stopped.clone();
-        let until = async move {
-            let _ = told.wait_for(|stop| *stop).await;
-        };
-        let serve = axum::serve(self.listener, router).with_graceful_shutdown(until);
+        // Machines and store have their files by now: what is left is for clients, but for some.
+        let limits = Limits::with(descriptors::left(), self.of_one_client);
+        let serve = door::keep(self.listener, router(shared), limits, stopped.clone());
         let hurry = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(GOODBYE).await;
         };
         tokio::select! {
-            served = serve => if let Err(error) = served {
-                tracing::error!(%error, "the page's server ended");
-            },
+            () = serve => {}
             // Event streams never end by themselves.
             () = hurry => {}
         }
@@ -117,6 +119,7 @@ fn router(shared: Shared) -> Router {
         .route("/jobs/{job}/resume-after-failure", post(resume::after_failure))
         .route("/events", get(events::stream))
         .route("/log", get(events::list))
+        .route("/log/people/{person}", delete(events::erase))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method);
     Router::new()

@@ -33,12 +33,13 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/jobs/{job}/cancel", "End it early and make the machine safe"),
     ("get", "/api/v1/events", "Server-sent events, resumable by Last-Event-ID"),
     ("get", "/api/v1/log", "What happened and who asked for it, oldest first; page by limit and cursor"),
+    ("delete", "/api/v1/log/people/{person}", "Take a person's name or address out of the log; the rows stay"),
 ];
 
 pub(super) async fn document() -> Json<Value> {
     let mut paths = json!({});
     for (method, path, summary) in ROUTES {
-        let parameters: Vec<_> = ["machine", "job"]
+        let parameters: Vec<_> = ["machine", "job", "person"]
             .iter()
             .filter(|name| path.contains(&format!("{{{name}}}")))
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
@@ -50,7 +51,7 @@ pub(super) async fn document() -> Json<Value> {
         let submits = path.ends_with("/jobs") && *method == "post";
         let done = if submits || path.ends_with("/resume-after-failure") {
             "201"
-        } else if *method == "delete" {
+        } else if path.ends_with("/jobs/{job}") && *method == "delete" {
             "204"
         } else {
             "200"

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use drivers::{Denied, Notice};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::Refusal;
 
@@ -21,18 +21,26 @@ impl Problem {
         let detail = format!("{} {}", notice.done, notice.to_do);
         Self { status, code: notice.code.clone(), title: notice.happened.clone(), detail: detail.trim().to_owned() }
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let document = json!({
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The document, as it goes over the network.
+    pub(super) fn document(&self) -> Value {
+        json!({
             "type": format!("urn:fab-agent:{}", self.code),
             "code": self.code,
             "status": self.status.as_u16(),
             "title": self.title,
             "detail": self.detail,
-        });
-        let mut response = (self.status, document.to_string()).into_response();
+        })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.document().to_string()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

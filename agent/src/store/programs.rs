@@ -4,14 +4,15 @@
 //! claim on it until the job is on the disk. Where the disk is short of room, programs of ended jobs go first.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drivers::Notice;
 use sha2::{Digest, Sha256};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::files::{self, Identity};
 use super::work::{Shared, Unneeded};
@@ -27,6 +28,13 @@ const ALWAYS_READ_MAX: u64 = 64 << 20;
 /// Bytes between two looks at the room on the disk.
 const LOOK_EVERY_BYTES: u64 = 8 << 20;
 
+/// Bytes of a program that are written at once: what the clients bring in smaller pieces is gathered.
+const PIECE: usize = 32 * 1024;
+
+/// Pieces that are hashed and written at once. What else comes waits its turn, so that hundreds of uploads are no more
+/// work at a time than a few, and a disk that hangs holds no more threads than this.
+const WRITES_AT_ONCE: usize = 4;
+
 /// Programs removed at most to make room for one.
 const REMOVED_MAX: usize = 1000;
 
@@ -40,6 +48,7 @@ pub struct Programs {
     claims: Arc<Mutex<Claims>>,
     /// Held while a program is given its name or removed, by threads that may wait.
     moving: Arc<Mutex<()>>,
+    turns: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
 
@@ -84,11 +93,28 @@ struct Claim {
 /// A program that is arriving. Dropped before its end, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Arriving {
-    file: Option<File>,
+    /// Away while a piece is written.
+    written: Option<Written>,
     path: PathBuf,
-    hash: Sha256,
+    /// What waits to be written.
+    piece: Vec<u8>,
     bytes: u64,
     programs: Programs,
+}
+
+/// What is written of a program, and its hash so far.
+#[derive(Debug)]
+struct Written {
+    file: File,
+    hash: Sha256,
+}
+
+impl Written {
+    fn append(mut self, bytes: &[u8]) -> io::Result<Self> {
+        self.hash.update(bytes);
+        self.file.write_all(bytes)?;
+        Ok(self)
+    }
 }
 
 impl Programs {
@@ -99,6 +125,7 @@ impl Programs {
             reserve_bytes: settings.reserve_bytes,
             claims: Arc::default(),
             moving: Arc::default(),
+            turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             shared,
         }
     }
@@ -132,10 +159,10 @@ impl Programs {
         let path = self.folder.join(format!("{:016x}.{}", fastrand::u64(..), files::PART));
         self.claims().arriving.insert(path.clone());
         // From here on dropping it removes the file.
-        let mut arriving = Arriving { file: None, path, hash: Sha256::new(), bytes: 0, programs: self.clone() };
+        let mut arriving = Arriving { written: None, path, piece: Vec::new(), bytes: 0, programs: self.clone() };
         let path = arriving.path.clone();
-        let file = blocking(move || files::fresh(&path)).await.map_err(|error| disk(&error))?;
-        arriving.file = Some(File::from_std(file));
+        let file = self.in_turn(move || files::fresh(&path)).await?;
+        arriving.written = Some(Written { file, hash: Sha256::new() });
         Ok(arriving)
     }
 
@@ -231,6 +258,20 @@ impl Programs {
         if made.await.map_err(|error| disk(&error))? { Ok(()) } else { Err(full()) }
     }
 
+    /// Does what may wait for the disk where nobody else waits, with few others at a time.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Notice> {
+        let turn = timeout(super::WRITTEN_WITHIN, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(super::work::slow()) };
+        let done = blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|error| disk(&error))
+    }
+
     fn too_large(&self) -> Notice {
         Notice::new(
             "job.too_large",
@@ -283,9 +324,18 @@ impl Arriving {
         if before / LOOK_EVERY_BYTES != self.bytes / LOOK_EVERY_BYTES {
             self.programs.room_for(0).await?;
         }
-        self.hash.update(bytes);
-        let Some(file) = &mut self.file else { return Err(disk(&io::Error::other("it is not open"))) };
-        file.write_all(bytes).await.map_err(|error| disk(&error))
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() < PIECE {
+            return Ok(());
+        }
+        let (written, piece) = (self.take()?, std::mem::take(&mut self.piece));
+        self.written = Some(self.programs.in_turn(move || written.append(&piece)).await?);
+        Ok(())
+    }
+
+    /// What is written so far. Whoever broke off while a piece was being written has nothing.
+    fn take(&mut self) -> Result<Written, Notice> {
+        self.written.take().ok_or_else(|| disk(&io::Error::other("it is not open")))
     }
 
     /// Keeps the program, if its hash is the one announced.
@@ -293,7 +343,9 @@ impl Arriving {
     /// # Errors
     /// The hash is another one, or the disk failed.
     pub async fn finish(mut self, announced: Option<&str>) -> Result<Spooled, Notice> {
-        let sha256 = hex(std::mem::take(&mut self.hash));
+        let (written, piece) = (self.take()?, std::mem::take(&mut self.piece));
+        let Written { file, hash } = self.programs.in_turn(move || written.append(&piece)).await?;
+        let sha256 = hex(hash);
         if announced.is_some_and(|announced| !announced.eq_ignore_ascii_case(&sha256)) {
             return Err(Notice::new(
                 "job.hash_mismatch",
@@ -302,12 +354,12 @@ impl Arriving {
                 "Send it again.",
             ));
         }
-        let Some(mut file) = self.file.take() else { return Err(disk(&io::Error::other("it is not open"))) };
-        // What a runtime's file has taken may still be on its way.
-        file.flush().await.map_err(|error| disk(&error))?;
-        file.sync_all().await.map_err(|error| disk(&error))?;
         let (part, programs, name) = (self.path.clone(), self.programs.clone(), sha256.clone());
-        let claim = blocking(move || programs.claim(&part, &name)).await.map_err(|error| disk(&error))?;
+        let keep = move || {
+            file.sync_all()?;
+            programs.claim(&part, &name)
+        };
+        let claim = self.programs.in_turn(keep).await?;
         Ok(Spooled { sha256, bytes: self.bytes, claim: Arc::new(claim) })
     }
 }

@@ -3,14 +3,14 @@
 #![allow(dead_code, reason = "each test file uses its part of the fixture")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use drivers::profile::{Kind, Profile};
 use drivers::sim::port::{Between, Port};
-use drivers::sim::{self, Report};
+use drivers::sim::{self, Report, Simulated};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,6 +32,8 @@ pub(crate) struct Workshop {
     /// Machines on ports of their own.
     others: String,
     environment: Vec<(String, PathBuf)>,
+    /// What starts the agent, if it is not started as it is.
+    through: Vec<String>,
 }
 
 /// The agent's process. Dropping it kills it, as a power cut would.
@@ -51,6 +53,16 @@ pub(crate) struct Answer {
 impl Workshop {
     /// A workshop of machines: name, profile, and how many times faster than real each is.
     pub(crate) fn new(machines: &[(&str, &str, f64)]) -> Self {
+        Self::on(machines, |machine| Port::on_pty(machine, Between::default(), None))
+    }
+
+    /// The same on TCP. A terminal that a killed agent had for itself is not given to the next one, but to root.
+    pub(crate) fn on_tcp(machines: &[(&str, &str, f64)]) -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(machines, |machine| Port::on_tcp(machine, Between::default(), listen))
+    }
+
+    fn on(machines: &[(&str, &str, f64)], put: impl Fn(Box<dyn Simulated>) -> std::io::Result<Port>) -> Self {
         let ports = machines.iter().map(|(name, profile, speed)| {
             let known = Profile::named(profile).unwrap();
             let setup = sim::Setup {
@@ -60,8 +72,7 @@ impl Workshop {
                 keep_lines: true,
                 ..sim::Setup::default()
             };
-            let machine = sim::simulated(&known.dialect, &setup).unwrap();
-            let port = Port::on_pty(machine, Between::default(), None).unwrap();
+            let port = put(sim::simulated(&known.dialect, &setup).unwrap()).unwrap();
             ((*name).to_owned(), (*profile).to_owned(), port)
         });
         let ports = ports.collect();
@@ -72,6 +83,7 @@ impl Workshop {
             mqtt: String::new(),
             others: String::new(),
             environment: Vec::new(),
+            through: Vec::new(),
         }
     }
 
@@ -108,6 +120,18 @@ impl Workshop {
         self
     }
 
+    /// With another setting of the HTTP server.
+    pub(crate) fn with_http(mut self, setting: &str) -> Self {
+        self.http.push_str(setting);
+        self.http.push('\n');
+        self
+    }
+
+    /// Has the agent started by another program: the last of these words is followed by the agent's own.
+    pub(crate) fn through(&mut self, words: &[&str]) {
+        self.through = words.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// With a broker on a port of this computer.
     pub(crate) fn with_broker(&mut self, port: u16) {
         self.mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
@@ -138,7 +162,10 @@ impl Workshop {
         config.push_str(&self.others);
         let path: PathBuf = self.home.path().join("agent.toml");
         std::fs::write(&path, config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fab-agent"))
+        let words: Vec<&str> =
+            self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fab-agent")]).collect();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
             .args(["run", "--config"])
             .arg(&path)
             .envs(self.environment.iter().cloned())

@@ -1,53 +1,104 @@
-//! Disks that are full, read-only, frozen or gone. Those that must be mounted need the rights to.
+//! Disks that are full, read-only, frozen or gone: real ones where this user may mount them, and otherwise the same by what
+//! every user may do. Where neither is to be had the test fails, and says what is missing.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::agent::{Agent, PLATE, Workshop};
 use crate::{PART, id, until};
 
-/// A disk mounted where the store of a workshop is; unmounted when it is dropped.
-struct Mounted(PathBuf);
+/// Has the tests do without rights, as if another user ran them.
+const WITHOUT_RIGHTS: &str = "FAB_AGENT_TEST_WITHOUT_RIGHTS";
+
+fn may_have_rights() -> bool {
+    std::env::var_os(WITHOUT_RIGHTS).is_none()
+}
+
+/// A small disk in memory, mounted where the store of a workshop is; gone when it is dropped.
+struct Mounted {
+    place: PathBuf,
+    /// Who keeps the namespace in which it is mounted, where this user may mount nothing outside of one.
+    keeper: Option<Child>,
+}
 
 impl Mounted {
-    /// A small disk in memory. Nothing where this user may not mount.
-    fn small(workshop: &Workshop) -> Option<Self> {
+    fn small(workshop: &mut Workshop) -> Self {
         let place = workshop.home.path().join("store");
         std::fs::create_dir_all(&place).unwrap();
-        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", place.to_str().unwrap()]);
-        if !mounted {
-            eprintln!("not tested: this user may not mount a disk");
+        let path = place.to_str().unwrap();
+        if may_have_rights() && run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", path]) {
+            return Self { place, keeper: None };
         }
-        mounted.then_some(Self(place))
+        let mount = "mount -t tmpfs -o size=3m tmpfs \"$0\" && echo mounted && exec sleep infinity";
+        let mut keeper = Command::new("unshare")
+            .args(["-U", "-r", "-m", "sh", "-c", mount, path])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare is needed for this test: apt-get install util-linux");
+        let mut said = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(
+            said, "mounted\n",
+            "this test needs a disk of its own: run it as root that may mount (in a container with CAP_SYS_ADMIN), or \
+             allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
+             kernel.apparmor_restrict_unprivileged_userns=0)"
+        );
+        let disk = Self { place, keeper: Some(keeper) };
+        workshop.through(&disk.inside().iter().map(String::as_str).collect::<Vec<_>>());
+        disk
+    }
+
+    /// What is said in front of a command so that it sees the disk.
+    fn inside(&self) -> Vec<String> {
+        let Some(keeper) = &self.keeper else { return Vec::new() };
+        let target = keeper.id().to_string();
+        ["nsenter", "--preserve-credentials", "-U", "-m", "-t", &target].map(str::to_owned).to_vec()
+    }
+
+    fn sees(&self, command: &[&str]) -> bool {
+        let words: Vec<_> = self.inside().into_iter().chain(command.iter().map(|word| (*word).to_owned())).collect();
+        let arguments: Vec<_> = words[1..].iter().map(String::as_str).collect();
+        run(&words[0], &arguments)
     }
 
     fn remount(&self, how: &str) {
-        assert!(run("mount", &["-o", &format!("remount,{how}"), self.0.to_str().unwrap()]));
+        // With the disk named, what it was mounted with is not given again: not all of it may be.
+        let how = format!("remount,{how}");
+        assert!(self.sees(&["mount", "-t", "tmpfs", "-o", &how, "tmpfs", self.place.to_str().unwrap()]));
     }
 
     /// Fills it to the last byte.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
+    fn fill(&self) {
         // Ends with the error that the disk is full.
-        let _ = std::fs::write(&path, vec![0; 8 << 20]);
-        path
+        assert!(!self.sees(&["dd", "if=/dev/zero", "bs=64k", &format!("of={}", self.filler())]));
+    }
+
+    fn clear(&self) {
+        assert!(self.sees(&["rm", &self.filler()]));
+    }
+
+    fn filler(&self) -> String {
+        self.place.join("filler").to_str().unwrap().to_owned()
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run("umount", &["-l", self.0.to_str().unwrap()]);
+        match &mut self.keeper {
+            None => drop(run("umount", &["-l", self.place.to_str().unwrap()])),
+            Some(keeper) => {
+                let _ = keeper.kill();
+                let _ = keeper.wait();
+            }
+        }
     }
 }
 
 fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .stderr(std::process::Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    Command::new(program).args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn submit(agent: &Agent) -> crate::agent::Answer {
@@ -75,12 +126,12 @@ fn recovers(agent: &Agent) {
 
 #[test]
 fn on_a_full_disk_a_finished_job_was_queued_again_and_ran_twice() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 20.0)]);
-    let Some(disk) = Mounted::small(&workshop) else { return };
+    let mut workshop = Workshop::on_tcp(&[("mill", "grbl-router-6040", 20.0)]);
+    let disk = Mounted::small(&mut workshop);
     let agent = workshop.start();
     let job = agent.start("mill", PLATE);
     agent.until(&format!("/api/v1/jobs/{}", id(&job)), |job| job["progress"]["executed"].as_u64() > Some(5));
-    let filler = disk.fill();
+    disk.fill();
     let over = agent.job_is(&job, "finished");
     let executed = workshop.report("mill").executed;
     assert_eq!(over["progress"]["executed"].as_u64(), Some(executed));
@@ -92,7 +143,7 @@ fn on_a_full_disk_a_finished_job_was_queued_again_and_ran_twice() {
         state.status != 200 || ["finished", "failed"].iter().any(|word| state.json()["state"] == *word),
         "{state:?}"
     );
-    std::fs::remove_file(filler).unwrap();
+    disk.clear();
     recovers(&agent);
     assert_eq!(workshop.report("mill").executed, executed);
     let job = agent.get(&format!("/api/v1/jobs/{}", id(&job)));
@@ -101,8 +152,8 @@ fn on_a_full_disk_a_finished_job_was_queued_again_and_ran_twice() {
 
 #[test]
 fn with_a_read_only_disk_the_agent_starts_shows_and_stops_its_machines_and_recovers() {
-    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
-    let Some(disk) = Mounted::small(&workshop) else { return };
+    let mut workshop = Workshop::on_tcp(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    let disk = Mounted::small(&mut workshop);
     let agent = workshop.start();
     let waiting = agent.submit("mill", PART);
     drop(agent);
@@ -134,11 +185,11 @@ fn a_store_that_vanishes_is_made_again_from_what_is_known() {
 #[test]
 fn a_stop_got_no_answer_on_a_frozen_disk_and_a_start_that_was_given_up_moved_the_machine_later() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
-    let Some(disk) = Frozen::prepared(&workshop) else { return };
+    let mut disk = Frozen::prepared(&workshop);
     let agent = workshop.start();
     agent.machine_is("mill", "idle");
     let job = agent.submit("mill", PART);
-    disk.freeze();
+    disk.freeze(&agent);
     let started = agent.act("jobs", id(&job), "start");
     let asked = std::time::Instant::now();
     let stopped = agent.act("machines", "mill", "stop");
@@ -154,37 +205,75 @@ fn a_stop_got_no_answer_on_a_frozen_disk_and_a_start_that_was_given_up_moved_the
     assert_eq!(workshop.report("mill").executed, 0, "the start was void");
 }
 
-/// A disk of its own in a file, which can be frozen.
+/// A disk that can be frozen: one of its own in a file, or else whatever disk the store is on, whose every answer to the
+/// store's thread is held back.
 struct Frozen {
-    place: PathBuf,
+    /// Where the disk of its own is mounted.
+    place: Option<PathBuf>,
+    holding: Option<Child>,
 }
 
 impl Frozen {
-    /// Nothing where this user may not, or the system has no such disks.
-    fn prepared(workshop: &Workshop) -> Option<Self> {
+    fn prepared(workshop: &Workshop) -> Self {
         let (image, place) = (workshop.home.path().join("image"), workshop.home.path().join("store"));
         std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
         std::fs::create_dir_all(&place).unwrap();
         let (from, to) = (image.to_str().unwrap(), place.to_str().unwrap());
-        let ready = run("mkfs.ext4", &["-q", "-F", from]) && run("mount", &["-o", "loop", from, to]);
-        if !ready {
-            eprintln!("not tested: this user may not mount a disk in a file");
+        let mounted =
+            may_have_rights() && run("mkfs.ext4", &["-q", "-F", from]) && run("mount", &["-o", "loop", from, to]);
+        Self { place: mounted.then_some(place), holding: None }
+    }
+
+    fn freeze(&mut self, agent: &Agent) {
+        match &self.place {
+            Some(place) => assert!(run("fsfreeze", &["-f", place.to_str().unwrap()])),
+            None => self.holding = Some(held_back(agent)),
         }
-        ready.then_some(Self { place })
     }
 
-    fn freeze(&self) {
-        assert!(run("fsfreeze", &["-f", self.place.to_str().unwrap()]));
-    }
-
-    fn thaw(&self) {
-        run("fsfreeze", &["-u", self.place.to_str().unwrap()]);
+    fn thaw(&mut self) {
+        if let Some(place) = &self.place {
+            run("fsfreeze", &["-u", place.to_str().unwrap()]);
+        }
+        if let Some(mut holding) = self.holding.take() {
+            // It lets go of the thread.
+            run("kill", &[&holding.id().to_string()]);
+            let _ = holding.wait();
+        }
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
         self.thaw();
-        run("umount", &["-l", self.place.to_str().unwrap()]);
+        if let Some(place) = &self.place {
+            run("umount", &["-l", place.to_str().unwrap()]);
+        }
     }
+}
+
+/// Has every call of the store's thread to the disk wait for longer than the test.
+fn held_back(agent: &Agent) -> Child {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", agent.process())).unwrap();
+    let thread = tasks
+        .map(|task| task.unwrap().path())
+        .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "store"));
+    let thread = thread.expect("the store has a thread of its own");
+    let calls = "pwrite64,fsync,fdatasync,ftruncate,openat,unlink,statx,newfstatat";
+    let mut holding = Command::new("strace")
+        .args(["-p", thread.file_name().unwrap().to_str().unwrap(), "-o", "/dev/null", "-e", &format!("trace={calls}")])
+        .args(["-e", &format!("inject={calls}:delay_enter=60000000")])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("strace is needed for this test: apt-get install strace");
+    let mut said = String::new();
+    let mut words = BufReader::new(holding.stderr.take().unwrap());
+    words.read_line(&mut said).unwrap();
+    assert!(
+        said.contains("attached"),
+        "this test needs a disk that hangs: run it as root, or allow strace to attach (sysctl \
+         kernel.yama.ptrace_scope=0): {said}"
+    );
+    std::thread::spawn(move || std::io::copy(&mut words, &mut std::io::sink()));
+    holding
 }

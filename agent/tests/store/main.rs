@@ -73,6 +73,8 @@ fn ten_thousand_ended_jobs_are_listed_a_page_at_a_time_and_every_request_works()
         std::fs::write(folder.join(format!("{}.json", id(&record))), record.to_string()).unwrap();
     }
     let agent = workshop.start();
+    // It serves while so many are taken over.
+    until("the store is open", || agent.ask("GET", "/healthz", "", b"").status == 200);
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = agent.get(&format!("/api/v1/jobs?machine=mill&limit=200{cursor}"));
@@ -273,6 +275,17 @@ fn who_asked_for_what_is_in_the_log() {
     }
     let next = agent.get(&format!("/api/v1/log?cursor={}", text(&page, "cursor")));
     assert_eq!((next["rows"].as_array().unwrap().len(), &next["more"]), (0, &false.into()));
+    let erased = agent.ask("DELETE", "/api/v1/log/people/127.0.0.1", "", b"");
+    assert_eq!((erased.status, erased.json()["erased"].as_u64()), (200, Some(3)), "{erased:?}");
+    let page = agent.get("/api/v1/log?class=person&limit=500");
+    let rows: Vec<_> = page["rows"].as_array().unwrap().iter().filter(|row| row["type"] == "asked").collect();
+    // The numbers are what they were, and the erasing has its own row.
+    assert_eq!(
+        rows[..3].iter().map(|row| &row["number"]).collect::<Vec<_>>(),
+        asked.iter().map(|row| &row["number"]).collect::<Vec<_>>()
+    );
+    assert!(rows[..3].iter().all(|row| row["who"].is_null() && row["from"].is_null()), "{page:#}");
+    assert_eq!((text(rows[3], "action"), &rows[3]["rows"]), ("erase", &3.into()));
 }
 
 #[test]
@@ -303,8 +316,8 @@ fn a_start_from_before_the_agent_was_stopped_moved_the_machine_long_after() {
     let start =
         format!("POST /api/v1/jobs/{}/start HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", id(&job), agent.host);
     client.write_all(start.as_bytes()).unwrap();
-    // Longer than an agent that is awake is ever silent.
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    // Longer than a start is good for, and than an agent that is awake is ever silent.
+    std::thread::sleep(std::time::Duration::from_secs(30));
     signal("-CONT");
     let mut answer = String::new();
     BufReader::new(&client).read_line(&mut answer).unwrap();
