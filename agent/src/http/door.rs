@@ -43,7 +43,7 @@ const NOTHING: &str = "/dev/null";
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Bytes kept of a connection while they are read: the longest head of a request, and one piece of a body.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// How a request is answered.
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>>;

@@ -29,7 +29,7 @@ const ALWAYS_READ_MAX: u64 = 64 << 20;
 const LOOK_EVERY_BYTES: u64 = 8 << 20;
 
 /// Bytes of a program that are written at once: what the clients bring in smaller pieces is gathered.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// Pieces that are hashed and written at once. What else comes waits its turn, so that hundreds of uploads are no more
 /// work at a time than a few, and a disk that hangs holds no more threads than this.

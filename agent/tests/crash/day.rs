@@ -52,8 +52,8 @@ async fn upload(store: &Store, text: &str) -> Spooled {
     arriving.finish(None).await.unwrap()
 }
 
-/// One life of the agent.
-pub(crate) async fn live(folder: &Path, witness: &mut Witness, life: u32, jobs: u32, in_good_order: bool) {
+/// One life of the agent, with a job for each of these numbers, which say what becomes of it.
+pub(crate) async fn live(folder: &Path, witness: &mut Witness, life: u32, jobs: &[u32], in_good_order: bool) {
     let (store, found) = open(folder).await;
     // As the desk does: what was on a machine has failed, and what was accepted waits.
     for job in found.into_iter().filter(|job| job.state.is_on_machine()) {
@@ -61,8 +61,8 @@ pub(crate) async fn live(folder: &Path, witness: &mut Witness, life: u32, jobs: 
         witness.say(&format!("over {}", failed.id));
         tell(&store, witness, Class::Job, &format!("{} failed", failed.id), Some(failed));
     }
-    for number in 0..jobs {
-        job(&store, witness, &format!("{life:04}-{number:02}"), number).await;
+    for (place, number) in jobs.iter().enumerate() {
+        job(&store, witness, &format!("{life:04}-{place:02}"), *number).await;
     }
     store.keep("configuration", Some(format!("{life}")));
     store.keep_cursor("mqtt", &store.newest());

@@ -29,18 +29,38 @@ const JOBS: u32 = 8;
 /// Real kills, each at a moment of chance.
 const KILLS: u32 = 200;
 
+/// Points of chance, unless another number is named, and the seed of the first day, if it is; `./check --long` has 100,000.
+const POINTS: usize = 400;
+const POINTS_VARIABLE: &str = "FAB_AGENT_TEST_POINTS";
+const SEED_VARIABLE: &str = "FAB_AGENT_TEST_SEED";
+
+/// Points in one day: recording one takes as long as building and asking some hundred stores.
+const POINTS_OF_A_DAY: usize = 200;
+
 /// The day itself, in a process of its own; as a test it does nothing.
 #[test]
 fn the_day() {
     let Some(folder) = std::env::var_os(DAY).map(PathBuf::from) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut witness = day::Witness::new(&folder.join("witness"));
-    let life = std::fs::read_to_string(folder.join("life")).unwrap_or_default().trim().parse().unwrap_or(0);
+    let number = |name: &str| std::fs::read_to_string(folder.join(name)).ok().and_then(|text| text.trim().parse().ok());
+    let life = number("life").unwrap_or(0) as u32;
+    let lives: Vec<Vec<u32>> = match number("seed") {
+        Some(seed) => random_lives(seed),
+        None => vec![(0..JOBS).collect(); 2],
+    };
     runtime.block_on(async {
-        for next in 0..2 {
-            day::live(&folder.join("store"), &mut witness, life * 2 + next, JOBS, true).await;
+        for (next, jobs) in (0..).zip(&lives) {
+            day::live(&folder.join("store"), &mut witness, life * 2 + next, jobs, true).await;
         }
     });
+}
+
+/// The lives of a day of chance, and the jobs of each.
+fn random_lives(seed: u64) -> Vec<Vec<u32>> {
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let lives = chance.usize(1..=3);
+    (0..lives).map(|_| (0..chance.usize(0..=6)).map(|_| chance.u32(0..1000)).collect()).collect()
 }
 
 fn day_in(folder: &Path) -> Command {
@@ -193,6 +213,54 @@ fn brief(deed: &Deed) -> String {
     match deed {
         Deed::Write(name, place, bytes) => format!("{} bytes at {place} of {name}", bytes.len()),
         other => format!("{other:?}"),
+    }
+}
+
+/// Points in days of chance: the disk as it is after a number of deeds, with some of the last writes.
+#[test]
+fn the_store_keeps_its_promises_at_points_of_chance_in_days_of_chance() {
+    let points: usize = std::env::var(POINTS_VARIABLE).map_or(POINTS, |points| points.parse().unwrap());
+    let first = std::env::var(SEED_VARIABLE).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut left = points;
+    for seed in (0..).map(|day| first.wrapping_add(day)) {
+        let here = left.min(POINTS_OF_A_DAY);
+        random_day(&runtime, seed, here);
+        left -= here;
+        if left == 0 {
+            break;
+        }
+    }
+    println!("{points} points in {} days from seed {first} on", points.div_ceil(POINTS_OF_A_DAY));
+}
+
+fn random_day(runtime: &tokio::runtime::Runtime, seed: u64, points: usize) {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("seed"), seed.to_string()).unwrap();
+    let deeds = trace::record(&day_in(home.path()), &home.path().join("store"), &home.path().join("witness"));
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let mut points: Vec<_> = (0..points).map(|_| chance.usize(0..deeds.len())).collect();
+    points.sort_unstable();
+    let mut points = points.into_iter().peekable();
+    let (mut disk, mut said) = (Disk::default(), Said::default());
+    for (number, deed) in deeds.iter().enumerate() {
+        match deed {
+            Deed::Said(line) => said.hear(line),
+            deed => disk.does(deed),
+        }
+        while points.next_if_eq(&number).is_some() {
+            let fate = match chance.u32(0..6) {
+                0 => Fate::Kept,
+                1 => Fate::Lost,
+                2 => Fate::Torn,
+                _ => Fate::Some(chance.u64(..)),
+            };
+            let names_kept = chance.bool();
+            let place = self::folder();
+            disk.build(place.path(), fate, names_kept);
+            let what = format!("seed {seed}, after deed {number} ({}), {fate:?}, names {names_kept}", brief(deed));
+            runtime.block_on(ask(place.path(), &said, &what));
+        }
     }
 }
 
