@@ -54,11 +54,23 @@ pub(crate) fn program(bytes: &[u8]) {
     let _ = Slicer::of_tail(bytes).is_whole();
 }
 
+/// Every firmware of the table.
+const FIRMWARES: [Firmware; 10] = [
+    Firmware::Grbl,
+    Firmware::GrblHal,
+    Firmware::FluidNc,
+    Firmware::LinuxCnc,
+    Firmware::Klipper,
+    Firmware::Marlin,
+    Firmware::Bambu,
+    Firmware::Repetier,
+    Firmware::Smoothieware,
+    Firmware::RepRapFirmware,
+];
+
 /// What firmwares refuse, what words do, and what slicers say of themselves: each line gets an answer.
 pub(crate) fn rules(bytes: &[u8]) {
-    let firmwares =
-        [Firmware::Grbl, Firmware::GrblHal, Firmware::FluidNc, Firmware::LinuxCnc, Firmware::Klipper, Firmware::Marlin];
-    for firmware in firmwares {
+    for firmware in FIRMWARES {
         let mut rules = Rules::of(firmware);
         for line in bytes.split(|byte| *byte == b'\n') {
             if let Err(refusal) = rules.answer(line) {
@@ -123,11 +135,14 @@ pub(crate) fn resume(bytes: &[u8]) {
     }
 }
 
-/// A packed program, unpacked: gzip, bgcode, an archive, or plain text.
+/// A packed program, unpacked: gzip, bgcode, an archive or a plate of it, FlashForge's, or plain text.
 pub(crate) fn packed(bytes: &[u8]) {
     if let Ok(program) = formats::open(Cursor::new(bytes)) {
         let mut text = Vec::new();
         let _ = program.take(UNPACKED_MAX).read_to_end(&mut text);
+    }
+    if let Ok(program) = formats::open_plate(Cursor::new(bytes), Some(2)) {
+        let _ = std::io::copy(&mut program.take(UNPACKED_MAX), &mut std::io::sink());
     }
     let _ = formats::tail(&mut Cursor::new(bytes), 4096);
 }

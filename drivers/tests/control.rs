@@ -21,6 +21,40 @@ const GRBL_KIN: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
 const PROMPTS: &str = "marlin";
 
 #[test]
+fn what_stood_behind_the_end_of_a_mills_program_was_run_although_check_had_not_looked_at_it() {
+    for dialect in GRBL_KIN {
+        let mut pair = connected(dialect, &setup());
+        pair.start(strings(&["G21", "G1 X5 F600", "M30", "G1 X50", "M3 S1000"]));
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}");
+        assert_eq!(pair.executed(), ["G21", "G1X5F600", "M30"], "{dialect}");
+    }
+    // A printer's M30 deletes a file, and nothing ends.
+    let mut pair = connected("marlin", &setup());
+    pair.start(strings(&["G28", "M30 part.gco", "G1 X5 F600"]));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    assert_eq!(pair.executed(), ["G28", "M30 part.gco", "G1X5F600"]);
+}
+
+#[test]
+fn a_line_of_nothing_but_ctrl_z_was_said_as_an_empty_one() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        pair.start(strings(&["G21", "G1 X5 F600", "\u{1a}", "\0\0"]));
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}");
+        assert_eq!(pair.executed(), ["G21", "G1X5F600"], "{dialect}");
+        assert_eq!(pair.progress().commands, 2, "{dialect}");
+    }
+}
+
+#[test]
+fn klipper_passed_over_codes_with_zeros_in_front() {
+    let mut pair = connected("klipper", &setup());
+    pair.start(strings(&["G28", "G01 X5 F600", "M084"]));
+    assert_eq!(pair.run_job(), JobPhase::Finished);
+    assert_eq!(pair.executed(), ["G28", "G1X5F600", "M84"]);
+}
+
+#[test]
 fn a_tool_change_that_grbl_does_not_know_waits_for_a_person_with_the_spindle_off() {
     let mut profile = support::profile("grbl");
     profile.tools = Profile::named("prusa-mk3s").unwrap().tools;

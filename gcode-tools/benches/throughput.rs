@@ -1,8 +1,9 @@
-//! Reading speed, in one run, as ratios: `cargo bench -p gcode-tools [-- FILE]`.
+//! Reading speed, in one run, as ratios: `cargo bench -p gcode-tools --bench throughput [-- PRINT [MILL]]`.
 //!
-//! Without a file a print of 80 MB is made up. Machines differ and are shared, so what counts is the ratio to the
-//! positions of newlines by memchr, measured a moment before on the same bytes, and to other programs in the same run:
-//! `KLIPPER_ESTIMATOR` names the program of that name, `OCTOPRINT_PYTHON` a Python that has OctoPrint installed.
+//! Without files a print and a mill's program of 80 MB each are made up. Machines differ and are shared, so what counts
+//! is the ratio to the positions of newlines by memchr, measured a moment before on the same bytes, and to other programs
+//! in the same run: `KLIPPER_ESTIMATOR` names the program of that name, `OCTOPRINT_PYTHON` a Python that has OctoPrint
+//! installed. At the end the wanted ratios and the memory of `gcode-tools` itself are told, each with what was measured.
 
 use gcode_tools::analysis::{Setup, analyse, analyse_with};
 use gcode_tools::block::{Block, Item};
@@ -64,6 +65,26 @@ fn made_up() -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A relief milled in rows of short moves, as CAM programs write it: G1 on every line, feeds for plunges, rapids between.
+fn made_up_relief() -> Vec<u8> {
+    let mut text = String::with_capacity(PROGRAM_BYTES + 100_000);
+    text.push_str("(made up)\nG21 G90 G94\nG17\nM3 S12000\nG0 Z5.000\n");
+    let mut row = 0_u32;
+    while text.len() < PROGRAM_BYTES {
+        row += 1;
+        let y = f64::from(row % 900) * 0.1;
+        let _ = writeln!(text, "G0 X0.000 Y{y:.3}\nG1 Z-0.500 F200\nG1 X0.100 Y{y:.3} F900");
+        for step in 2..900_u32 {
+            let x = f64::from(step) * 0.1;
+            let z = -0.5 - ((x * 0.7).sin() * (y * 0.5).cos()).abs();
+            let _ = writeln!(text, "G1 X{x:.3} Y{y:.3} Z{z:.4}");
+        }
+        text.push_str("G0 Z5.000\n");
+    }
+    text.push_str("M5\nM30\n");
+    text.into_bytes()
+}
+
 /// Prints one row; gives megabytes per second.
 fn measure(name: &str, bytes: usize, baseline: Option<f64>, mut run: impl FnMut() -> u64) -> f64 {
     let (mut best, mut runs, first) = (f64::INFINITY, 0, Instant::now());
@@ -91,52 +112,117 @@ fn over(name: &str, program: &[u8], newlines: f64, mut each: impl FnMut(&Block) 
     });
 }
 
+/// How fast ours is at a program, in MB/s, and how fast `klipper_estimator` is.
+struct Speeds {
+    checked: f64,
+    whole: f64,
+    estimator: Option<f64>,
+}
+
 fn main() {
-    let file = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let program = match file {
+    let mut files = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let mut read = |made_up: fn() -> Vec<u8>| match files.next() {
         Some(path) => std::fs::read(path).unwrap_or_default(),
         None => made_up(),
     };
+    let programs =
+        [("print", read(made_up), "generic-printer"), ("mill's program", read(made_up_relief), "generic-grbl-mill")];
+    let told: Vec<_> = programs
+        .iter()
+        .map(|(what, program, profile)| {
+            let _ = writeln!(std::io::stdout().lock(), "\n{what}: {:.1} MB", program.len() as f64 / 1e6);
+            (what, of_program(program, profile), memory(program, profile))
+        })
+        .collect();
+    for (what, speeds, memory) in told {
+        summary(what, &speeds, memory);
+    }
+}
+
+/// What is wanted, and what was measured.
+fn summary(what: &str, speeds: &Speeds, memory: Option<[f64; 2]>) {
+    let mut out = std::io::stdout().lock();
+    let _ = match speeds.estimator {
+        Some(theirs) => writeln!(
+            out,
+            "{what}: bounds and preflight {:.1} times klipper_estimator (5 wanted), whole analysis {:.1} (3 wanted)",
+            speeds.checked / theirs,
+            speeds.whole / theirs
+        ),
+        None => writeln!(out, "{what}: KLIPPER_ESTIMATOR names no program; nothing is compared"),
+    };
+    let _ = match memory {
+        Some([info, check]) => writeln!(out, "{what}: memory of info {info:.1} MB, of check {check:.1} MB (16 wanted)"),
+        None => writeln!(out, "{what}: memory is told by Linux alone"),
+    };
+}
+
+/// The most memory that `info` and `check` of the program itself take, in MB.
+fn memory(program: &[u8], profile: &str) -> Option<[f64; 2]> {
+    let on_disk = std::env::temp_dir().join(format!("gcode-tools-bench-{}.gcode", std::process::id()));
+    std::fs::write(&on_disk, program).ok()?;
+    let most = |command: &str| {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_gcode-tools"));
+        run.arg(command).arg(&on_disk).args(["--profile", profile, "--json"]).stdout(Stdio::null());
+        let mut child = run.spawn().ok()?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak_kb = None;
+        // The kernel keeps the highest mark: what was read last is it, but for the last milliseconds.
+        while child.try_wait().ok()?.is_none() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+            peak_kb = mark.and_then(|mark| mark.trim().parse::<f64>().ok()).or(peak_kb);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        peak_kb.map(|kb| kb / 1000.0)
+    };
+    let told = most("info").zip(most("check")).map(|(info, check)| [info, check]);
+    let _ = std::fs::remove_file(&on_disk);
+    told
+}
+
+fn of_program(program: &[u8], profile: &str) -> Speeds {
     let size = program.len();
-    let profile = Profile::named("generic-printer").ok();
+    let profile = Profile::named(profile).ok();
     let mut positions: Vec<usize> = Vec::new();
     let newlines = measure("newline positions (memchr)", size, None, || {
         positions.clear();
-        positions.extend(memchr::memchr_iter(b'\n', &program));
+        positions.extend(memchr::memchr_iter(b'\n', program));
         positions.len() as u64
     });
-    over("lines", &program, newlines, |block| block.bytes().len() as u64);
-    over("tokens: words with letter and text", &program, newlines, |block| {
+    over("lines", program, newlines, |block| block.bytes().len() as u64);
+    over("tokens: words with letter and text", program, newlines, |block| {
         block
             .items()
             .map(|item| if let Item::Word(word) = item { u64::from(word.letter) + word.text.len() as u64 } else { 1 })
             .sum()
     });
     let mut statement = Statement::default();
-    over("statements: words with their numbers", &program, newlines, |block| {
+    over("statements: words with their numbers", program, newlines, |block| {
         statement.read(block, None);
         u64::from(statement.has(b'X'))
     });
     let setup = Setup { without_time: true, ..Setup::default() };
     measure("analysis without time", size, Some(newlines), || {
-        analyse_with(&program[..], &setup).map_or(0, |info| info.moves)
+        analyse_with(program, &setup).map_or(0, |info| info.moves)
     });
     let checked = profile.as_ref().map_or(0.0, |profile| {
         measure("bounds and preflight", size, Some(newlines), || {
-            preflight::check(&program[..], profile).findings.len() as u64
+            preflight::check(program, profile).findings.len() as u64
         })
     });
     let whole = measure("whole analysis with time", size, Some(newlines), || {
-        analyse(&program[..], None).map_or(0, |info| info.moves)
+        analyse(program, None).map_or(0, |info| info.moves)
     });
     let options = Options { profile: profile.as_ref(), ..Options::default() };
     measure("preview as SVG (read twice)", size, Some(newlines), || {
-        draw(|| Ok(&program[..]), &options).map_or(0, |picture| picture.svg().len() as u64)
+        draw(|| Ok(program), &options).map_or(0, |picture| picture.svg().len() as u64)
     });
     measure("preview as PNG (read twice)", size, Some(newlines), || {
-        draw(|| Ok(&program[..]), &options).map_or(0, |picture| picture.png().len() as u64)
+        draw(|| Ok(program), &options).map_or(0, |picture| picture.png().len() as u64)
     });
-    peers(&program, newlines, checked, whole);
+    let estimator = peers(program, newlines, checked, whole);
+    Speeds { checked, whole, estimator }
 }
 
 /// The beginning of a program, up to a line's end.
@@ -155,8 +241,9 @@ fn compare(other: &str, speed: f64, checked: f64, whole: f64) {
     );
 }
 
-/// The same file through other programs, where they are installed.
-fn peers(program: &[u8], newlines: f64, checked: f64, whole: f64) {
+/// The same file through other programs, where they are installed. Gives the speed of `klipper_estimator`.
+fn peers(program: &[u8], newlines: f64, checked: f64, whole: f64) -> Option<f64> {
+    let mut klipper_estimator = None;
     let text = part(program, TREE_BYTES);
     if let Ok(text) = std::str::from_utf8(text) {
         let tree = measure("the gcode crate's tree (part of the file)", text.len(), Some(newlines), || {
@@ -174,6 +261,7 @@ fn peers(program: &[u8], newlines: f64, checked: f64, whole: f64) {
                 quiet(Command::new(&estimator).args(["estimate", "-f", "json"]).arg(&on_disk))
             });
             compare("klipper_estimator", speed, checked, whole);
+            klipper_estimator = Some(speed);
         }
     }
     if let Some(python) = std::env::var_os("OCTOPRINT_PYTHON") {
@@ -186,4 +274,5 @@ fn peers(program: &[u8], newlines: f64, checked: f64, whole: f64) {
         }
     }
     let _ = std::fs::remove_file(&on_disk);
+    klipper_estimator
 }

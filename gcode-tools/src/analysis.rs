@@ -331,6 +331,7 @@ impl Watch for Analysis {
             Form::Blank => return,
             Form::Extended => {
                 self.command = String::from_utf8_lossy(words::command_name(line.bytes)).chars().take(64).collect();
+                self.slicer.object_of_command(line.bytes);
                 if let Some(planner) = &mut self.planner {
                     planner.limits_mut().apply_extended(line.bytes.trim_ascii());
                 }
@@ -340,6 +341,9 @@ impl Watch for Analysis {
         self.counts.commands += 1;
         if !matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]) {
             self.codes(statement);
+            if matches!(statement.codes(), [(b'M', 4860), ..]) {
+                self.slicer.object_of_command(line.bytes);
+            }
         }
         if statement.has(b'S') {
             self.power_change(statement, state);

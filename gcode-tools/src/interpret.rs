@@ -309,9 +309,11 @@ impl State {
         }
     }
 
-    /// A dwell's length: S is seconds; P is seconds for CNC machines and milliseconds for printers.
+    /// A dwell's length: S is seconds, which Klipper does not read; P is seconds for CNC machines and milliseconds for
+    /// printers.
     fn dwell_s(&self, statement: &Statement) -> f64 {
-        let seconds = match (statement.value(b'S'), statement.value(b'P'), self.family) {
+        let klipper = self.firmware == Some(Firmware::Klipper);
+        let seconds = match (statement.value(b'S').filter(|_| !klipper), statement.value(b'P'), self.family) {
             (_, Some(pause), Family::Cnc) | (Some(pause), _, _) => pause,
             (None, Some(pause), Family::Printer) => pause / 1000.0,
             (None, None, _) => 0.0,

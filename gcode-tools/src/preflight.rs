@@ -23,6 +23,7 @@ mod finding;
 mod lines;
 mod machine;
 mod motion;
+mod otherwise;
 mod place;
 mod several;
 mod words;
@@ -169,6 +170,8 @@ pub struct Preflight<'p> {
     /// Whether a command was called whose effects are not known here: a macro of the machine.
     macros_called: bool,
     homed: [bool; 3],
+    /// Whether the motors were let go since.
+    released: bool,
     /// Where the present tool's tip can go.
     reach: Option<Envelope>,
     /// A move depended on an offset that is not known here.
@@ -182,6 +185,9 @@ pub struct Preflight<'p> {
     units_line: u64,
     units_inches: bool,
     moved: bool,
+    /// Whether a move before this line may still run on the machine, and whether this line lets it end.
+    may_move: bool,
+    settles: bool,
     commands: u64,
     percents: u32,
     tools: Vec<u32>,
@@ -213,17 +219,20 @@ impl<'p> Preflight<'p> {
             slicer: Slicer::default(),
             macros_called: false,
             homed: [conditions.homed; 3],
+            released: false,
             reach: profile.envelope_mm,
             unplaced: false,
             layers_begun: false,
             arcs_told: false,
             part_top_mm: 0.0,
-            heat: machine::Heat::default(),
+            heat: machine::Heat::of(profile),
             spindle_used: false,
             feed_set: false,
             units_line: 0,
             units_inches: false,
             moved: false,
+            may_move: false,
+            settles: false,
             commands: 0,
             percents: 0,
             tools: Vec::new(),
@@ -392,6 +401,9 @@ impl Watch for Preflight<'_> {
     fn done(&mut self, line: &crate::read::Line, block: &crate::block::Block) {
         if let Some(refusal) = self.refused.take() {
             self.tell_refusal(line.number, &refusal);
+        }
+        if std::mem::take(&mut self.settles) {
+            self.may_move = false;
         }
         if self.findings.waits() {
             self.findings.place(block);

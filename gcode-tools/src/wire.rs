@@ -184,7 +184,9 @@ fn word_bytes(word: &Word, alphabet: Alphabet, out: &mut Vec<u8>) -> usize {
         Shape::Number => {
             let from = out.len();
             out.extend(word.text.iter().filter(|byte| !byte.is_ascii_whitespace()));
-            if out.len() - from > DIGITS_READ {
+            // Klipper knows no `G01`; to the others zeros in front of a code say nothing.
+            let is_code = matches!(word.letter, b'G' | b'M' | b'T') && out.get(from) == Some(&b'0');
+            if is_code || out.len() - from > DIGITS_READ {
                 drop_leading_zeros(out, from);
             }
             0

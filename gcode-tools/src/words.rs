@@ -101,8 +101,12 @@ pub enum Effect {
     },
     /// Waits until what was set to be hot is hot.
     WaitsForHeat,
-    /// Changes what words behind it mean: units, plane, distances, feeds, the extruder.
+    /// Changes how words behind it are read, and not where coordinates lead: plane, feeds, the extruder, the path.
     Mode,
+    /// Changes where the same coordinates lead: units, diameters, scaling, rotation, the machine's own coordinates.
+    Measures,
+    /// Absolute or relative coordinates: G90 and G91.
+    Distances,
     /// Changes where coordinates count from.
     Offset {
         /// Whether it is written to memory that outlives the power: Grbl loses received bytes meanwhile.
@@ -112,8 +116,10 @@ pub enum Effect {
     Saves,
     /// Goes back to modes or a place that were kept.
     Restores,
-    /// Switches something on or off: spindle, beam, coolant, fans, pins, lights, motors.
+    /// Switches something on or off: spindle, beam, coolant, pins, lights.
     Switches,
+    /// Lets the motors go: where the axes are is not certain any more.
+    Releases,
     /// Sets something that stays in force and may be said again as it was said last: limits, percentages, fans.
     Tunes,
     /// Draws filament back, or pushes it forward again, as the firmware is set up.
@@ -124,6 +130,8 @@ pub enum Effect {
     ChangesTool,
     /// Waits for a person.
     Person,
+    /// Waits for a person to change the filament.
+    ChangesFilament,
     /// Tells or asks something: reports, messages, progress, marks for the machine's display.
     Talks,
     /// Changes settings that outlive the job.
@@ -163,7 +171,7 @@ impl Effect {
 
     /// Whether it is done only when a person has done something.
     pub fn waits_for_person(self) -> bool {
-        matches!(self, Self::Person | Self::ChangesTool | Self::WaitsForInput)
+        matches!(self, Self::Person | Self::ChangesFilament | Self::ChangesTool | Self::WaitsForInput)
     }
 
     /// Whether it is done only when something is hot.
@@ -179,6 +187,20 @@ impl Effect {
     /// Whether the machine writes to memory meanwhile, and may lose what it is sent.
     pub fn writes_memory(self) -> bool {
         matches!(self, Self::Offset { stored: true } | Self::Settings { writes: true } | Self::Recalls)
+    }
+
+    /// Whether it leaves the tool where it is, and coordinates as they count: it sets, tells, heats or waits.
+    pub fn keeps_place(self) -> bool {
+        matches!(
+            self,
+            Self::Dwells
+                | Self::Synchronises
+                | Self::Heats { .. }
+                | Self::WaitsForHeat
+                | Self::Mode
+                | Self::Tunes
+                | Self::Talks
+        )
     }
 
     /// Which heater it sets.
@@ -264,7 +286,9 @@ pub fn effect_of_system(text: &[u8]) -> Effect {
     match text.as_slice() {
         b"$H" | b"$HX" | b"$HY" | b"$HZ" => Effect::Homes,
         b"$I" | b"$G" | b"$#" | b"$$" => Effect::Talks,
-        b"$X" | b"$C" => Effect::Unprotects,
+        b"$X" => Effect::Unprotects,
+        // Check mode, in which nothing behind it is executed, and sleep.
+        b"$C" | b"$SLP" => Effect::Halts,
         _ => Effect::Unknown,
     }
 }

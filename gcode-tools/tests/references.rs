@@ -113,6 +113,31 @@ fn printers_programs_agree_with_the_slicers() {
     assert!(median <= 0.01 && worst <= 0.03, "{errors:?}");
 }
 
+/// Every program of the collection and of `tests/data` that states a time: by its slicer, how far ours is off.
+#[test]
+fn the_time_that_each_slicer_states_is_compared_with_ours() {
+    let mut spread: std::collections::BTreeMap<String, Vec<f64>> = std::collections::BTreeMap::new();
+    let folders = [Some(common::data().join("good")), common::corpus()];
+    for path in folders.into_iter().flatten().flat_map(|folder| common::files(&folder)) {
+        let is_bad = path.parent().is_some_and(|parent| parent.ends_with("bad"));
+        let named = path.extension().is_some_and(|end| end == "gcode" || end == "nc" || end == "ngc");
+        let Some(info) = info(&path, None).filter(|_| named && !is_bad) else { continue };
+        let Some(slicer) = &info.slicer else { continue };
+        let Some(theirs) = slicer.time_s.filter(|seconds| *seconds > 60.0) else { continue };
+        let name = slicer.name.clone().unwrap_or_else(|| "nameless".to_owned());
+        spread.entry(name).or_default().push((info.time_s - info.dwell_s) / theirs - 1.0);
+    }
+    println!("| program | files | median | least | most |\n|---|---|---|---|---|");
+    for (name, offs) in &mut spread {
+        offs.sort_by(f64::total_cmp);
+        let percent = |off: f64| format!("{:+.1} %", off * 100.0);
+        let (median, least, most) = (offs[offs.len() / 2], offs[0], offs[offs.len() - 1]);
+        println!("| {name} | {} | {} | {} | {} |", offs.len(), percent(median), percent(least), percent(most));
+    }
+    let prusa = spread.get("PrusaSlicer").map_or(&[][..], Vec::as_slice);
+    assert!(common::corpus().is_none() || prusa.len() > 10, "PrusaSlicer states a time in {} files", prusa.len());
+}
+
 /// A Klipper machine as the reference was reckoned with.
 fn klipper() -> Limits {
     let mut limits = Limits::assumed(Firmware::Klipper);

@@ -50,16 +50,36 @@ fn effects(block: &Block, printer: bool) -> impl Iterator<Item = Effect> {
     let family = if printer { Firmwares::PRINTERS } else { Firmwares::CNC };
     block.codes().filter_map(move |(letter, tenths)| {
         let letter = u8::try_from(letter).ok().filter(|letter| *letter != b'T')?;
-        // Machines have words of others too: what no firmware of the family knows may be known to one of them.
-        let own = words::effect_of_any(family, letter, tenths);
-        Some(if own == Effect::Unknown { words::effect_of_any(Firmwares::ALL, letter, tenths) } else { own })
+        Some(effect_of(letter, tenths, family))
     })
+}
+
+/// What a code does on some machine of a family. Machines have words of others too: what no firmware of the family knows
+/// may be known to one of them.
+fn effect_of(letter: u8, tenths: u32, family: Firmwares) -> Effect {
+    let own = words::effect_of_any(family, letter, tenths);
+    if own == Effect::Unknown { words::effect_of_any(Firmwares::ALL, letter, tenths) } else { own }
 }
 
 /// Whether a command that is done only when a person has done something.
 pub(super) fn waits_for_person(text: &[u8]) -> bool {
     // CNC machines and printers agree on those that they share.
     effects(&Block::new(text), true).any(Effect::waits_for_person)
+}
+
+/// Whether a line ends the program of a mill or laser.
+pub(super) fn ends_program(text: &[u8]) -> bool {
+    memchr::memchr2(b'M', b'm', text).is_some()
+        && effects(&Block::new(text), false).any(|effect| effect == Effect::Ends)
+}
+
+/// The word of a command that waits for a person, and what it does.
+pub(super) fn waiting_word(text: &[u8]) -> Option<(String, Effect)> {
+    Block::new(text).codes().find_map(|(letter, tenths)| {
+        let letter = u8::try_from(letter).ok()?;
+        let effect = effect_of(letter, tenths, Firmwares::PRINTERS);
+        effect.waits_for_person().then(|| (words::code_name(letter, tenths), effect))
+    })
 }
 
 /// The same, or done only when something is hot: M109, M190 and M191 wait for tool, bed and chamber, M116 for all.

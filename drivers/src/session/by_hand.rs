@@ -13,6 +13,8 @@
 
 use std::time::Duration;
 
+use gcode_tools::block::Block;
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
 use super::{ASIDES_MAX, Session};
@@ -404,15 +406,25 @@ const LIFT_MIN_MM: f64 = 0.1;
 /// Whether a line of a job homes every axis (`Some(true)`), lets the axes go (`Some(false)`), or neither.
 pub(super) fn homing_word(text: &[u8], printer: bool) -> Option<bool> {
     if !printer {
-        return (text == b"$H").then_some(true);
+        return (text == b"$H" && words::effect_of_system(text) == Effect::Homes).then_some(true);
     }
-    let is =
-        |word: &[u8]| text.strip_prefix(word).filter(|rest| rest.first().is_none_or(|next| !next.is_ascii_digit()));
-    if let Some(rest) = is(b"G28").filter(|rest| rest.first() != Some(&b'.')) {
-        return (!rest.iter().any(|letter| matches!(letter, b'X' | b'Y' | b'Z'))).then_some(true);
+    // Most lines of any job are plain moves: look closer only at those that can be such a word.
+    if !matches!(text, [b'G', b'2', ..] | [b'M', b'1' | b'8', ..]) {
+        return None;
     }
-    (is(b"M84").is_some() || is(b"M18").is_some()).then_some(false)
+    let block = Block::new(text);
+    let (letter, tenths) = block.codes().next()?;
+    match words::effect_of_any(Firmwares::PRINTERS, u8::try_from(letter).ok()?, tenths) {
+        Effect::Homes if (letter, tenths) == HOME => {
+            (!block.words().any(|word| matches!(word.letter, b'X' | b'Y' | b'Z'))).then_some(true)
+        }
+        Effect::Releases => Some(false),
+        _ => None,
+    }
 }
+
+/// The one code that homes, where others level and clean: G28, in tenths.
+const HOME: (char, u32) = ('G', 280);
 
 #[cfg(test)]
 mod test {

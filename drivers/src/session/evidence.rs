@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
 /// Shortest way that surely becomes a block, in the program's units. Marlin plans no move of fewer than six steps
@@ -93,7 +94,7 @@ impl Evidence {
     fn moves_on(&mut self, text: &[u8]) -> bool {
         let mut given = [None; 3];
         let mut plain = text.first().is_some_and(|letter| matches!(letter, b'X' | b'Y' | b'Z'));
-        for (letter, digits) in words(text) {
+        for (letter, digits) in letters(text) {
             let value = match letter {
                 b'G' | b'X' | b'Y' | b'Z' => number(digits),
                 // What stands behind may be the text of a message: `M117 G1 X10`.
@@ -108,13 +109,15 @@ impl Evidence {
             };
             match (letter, value) {
                 (b'G', Some(code)) if (0.0..4.0).contains(&code) => plain = true,
-                (b'G', Some(code)) if [4.0, 17.0, 18.0, 19.0, 40.0, 49.0, 61.0, 64.0, 80.0, 94.0].contains(&code) => {}
-                (b'G', Some(code)) if code == 90.0 || code == 91.0 => self.count_from(code == 91.0),
-                // Offsets, units, homing, probing, cycles: where the program is then is not followed.
-                (b'G', _) => {
-                    self.lose_place();
-                    return false;
-                }
+                (b'G', code) => match effect(code) {
+                    Effect::Distances => self.count_from(code > Some(90.5)),
+                    effect if effect.keeps_place() => {}
+                    // Offsets, units, homing, probing, cycles: where the program is then is not followed.
+                    _ => {
+                        self.lose_place();
+                        return false;
+                    }
+                },
                 (b'X', value) => given[0] = value,
                 (b'Y', value) => given[1] = value,
                 (b'Z', value) => given[2] = value,
@@ -145,12 +148,18 @@ impl Evidence {
     }
 }
 
+/// What a G code does on any machine.
+fn effect(code: Option<f64>) -> Effect {
+    let tenths = code.map_or(u32::MAX, |code| (code * 10.0).round() as u32);
+    words::effect_of_any(Firmwares::ALL, b'G', tenths)
+}
+
 fn number(digits: &[u8]) -> Option<f64> {
     std::str::from_utf8(digits).ok()?.trim().parse().ok()
 }
 
 /// Letters and their digits, as they stand in a command without comments.
-fn words(text: &[u8]) -> impl Iterator<Item = (u8, &[u8])> + '_ {
+fn letters(text: &[u8]) -> impl Iterator<Item = (u8, &[u8])> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
         let start = rest.iter().position(u8::is_ascii_alphabetic)?;

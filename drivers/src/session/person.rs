@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use gcode_tools::block::Block;
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
-use super::barrier::waits_for_person;
+use super::barrier::{waiting_word, waits_for_person};
 use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Habits, HostAction, Prompt, Spelling, Status, Word};
 use crate::event::EventKind;
@@ -67,10 +68,11 @@ impl Session {
             return "The machine waits for a person.".to_owned();
         };
         let line = command.program_line;
-        match Block::new(&command.text).codes().find(|(letter, _)| *letter == 'M').map(|(_, tenths)| tenths) {
-            Some(60) => self.tool_asked(),
-            Some(6000) => format!("Change the filament (M600 in line {line})."),
-            Some(0 | 10) => format!("The program stops here for a person (line {line})."),
+        match waiting_word(&command.text) {
+            Some((_, Effect::ChangesTool)) => self.tool_asked(),
+            Some((word, Effect::ChangesFilament)) => format!("Change the filament ({word} in line {line})."),
+            Some((_, Effect::Person)) => format!("The program stops here for a person (line {line})."),
+            Some((_, Effect::WaitsForInput)) => format!("The program waits for a signal (line {line})."),
             _ => format!("The machine waits for a person (line {line})."),
         }
     }
@@ -377,7 +379,11 @@ pub(super) fn person_changes_tool(text: &[u8], profile: &Profile, habits: &Habit
 pub(super) fn is_tool_change(text: &[u8]) -> bool {
     let block = Block::new(text);
     let mut codes = block.codes().filter(|(letter, _)| matches!(letter, 'G' | 'M'));
-    codes.next() == Some(('M', 60)) && codes.next().is_none()
+    let changes = |(letter, tenths): (char, u32)| {
+        let letter = u8::try_from(letter).unwrap_or_default();
+        words::effect_of_any(Firmwares::CNC, letter, tenths) == Effect::ChangesTool
+    };
+    codes.next().is_some_and(changes) && codes.next().is_none()
 }
 
 impl Run {

@@ -4,10 +4,14 @@
 //! Only what is certain counts. A line that this does not follow (an offset, homing, another coordinate system, inches, a
 //! cycle) ends it for the job: then nothing is outside any more.
 
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
 /// How far outside a machine may be reported, in millimetres: rounding, and a report between two offsets.
 const TOLERANCE_MM: f64 = 0.5;
+
+/// G90.1 in tenths: centres of arcs that count from the program's zero are not followed.
+const ABSOLUTE_CENTRES: i64 = 901;
 
 /// The box.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +60,7 @@ impl Reach {
             return;
         }
         let (mut to, mut centre, mut arc) = ([None; 3], [0.0_f64; 3], false);
-        for (letter, value) in words(text) {
+        for (letter, value) in letters(text) {
             let Some(value) = value else {
                 self.lost = true;
                 return;
@@ -65,11 +69,17 @@ impl Reach {
                 b'G' => match (value * 10.0).round() as i64 {
                     0 | 10 => {}
                     20 | 30 => arc = true,
-                    900 | 910 => self.relative = value > 90.5,
-                    40 | 170 | 180 | 190 | 210 | 400 | 490 | 540 | 610 | 640 | 800 | 911 | 940 => {}
-                    _ => {
-                        self.lost = true;
-                        return;
+                    // Millimetres, no tool length and the first work offset: what is taken to be in force.
+                    210 | 490 | 540 => {}
+                    tenths => {
+                        match words::effect_of_any(Firmwares::CNC, b'G', u32::try_from(tenths).unwrap_or(u32::MAX)) {
+                            Effect::Distances => self.relative = value > 90.5,
+                            effect if effect.keeps_place() && tenths != ABSOLUTE_CENTRES => {}
+                            _ => {
+                                self.lost = true;
+                                return;
+                            }
+                        }
                     }
                 },
                 b'X' => to[0] = Some(value),
@@ -124,7 +134,7 @@ fn moves(text: &[u8]) -> bool {
 }
 
 /// Letters and their numbers, as they stand in a command without comments.
-fn words(text: &[u8]) -> impl Iterator<Item = (u8, Option<f64>)> + '_ {
+fn letters(text: &[u8]) -> impl Iterator<Item = (u8, Option<f64>)> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
         let start = rest.iter().position(u8::is_ascii_alphabetic)?;

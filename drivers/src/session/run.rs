@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_hand::homing_word;
 use super::evidence::Evidence;
 use super::hands::Hands;
 use super::proof::Rounds;
@@ -153,6 +154,9 @@ pub(super) struct Run {
     /// The last line of the program that was read.
     #[serde(default)]
     pub(super) fed_line: u64,
+    /// The line that ends the program (M2, M30): a machine that is told what stands behind it would run that too.
+    #[serde(default)]
+    pub(super) end_line: Option<u64>,
     /// Why nothing more can be read at the moment.
     #[serde(default)]
     pub(super) stalled: Option<Notice>,
@@ -219,6 +223,7 @@ impl Run {
             from_line,
             homing: None,
             fed_line: 0,
+            end_line: None,
             stalled: None,
             evidence: Evidence::default(),
             undone: Ledger::default(),
@@ -256,7 +261,7 @@ impl Run {
 
     /// Whether this was a safe end that let the motors go: where the axes are is not certain then.
     pub(super) fn let_motors_go(&self, safe_end: &[String]) -> bool {
-        self.is_safe_end() && safe_end.iter().any(|line| matches!(line.as_str(), "M84" | "M18"))
+        self.is_safe_end() && safe_end.iter().any(|line| homing_word(line.as_bytes(), true) == Some(false))
     }
 
     /// Whether it stands still because somebody or something wanted that, or is about to.

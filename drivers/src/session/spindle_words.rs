@@ -1,6 +1,7 @@
 //! What a line says to a spindle, and what of it is left for the controller.
 
 use gcode_tools::block::Block;
+use gcode_tools::words::{self, Effect, Firmwares};
 use serde::{Deserialize, Serialize};
 
 /// Which way a spindle turns.
@@ -42,12 +43,12 @@ impl Words {
                     words.stops = true;
                     true
                 }
-                Some(('M', 20 | 300 | 60)) => {
+                Some(('M', tenths)) if matches!(effect(tenths), Effect::Ends | Effect::ChangesTool) => {
                     words.stops = true;
                     matters = true;
                     false
                 }
-                Some(('M', 0 | 10)) => {
+                Some(('M', tenths)) if effect(tenths) == Effect::Person => {
                     words.pauses = true;
                     matters = true;
                     false
@@ -77,6 +78,11 @@ impl Words {
         words.rest = words.rest.trim_ascii().to_vec();
         Some(words)
     }
+}
+
+/// What an M code does on some machine that has a spindle.
+fn effect(tenths: u32) -> Effect {
+    words::effect_of_any(Firmwares::CNC, b'M', tenths)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gcode_tools::block::Block;
 use gcode_tools::wire::{self, Compacted};
 
-use super::barrier::{dwell, must_go_alone};
+use super::barrier::{dwell, ends_program, must_go_alone};
 use super::by_hand::homing_word;
 use super::driven::Said;
 use super::person::person_changes_tool;
@@ -38,15 +38,23 @@ impl Session {
             return;
         }
         run.layers.read(number, bytes);
+        if run.end_line.is_some_and(|end| number > end) {
+            return;
+        }
         let block = Block::new(bytes);
         self.spelled.clear();
         let alphabet = habits.alphabet();
-        if wire::write(&block, alphabet, self.numbers, &mut self.spelled) == Compacted::Nothing {
+        let written = wire::write(&block, alphabet, self.numbers, &mut self.spelled);
+        // Of a line that is nothing but bytes that must not be sent, such as Ctrl-Z behind the end, nothing is left.
+        if written == Compacted::Nothing || self.spelled.is_empty() {
             return;
         }
         // The line counter is the session's own; a program that sets it would break the numbering.
         if habits.numbered && self.spelled.starts_with(b"M110") {
             return;
+        }
+        if !habits.printer && !habits.keeps_lines() && ends_program(&self.spelled) {
+            run.end_line = Some(number);
         }
         self.reporting.program_says(&self.spelled);
         if send_comments && block.line_number().is_none() {

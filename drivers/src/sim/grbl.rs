@@ -75,8 +75,8 @@ struct Grbl {
     own_file: bool,
     /// Check mode: programs are read, and nothing moves.
     checks: bool,
-    /// Where a probing move ends, and whether the probe touches there.
-    probing: Option<([f64; 3], bool)>,
+    /// Where a probing move ends, whether the probe touches there, and whether it must.
+    probing: Option<([f64; 3], bool, bool)>,
     /// A hold was asked for at this time.
     held_since: Option<Moment>,
     /// The program paused, or asked for a tool: the state it reports meanwhile.
@@ -467,7 +467,7 @@ impl Grbl {
             Ok(Meaning::Modal) => {}
             Ok(Meaning::Move { to, feed_mm_min, .. }) if memchr::memmem::find(line, b"G38.").is_some() => {
                 self.ledger.executed(line);
-                return self.probe(to, feed_mm_min);
+                return self.probe(to, feed_mm_min, hand::must_touch(line));
             }
             Ok(Meaning::Move { to, length_mm, feed_mm_min, arc }) => {
                 if length_mm > 0.0 {

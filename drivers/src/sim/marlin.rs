@@ -15,6 +15,9 @@ mod words;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use gcode_tools::rules::Rules;
+use gcode_tools::time::Firmware;
+
 use super::motion::Motion;
 use super::printer::{self, Counting, Flavour};
 use super::{Incident, Ledger, Random, Report, Setup, Simulated};
@@ -70,8 +73,10 @@ struct Marlin {
     extruder: f64,
     extruder_relative: bool,
     feed: f64,
-    /// Whether it was homed since it was switched on or its motors were let go.
-    homed: bool,
+    /// Which axes were homed since it was switched on or its motors were let go.
+    homed: [bool; 3],
+    /// What it refuses, if it is a Klipper.
+    rules: Rules,
     /// What comes of the command that is at work.
     done: words::Done,
     halted: bool,
@@ -113,6 +118,11 @@ fn chatter(setup: &Setup) -> Option<Duration> {
     (setup.temperatures_every_ms > 0).then(|| Duration::from_millis(setup.temperatures_every_ms))
 }
 
+/// The rules of a firmware that refuses lines: of these, Klipper alone.
+fn rules_of(flavour: &Flavour) -> Rules {
+    Rules::of(Firmware::of_dialect(flavour.dialect).unwrap_or(Firmware::Marlin))
+}
+
 fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated> {
     let receive_buffer_bytes = setup.receive_buffer_bytes.max(flavour.buffer_min);
     Box::new(Marlin {
@@ -140,7 +150,8 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         extruder: 0.0,
         extruder_relative: false,
         feed: 1500.0,
-        homed: false,
+        homed: [false; 3],
+        rules: rules_of(flavour),
         done: words::Done::Wholly,
         halted: false,
         why: "",
@@ -229,7 +240,8 @@ impl Simulated for Marlin {
         [
             self.motion.wakes_at(),
             match self.waiting {
-                Waiting::Until(at) => Some(at),
+                // What it waited for longer than that is the end of motion.
+                Waiting::Until(at) => (at > self.now || self.motion.is_idle()).then_some(at),
                 _ => None,
             },
             heating.then(|| self.now + Duration::from_millis(100)),
@@ -257,7 +269,8 @@ impl Simulated for Marlin {
         self.heaters.off();
         self.spindle_on = false;
         self.report_every = chatter(&self.setup);
-        self.homed = false;
+        self.homed = [false; 3];
+        self.rules = rules_of(self.flavour);
         self.halted = false;
         self.own_work = own_work::OwnWork::default();
         self.skips = 0;

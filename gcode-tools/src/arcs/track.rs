@@ -5,7 +5,10 @@
 
 use super::words::PlainMove;
 use crate::block::{Block, Item};
+use crate::interpret::Family;
 use crate::statement::{Form, Statement};
+use crate::time::Firmware;
+use crate::words::{self, Effect, Firmwares};
 
 /// The state that plain moves are read in. Lengths and feeds as the program writes them.
 #[derive(Debug, Clone, Default)]
@@ -269,12 +272,13 @@ impl Track {
                 self.motion = None;
                 return Axes::Motion;
             }
-            330..=389 | 730..=769 | 810..=899 | 50..=59 => {
+            540..=599 => self.forget(),
+            // Splines, threads, cycles, probes: where they end is not followed.
+            _ if matches!(words::effect_of_any(Firmwares::ALL, b'G', tenths), Effect::Moves | Effect::Probes) => {
                 self.forget();
                 self.motion = Some(tenths);
                 return Axes::Motion;
             }
-            540..=599 => self.forget(),
             _ => {
                 self.forget();
                 return Axes::Own;
@@ -299,34 +303,26 @@ impl Track {
 
     /// An M code. Says whether the words behind it are its own.
     fn take_m(&mut self, tenths: u32) -> bool {
-        self.printer |= matches!(tenths, 820 | 830 | 1040 | 1090 | 1400 | 1900);
+        self.printer |= words::tells_family(b'M', tenths) == Some(Family::Printer);
         match tenths {
             // Spindle, beam, coolant: axis words on their line are a move.
-            30 | 40 | 50 | 70 | 80 | 90 => return false,
-            // A subroutine may leave any mode behind.
+            30..=90 if words::effect_of_any(Firmwares::CNC, b'M', tenths) == Effect::Switches => return false,
+            820 => (self.extruder_relative, self.extruder_relative_marlin) = (false, false),
+            830 => (self.extruder_relative, self.extruder_relative_marlin) = (true, true),
+            // A subroutine may leave any mode behind; M97 is one too, of controllers that no firmware here is.
             970..=999 => {
                 self.forget();
                 self.over = true;
             }
-            820 => (self.extruder_relative, self.extruder_relative_marlin) = (false, false),
-            830 => (self.extruder_relative, self.extruder_relative_marlin) = (true, true),
-            // Heat, fans, messages, progress, limits, flow, pressure advance, object labels: the head stays.
-            730
-            | 1040..=1099
-            | 1100..=1199
-            | 1400..=1419
-            | 1900..=1919
-            | 2010..=2059
-            | 2200
-            | 2210
-            | 4000
-            | 4860
-            | 5660
-            | 5720
-            | 5930
-            | 8620..=8629
-            | 9000 => {}
-            _ => self.forget(),
+            _ => match words::effect_of_any(
+                if self.printer { Firmwares::PRINTERS } else { Firmwares::ALL },
+                b'M',
+                tenths,
+            ) {
+                // Heat, fans, messages, progress, limits, flow, pressure advance, marks of objects.
+                effect if effect.keeps_place() && effect != Effect::Mode || effect == Effect::Saves => {}
+                _ => self.forget(),
+            },
         }
         true
     }
@@ -339,9 +335,8 @@ const AXES: &[u8] = b"XYZEABCUVW@^";
 fn keeps_position(block: &Block) -> bool {
     block.items().all(|item| match item {
         Item::Extended { text, .. } => {
-            [&b"SET_"[..], b"EXCLUDE_OBJECT"].iter().any(|known| text.starts_with(known))
-                && !text.starts_with(b"SET_KINEMATIC_POSITION")
-                && !text.starts_with(b"SET_GCODE_OFFSET")
+            let effect = words::effect_of_command(Firmware::Klipper, text);
+            effect.keeps_place() || effect == Effect::Switches
         }
         _ => true,
     })

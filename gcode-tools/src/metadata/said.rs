@@ -42,6 +42,13 @@ const NAMES: [(&str, &str); 30] = [
     ("Time to generate", "FullControl"),
 ];
 
+/// `01:02:03` in seconds.
+fn clock_s(text: &str) -> Option<f64> {
+    let parts = text.split(' ').next()?.split(':').map(|part| part.parse::<f64>().ok().filter(|part| *part >= 0.0));
+    let [hours, minutes, seconds] = parts.collect::<Option<Vec<f64>>>()?[..] else { return None };
+    Some(hours * 3600.0 + minutes * 60.0 + seconds)
+}
+
 impl Slicer {
     pub(super) fn words(&mut self, text: &str) {
         if self.name.is_none() && self.unnamed < UNNAMED_MAX {
@@ -64,6 +71,9 @@ impl Slicer {
             self.object(name);
         } else if let Some(dashed) = text.trim_start_matches([';', ' ']).strip_prefix("--- ") {
             self.dashed(dashed.trim_end_matches(" ---"));
+        } else if let Some(time) = text.strip_prefix("Machining time about ") {
+            // Estlcam's hours, minutes and seconds.
+            self.time_s = clock_s(time).or(self.time_s);
         } else if self.name.as_deref() == Some("KISSlicer") {
             self.kisslicer(text);
         } else if let Some((key, value)) = text.split_once('=') {
@@ -78,6 +88,21 @@ impl Slicer {
             if key.trim() == "layerHeight" {
                 self.layer_height_mm = positive(value.trim());
             }
+        }
+    }
+
+    /// A command that names an object: Klipper's `EXCLUDE_OBJECT_DEFINE NAME=cube`, Marlin's and RepRapFirmware's
+    /// `M486 S0 A"cube"`.
+    pub(crate) fn object_of_command(&mut self, line: &[u8]) {
+        let Ok(text) = std::str::from_utf8(line) else { return };
+        let text = text.split(';').next().unwrap_or(text).trim();
+        let name = if text.to_ascii_uppercase().starts_with("EXCLUDE_OBJECT_DEFINE") {
+            text.split_ascii_whitespace().find_map(|part| part.strip_prefix("NAME="))
+        } else {
+            text.split_once(" A").map(|(_, name)| name)
+        };
+        if let Some(name) = name {
+            self.object(name.trim_matches(['"', '\'']));
         }
     }
 

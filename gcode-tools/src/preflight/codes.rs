@@ -21,6 +21,9 @@ impl Preflight<'_> {
         if !matches!(statement.codes(), [] | [(b'G', 0 | 10 | 20 | 30)]) {
             self.check_codes(line, block, statement, state);
         }
+        if self.firmware == Firmware::Klipper && !statement.codes().is_empty() {
+            self.check_spelling(line, block);
+        }
         if statement.has(b'F') {
             self.check_feed(line, statement, state);
         }
@@ -30,16 +33,8 @@ impl Preflight<'_> {
         if self.refused.is_some() && self.firmware.is_grbl() && statement.has_any(b"ABCDEHQUVWIJKLPR") {
             self.check_letters(line, statement, state);
         }
-        if statement.codes().is_empty() && self.family == Family::Printer && statement.has_any(b"XYZE") {
-            self.findings.add_at(
-                line,
-                Place::Letters(b"XYZE"),
-                Severity::Warning,
-                "motion.modal",
-                "The line has no G code: printers call it an unknown command, CNC machines go on with the last motion."
-                    .to_owned(),
-                "Write the G code on every line.",
-            );
+        if self.family == Family::Printer {
+            self.check_code_of_printer(line, block, statement);
         }
         let whole = statement.value(b'E').is_some_and(|value| value.fract() == 0.0);
         if whole && statement.has_any(b"XYZ") && looks_like_exponent(block) {
@@ -54,24 +49,70 @@ impl Preflight<'_> {
         }
     }
 
-    /// Words that this firmware takes for something else than other firmwares do.
-    fn check_read_otherwise(&mut self, line: u64, statement: &Statement, tenths: u32) {
-        let message = match (self.firmware, tenths) {
-            (Firmware::Klipper, 1090 | 1900) if statement.has(b'R') && !statement.has(b'S') => {
-                "Klipper reads only S here: R says nothing to it, and the heater is switched off.".to_owned()
+    /// Motors are let go: all of them, or those that are named. With S most firmwares only set a time for it.
+    fn motors_released(&mut self, statement: &Statement) {
+        let klipper = self.firmware == Firmware::Klipper;
+        if statement.has(b'S') && !klipper {
+            return;
+        }
+        let named = b"XYZE".iter().any(|axis| statement.mentions(*axis)) && !klipper;
+        for (homed, axis) in self.homed.iter_mut().zip(*b"XYZ") {
+            *homed &= named && !statement.mentions(axis);
+        }
+        self.released = true;
+    }
+
+    /// A printer takes no line without a code, and no arc without anything that makes it one.
+    #[inline]
+    fn check_code_of_printer(&mut self, line: u64, block: &Block, statement: &Statement) {
+        // Most lines begin with their code.
+        let first = block.bytes().first().copied().unwrap_or_default();
+        if !matches!(first, b'G' | b'M') || statement.codes().is_empty() {
+            self.check_first_word(line, block, statement);
+        }
+        match statement.codes() {
+            [(b'G', 0 | 10), ..] => {}
+            codes if codes.iter().any(|code| matches!(code, (b'G', 20 | 30))) && !statement.has_any(b"XYZIJKR") => {
+                self.findings.add(
+                    line,
+                    Severity::Warning,
+                    "arc.no_center",
+                    "The arc has no centre, no radius and no end: the firmware leaves it out.".to_owned(),
+                    "Write I and J, or take the line out.",
+                );
             }
-            (Firmware::Klipper, 2040) if statement.has(b'R') => {
-                "Klipper knows no R of M204: retractions keep their acceleration.".to_owned()
-            }
-            _ => return,
+            _ => {}
+        }
+    }
+
+    /// The first word of a line is the command to a printer, whatever stands behind it.
+    #[cold]
+    fn check_first_word(&mut self, line: u64, block: &Block, statement: &Statement) {
+        let mut words = block.words().map(|word| word.letter).filter(|letter| *letter != b'N');
+        let is_code = words.next().is_none_or(|letter| matches!(letter, b'G' | b'M' | b'T'));
+        if statement.codes().is_empty() || !is_code {
+            self.no_code(line, statement);
+        }
+    }
+
+    fn no_code(&mut self, line: u64, statement: &Statement) {
+        let puts_away = statement.mentions(b'T') && statement.codes().is_empty();
+        let is_blank = (b'A'..=b'Z').all(|letter| letter == b'N' || !statement.mentions(letter));
+        if is_blank || puts_away && self.firmware == Firmware::RepRapFirmware {
+            return;
+        }
+        let message = if puts_away {
+            "A T without a tool's number is known to RepRapFirmware alone: others pass over the line."
+        } else {
+            "The line has no G code: printers call it an unknown command, CNC machines go on with the last motion."
         };
         self.findings.add_at(
             line,
-            Place::Letters(b"R"),
+            Place::Letters(b"TXYZE"),
             Severity::Warning,
-            "word.read_otherwise",
-            message,
-            "Write it with S.",
+            "motion.modal",
+            message.to_owned(),
+            "Write the G code on every line.",
         );
     }
 
@@ -116,10 +157,15 @@ impl Preflight<'_> {
                 }
                 Effect::Card => (Severity::Error, "program.card", card(tenths).to_owned()),
                 effect => {
-                    self.macros_called |= effect == Effect::Calls && self.family == Family::Printer;
-                    if letter == b'M' {
-                        self.check_read_otherwise(line, statement, tenths);
+                    if effect == Effect::WaitsForHeat {
+                        self.heat.awaited();
                     }
+                    if effect == Effect::Releases {
+                        self.motors_released(statement);
+                    }
+                    self.settles |= matches!(effect, Effect::Dwells | Effect::Person | Effect::Probes | Effect::Ends);
+                    self.macros_called |= effect == Effect::Calls && self.family == Family::Printer;
+                    self.check_read_otherwise(line, statement, letter, tenths);
                     self.check_code(line, letter, tenths, block, statement, state);
                     continue;
                 }

@@ -93,11 +93,12 @@ impl Preflight<'_> {
     /// What the firmware answers to the line as it is sent: without comments, spaces and line numbers.
     #[cold]
     fn ask_as_sent(&mut self, block: &Block, state: &State) -> Option<Refusal> {
-        if self.family == Family::Printer {
-            return self.rules.answer(block.bytes()).err();
-        }
         self.scratch.clear();
-        wire::compact_for(block, Alphabet::Grbl, &mut self.scratch);
+        if self.family == Family::Printer {
+            wire::write(block, Alphabet::Printer, Numbers::Exponents, &mut self.scratch);
+        } else {
+            wire::compact_for(block, Alphabet::Grbl, &mut self.scratch);
+        }
         let answer = self.rules.answer_at(&self.scratch, Some(state)).err();
         self.scratch.truncate(LONG_LINE_BYTES as usize);
         self.scratch.shrink_to(LONG_LINE_BYTES as usize);
@@ -333,26 +334,41 @@ impl Preflight<'_> {
     fn check_system(&mut self, line: u64, text: &[u8], at: usize) {
         let effect = if self.firmware.is_grbl() { effect_of_system(text) } else { Effect::Unknown };
         let homes = text.to_ascii_uppercase().starts_with(b"$H");
+        let moves_before = self.may_move;
+        if homes {
+            self.homed = [self.homed[0] || text.trim_ascii().eq_ignore_ascii_case(b"$H"); 3];
+            self.may_move = false;
+        }
         let (severity, code, what) = match effect {
             _ if homes && self.profile.home.switches == Some(false) => {
                 (Severity::Error, "home.none", "homes, and this machine has no switches to home to")
             }
             Effect::Unknown => (Severity::Error, "word.unsupported", "is no command of this firmware"),
+            Effect::Homes | Effect::Talks if moves_before && needs_rest(text) => {
+                (Severity::Error, "program.not_idle", "is refused while a move before it still runs (error 8)")
+            }
             Effect::Settings { .. } => (Severity::Error, "settings.write", "changes the machine's settings for good"),
             Effect::Unprotects => (Severity::Warning, "safety.off", "releases an alarm"),
+            Effect::Halts => (Severity::Error, "program.halts", "has nothing behind it executed"),
+            Effect::Moves => {
+                (Severity::Error, "word.unsupported", "is a jog, which the machine takes only while nothing else moves")
+            }
             _ => return,
         };
         if self.is_extra(text) {
             return;
         }
-        self.homed = [self.homed[0] || text.eq_ignore_ascii_case(b"$H"); 3];
         self.findings.add_offset(
             line,
             at,
             severity,
             code,
             format!("`{}` {what}.", shown(text)),
-            "Take it out of the program; settings are changed by a person at the machine.",
+            if code == "program.not_idle" {
+                "Write it before the first move, or let motion end before it (G4 P0.1)."
+            } else {
+                "Take it out of the program; settings are changed by a person at the machine."
+            },
         );
     }
 
@@ -367,6 +383,9 @@ impl Preflight<'_> {
         let is_label = text.get(command_name(text).len()) == Some(&b':');
         if self.is_extra(text) || (effect.is_known() && !is_label) {
             // The firmware's own commands are known; a macro may heat, home and move.
+            if effect == Effect::WaitsForHeat {
+                self.heat.awaited();
+            }
             self.macros_called |= matches!(effect, Effect::Macro | Effect::Unknown | Effect::Homes);
             return self.check_command(line, text, at, effect);
         }
@@ -512,6 +531,11 @@ impl Preflight<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether Grbl takes a `$` command only while nothing moves (`system_execute_line`).
+fn needs_rest(text: &[u8]) -> bool {
+    !text.trim_ascii().eq_ignore_ascii_case(b"$G")
 }
 
 /// Bytes of a program made fit for a message: short, and nothing that a terminal or a web page would act on.

@@ -5,7 +5,7 @@ use super::{Preflight, Severity};
 use crate::block::Block;
 use crate::interpret::{Heating, State, Until};
 use crate::modal::Spindle;
-use crate::profile::{Kind, SMeans};
+use crate::profile::{Kind, Profile, SMeans};
 use crate::statement::Statement;
 use crate::time::Firmware;
 use crate::words::Heater;
@@ -15,6 +15,9 @@ const TOOLS_MAX: usize = 64;
 
 /// Where a nozzle is assumed to start, in °C: a room's temperature.
 const ROOM_C: f64 = 25.0;
+
+/// A nozzle below this is cold to any plastic, in °C.
+const COLD_C: f64 = 150.0;
 
 /// How slowly a heater that is off may cool, in seconds until the difference to the room is 1/e: a heavy block in its
 /// sock. Real nozzles take half as long.
@@ -28,6 +31,8 @@ struct Nozzle {
     /// The hottest it can be. A firmware looks at the temperature and not at the target when it refuses to extrude, and a
     /// nozzle whose heater is off stays hot for a while.
     hottest: f64,
+    /// Whether it was set while it was cold, and nothing has waited for it since.
+    unawaited: bool,
 }
 
 /// Heaters as the program has set them.
@@ -40,9 +45,20 @@ pub(super) struct Heat {
     /// Whether a tool is selected; `None`: the program has not said.
     pub(super) selected: Option<bool>,
     pub(super) cold_allowed: bool,
+    /// The line that first pushed filament while nothing had waited for the nozzle.
+    pub(super) pushed_early: Option<u64>,
+    /// Whether each tool has a heater of its own.
+    pub(super) own_heaters: bool,
 }
 
 impl Heat {
+    /// Of a machine: whether its tools have heaters of their own is for its profile to say.
+    pub(super) fn of(profile: &Profile) -> Self {
+        let heaters: Vec<u32> = profile.tools.iter().map(|tool| tool.heater.unwrap_or(tool.number)).collect();
+        let own = (1..heaters.len()).all(|at| !heaters[..at].contains(&heaters[at]));
+        Self { own_heaters: heaters.len() > 1 && own, ..Self::default() }
+    }
+
     /// Whether any heater has a target above zero.
     pub(super) fn is_on(&self) -> bool {
         let tools = self.tools.iter().map(|tool| tool.target);
@@ -57,6 +73,9 @@ impl Heat {
     /// The present nozzle. A printer with one heater for several filaments heats tool 0 only.
     fn nozzle(&self) -> Option<&Nozzle> {
         let own = self.tools.get(self.current).filter(|tool| tool.target.is_some());
+        if self.own_heaters {
+            return own;
+        }
         own.or_else(|| self.tools.first().filter(|tool| tool.target.is_some()))
     }
 
@@ -74,7 +93,7 @@ impl Heat {
     fn tool(&mut self, number: Option<u32>) -> &mut Nozzle {
         let tool = number.map_or(self.current, |tool| tool as usize).min(TOOLS_MAX - 1);
         if self.tools.len() <= tool {
-            self.tools.resize(tool + 1, Nozzle { target: None, hottest: ROOM_C });
+            self.tools.resize(tool + 1, Nozzle { target: None, hottest: ROOM_C, unawaited: false });
         }
         &mut self.tools[tool]
     }
@@ -82,10 +101,23 @@ impl Heat {
     fn set_tool(&mut self, heating: &Heating) {
         let tool = self.tool(heating.tool);
         tool.target = Some(heating.target_c);
+        tool.unawaited = heating.until == Until::Now && (tool.unawaited || tool.hottest < heating.target_c.min(COLD_C));
         tool.hottest = match heating.until {
             Until::Reached => heating.target_c.max(ROOM_C),
             Until::Now | Until::Hot => tool.hottest.max(heating.target_c),
         };
+    }
+
+    /// Whether the present nozzle was set while it was cold, and nothing has waited for it.
+    pub(super) fn is_unawaited(&self) -> bool {
+        self.nozzle().is_some_and(|tool| tool.unawaited)
+    }
+
+    /// Something waits until what was set is hot: its own word, or what a machine does when it changes tools.
+    pub(super) fn awaited(&mut self) {
+        for tool in &mut self.tools {
+            tool.unawaited = false;
+        }
     }
 
     /// A nozzle has cooled down to this.
@@ -212,6 +244,9 @@ impl Preflight<'_> {
         let heat = self.profile.heat.as_ref();
         let (most, what) = match heating.heater {
             Heater::Tool => {
+                if let Some(line) = self.heat.pushed_early.take_if(|_| heating.until != Until::Now && target > 0.0) {
+                    self.pushed_early(line);
+                }
                 self.heat.set_tool(heating);
                 let tool = heating.tool.unwrap_or(self.heat.current as u32);
                 (self.profile.tool_max_c(Some(tool)), "nozzle")
@@ -317,6 +352,9 @@ impl Preflight<'_> {
             self.tools.push(tool);
         }
         self.heat.current = (tool as usize).min(TOOLS_MAX - 1);
+        if self.firmware == Firmware::RepRapFirmware {
+            self.heat.awaited();
+        }
         self.heat.selected = Some(true);
         self.reach_of(tool);
         let known = tools.is_empty() || tools.iter().any(|known| known.number == tool);

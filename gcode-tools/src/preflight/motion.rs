@@ -80,7 +80,7 @@ pub(crate) fn is_placed(profile: &Profile, conditions: &Conditions) -> bool {
 impl Preflight<'_> {
     #[inline]
     pub(super) fn check_move(&mut self, motion: &Move, state: &State) {
-        self.moved = true;
+        (self.moved, self.may_move) = (true, true);
         if !motion.reference {
             self.check_envelope(motion, state);
             if !self.profile.keep_out.is_empty() && !self.extent.sized {
@@ -93,8 +93,8 @@ impl Preflight<'_> {
         if self.profile.motion.homing_required && self.homed != [true; 3] {
             self.check_homed(motion);
         }
-        if motion.extruded_mm > 0.0 {
-            self.check_cold(motion.line);
+        if motion.extruded_mm != 0.0 {
+            self.check_cold(motion.line, motion.extruded_mm < 0.0);
         }
         if self.heat.is_cooling() && motion.feed_mm_min > 0.0 {
             self.heat.wait(motion.length() / motion.feed_mm_min * 60.0);
@@ -186,45 +186,76 @@ impl Preflight<'_> {
 
     #[cold]
     fn check_homed(&mut self, motion: &Move) {
+        let released = self.released;
         if self.macros_called || motion.reference {
             return;
         }
         let moves = (0..3).any(|axis| motion.to[axis] != motion.from[axis] && !self.homed[axis]);
         if moves {
             self.homed = [true; 3];
+            // Most firmwares go on all the same; Klipper refuses.
+            let harmless = released && self.firmware != Firmware::Klipper;
             self.findings.add_at(
                 motion.line,
                 Place::Letters(b"XYZ"),
-                Severity::Error,
+                if harmless { Severity::Warning } else { Severity::Error },
                 "home.missing",
-                "The machine moves before it has been homed: it does not know where it is.".to_owned(),
-                "Add G28 at the start.",
+                if released {
+                    "The machine moves after its motors were let go: it does not know where it is.".to_owned()
+                } else {
+                    "The machine moves before it has been homed: it does not know where it is.".to_owned()
+                },
+                if released { "Home it again, or let the motors go at the end." } else { "Add G28 at the start." },
             );
         }
     }
 
-    /// Filament may be pushed only while the nozzle can be hot, and where a tool is selected.
+    /// Filament may be pushed only while the nozzle can be hot, and where a tool is selected. Klipper takes a retraction
+    /// for no better and ends the print; others leave it out.
     #[inline]
-    fn check_cold(&mut self, line: u64) {
+    fn check_cold(&mut self, line: u64, back: bool) {
         let Some(heat) = &self.profile.heat else { return };
-        if self.heat.selected != Some(true) && self.firmware == Firmware::RepRapFirmware {
+        if self.heat.selected != Some(true) && self.firmware == Firmware::RepRapFirmware && !back {
             self.no_tool(line);
         }
         let (target, hottest) = self.heat.target_and_hottest();
-        if hottest >= heat.extrude_min_c || self.macros_called || self.heat.cold_allowed {
+        if self.macros_called || self.heat.cold_allowed {
+            return;
+        }
+        if hottest >= heat.extrude_min_c {
+            if !back && self.heat.is_unawaited() {
+                self.heat.pushed_early.get_or_insert(line);
+            }
             return;
         }
         let least = heat.extrude_min_c;
+        // To others it is nothing but left out.
+        let harmless = back && self.firmware != Firmware::Klipper;
         self.findings.add_at(
             line,
             Place::Letters(b"EA"),
-            Severity::Error,
-            "heat.cold_extrusion",
+            if harmless { Severity::Note } else { Severity::Error },
+            if harmless { "heat.cold_retraction" } else { "heat.cold_extrusion" },
             format!(
-                "Filament is pushed while the nozzle's target is {target} °C and it cannot be hotter than \
-                 {hottest:.0} °C; below {least} °C the firmware refuses."
+                "Filament is {} while the nozzle's target is {target} °C and it cannot be hotter than {hottest:.0} °C; \
+                 below {least} °C the firmware refuses.",
+                if back { "drawn back" } else { "pushed" }
             ),
             "Heat the nozzle first (M109).",
+        );
+    }
+
+    /// A program that waits for its nozzle later did not mean to push filament before: a prime line of a start code behind
+    /// M104. Whether the nozzle is hot by then is for the machine to say.
+    #[cold]
+    pub(super) fn pushed_early(&mut self, line: u64) {
+        self.findings.add(
+            line,
+            Severity::Warning,
+            "heat.not_awaited",
+            "Filament is pushed before anything has waited for the nozzle: while it is colder, the firmware leaves it out."
+                .to_owned(),
+            "Wait for the nozzle before (M109).",
         );
     }
 

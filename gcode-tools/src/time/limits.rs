@@ -3,6 +3,7 @@
 use crate::interpret::Family;
 use crate::profile::{Cornering, Motion, Profile};
 use crate::statement::Statement;
+use crate::words::{self, Effect};
 
 /// Whose commands and units are meant: M203 is mm/s for Marlin and mm/min for RepRapFirmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,39 +184,39 @@ impl Limits {
             return false;
         }
         for &(letter, tenths) in statement.codes() {
-            if letter == b'M' && matches!(tenths, 2010..=2059 | 2200 | 2210 | 5660) {
-                self.apply_code(tenths, statement);
-                changed = true;
+            if letter == b'M' && words::effect(self.firmware, letter, tenths) == Effect::Tunes {
+                changed |= self.apply_code(tenths, statement);
             }
         }
         changed
     }
 
-    fn apply_code(&mut self, tenths: u32, statement: &Statement) {
+    /// Says whether it was one of the limits that are reckoned with.
+    fn apply_code(&mut self, tenths: u32, statement: &Statement) -> bool {
         let positive = |letter: u8| statement.value(letter).filter(|value| value.is_finite() && *value > 0.0);
         let axes = [b'X', b'Y', b'Z', b'E'];
-        let klipper = self.firmware == Firmware::Klipper;
         let per_minute = if self.firmware == Firmware::RepRapFirmware { 60.0 } else { 1.0 };
         match tenths {
-            2010 if !klipper => {
+            2010 => {
                 // A program that sets the machine's limits itself has been made with them.
                 self.acceleration_cap = [f64::INFINITY; 3];
                 for (axis, letter) in axes.into_iter().enumerate() {
                     self.acceleration_max[axis] = positive(letter).unwrap_or(self.acceleration_max[axis]);
                 }
             }
-            2030 if !klipper => {
+            2030 => {
                 for (axis, letter) in axes.into_iter().enumerate() {
                     self.speed_max[axis] = positive(letter).map_or(self.speed_max[axis], |value| value / per_minute);
                 }
             }
             2040 => self.apply_accelerations(statement),
-            2050 if !klipper => self.apply_jerk(statement, 1.0),
+            2050 => self.apply_jerk(statement, 1.0),
             5660 => self.apply_jerk(statement, 60.0),
             2200 => self.feed_percent = positive(b'S').unwrap_or(self.feed_percent),
             2210 => self.flow_percent = positive(b'S').unwrap_or(self.flow_percent),
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     /// M204: S is both printing and travel (and then T is retract), as older firmware has it; P, R, T are one each.

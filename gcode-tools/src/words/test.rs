@@ -69,5 +69,6 @@ fn commands_in_words_are_known_by_name_and_all_others_are_macros_of_klipper() {
     assert_eq!(effect_of_system(b"$130=9"), Effect::Settings { writes: true });
     assert_eq!(effect_of_system(b"$RST=*"), Effect::Settings { writes: true });
     assert_eq!(effect_of_system(b"$H"), Effect::Homes);
-    assert_eq!(effect_of_system(b"$SLP"), Effect::Unknown);
+    assert_eq!(effect_of_system(b"$SLP"), Effect::Halts);
+    assert_eq!(effect_of_system(b"$WHAT"), Effect::Unknown);
 }

@@ -75,22 +75,27 @@ impl Grbl {
     }
 
     /// Moves until the probe touches, or to the end.
-    pub(super) fn probe(&mut self, to: [f64; 3], feed_mm_min: f64) {
+    pub(super) fn probe(&mut self, to: [f64; 3], feed_mm_min: f64, must: bool) {
         let from = self.motion.planned();
         let touches = (to[2]..=from[2]).contains(&self.setup.probe_z_mm);
         let end = if touches { [to[0], to[1], self.setup.probe_z_mm] } else { to };
         self.motion.plan(self.now, end, crate::sim::motion::length_mm(from, end, None), feed_mm_min);
-        self.probing = Some((end, touches));
+        self.probing = Some((end, touches, must));
         self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
     }
 
     pub(super) fn say_probed(&mut self) {
-        let Some(([x, y, z], touched)) = self.probing.take() else { return };
-        if !touched {
+        let Some(([x, y, z], touched, must)) = self.probing.take() else { return };
+        if must && !touched {
             self.lock = Lock::Alarm;
             self.out.extend_from_slice(b"ALARM:5\r\n");
         }
         let touched = u8::from(touched);
         self.out.extend_from_slice(format!("[PRB:{x:.3},{y:.3},{z:.3}:{touched}]\r\n").as_bytes());
     }
+}
+
+/// Whether a probing move that touches nothing is an alarm: G38.3 and G38.5 do not mind.
+pub(super) fn must_touch(line: &[u8]) -> bool {
+    [&b"G38.3"[..], b"G38.5"].iter().all(|code| memchr::memmem::find(line, code).is_none())
 }

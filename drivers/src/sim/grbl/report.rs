@@ -53,7 +53,7 @@ impl Grbl {
         let rests = self.motion.is_idle() && !self.checks;
         match line {
             b"$I" | b"$I+" | b"$H" | b"$SLP" if !rests => return self.error(8),
-            b"$$" if !self.motion.is_idle() => return self.error(8),
+            b"$$" | b"$#" if !self.motion.is_idle() => return self.error(8),
             // Leaving it is a reset.
             b"$C" if self.checks => return self.reset(self.now),
             b"$C" if rests && self.lock == Lock::No => {

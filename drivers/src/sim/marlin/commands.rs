@@ -152,14 +152,33 @@ impl Marlin {
                 self.extruder = self.reader().value(command, b'E').unwrap_or(self.extruder);
                 self.motion.stand_at(std::array::from_fn(|axis| given[axis].unwrap_or(planned[axis])));
             }
-            (b'G', 28) => self.homed = true,
-            (b'M', 18 | 84) => self.homed = false,
+            (b'G', 28) => self.home(command),
+            (b'M', 18 | 84) => self.let_go(command),
             _ if command == b"STATUS" && self.flavour.identity.is_empty() => {
                 self.out.extend_from_slice(b"// Klipper state: Ready\n");
             }
             _ => {}
         }
         self.ok(number, false);
+    }
+
+    fn home(&mut self, command: &[u8]) {
+        let none = !names_any(command, b"XYZ");
+        for (homed, axis) in self.homed.iter_mut().zip(b"XYZ") {
+            *homed |= none || names_any(command, &[*axis]);
+        }
+    }
+
+    /// Lets motors go: Klipper all of them, others those that are named. With S most only set a time for it.
+    fn let_go(&mut self, command: &[u8]) {
+        let klipper = self.flavour.counting == Counting::Ignore;
+        if !klipper && self.reader().value(command, b'S').is_some() {
+            return;
+        }
+        let all = klipper || !names_any(command, b"XYZE");
+        for (homed, axis) in self.homed.iter_mut().zip(b"XYZ") {
+            *homed &= !all && !names_any(command, &[*axis]);
+        }
     }
 
     /// Tells where it is. True: the answer was said with it.
@@ -200,4 +219,9 @@ impl Marlin {
             self.out.push(b'\n');
         }
     }
+}
+
+/// Whether a command names any of these axes.
+fn names_any(command: &[u8], axes: &[u8]) -> bool {
+    command.iter().skip(1).any(|byte| axes.contains(&byte.to_ascii_uppercase()))
 }

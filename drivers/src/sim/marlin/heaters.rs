@@ -11,6 +11,9 @@ use crate::sim::printer::Counting;
 /// How fast heaters rise, in °C per second at speed 1.
 const HEAT_C_S: f64 = 2.0;
 
+/// How slowly a nozzle cools, in seconds until its difference to the room is 1/e: a heavy block in its sock.
+const COOLING_S: f64 = 300.0;
+
 /// What the heaters start at.
 const ROOM_C: f64 = 21.0;
 
@@ -89,7 +92,9 @@ impl Marlin {
     /// A word that switches a heater or the head's tool; every other does nothing here.
     pub(super) fn switch(&mut self, command: &[u8], letter: u8, code: i64) -> Waiting {
         let duet = self.flavour.counting == Counting::Drop;
-        let target = self.reader().value(command, b'S').or_else(|| self.reader().value(command, b'R'));
+        // Klipper reads S alone (`cmd_M104`, `cmd_M109` in `extruder.py`).
+        let low = if self.flavour.counting == Counting::Ignore { None } else { self.reader().value(command, b'R') };
+        let target = self.reader().value(command, b'S').or(low);
         match (letter, code) {
             (b'M', 104 | 109) => {
                 let named = self.reader().value(command, b'T').map(|tool| tool.max(0.0) as usize);
@@ -134,10 +139,15 @@ impl Marlin {
     pub(super) fn heat(&mut self) {
         let seconds = self.now.since(self.heated_at).as_secs_f64();
         self.heated_at = self.now;
+        let past_s = seconds * self.setup.speed;
         for heater in &mut self.heaters.all {
             let goal = heater.target_c.max(ROOM_C);
-            let step = (HEAT_C_S * seconds * self.setup.speed).min((goal - heater.actual_c).abs());
-            heater.actual_c += step * (goal - heater.actual_c).signum();
+            if heater.actual_c > goal {
+                let left = (-past_s / COOLING_S).exp();
+                heater.actual_c = goal + (heater.actual_c - goal) * if left.is_nan() { 0.0 } else { left };
+            } else {
+                heater.actual_c += (HEAT_C_S * past_s).min(goal - heater.actual_c);
+            }
         }
     }
 

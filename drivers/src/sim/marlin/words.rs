@@ -4,6 +4,10 @@
 //! RepRapFirmware `GCodes.cpp`, `GCodes2.cpp`, `Tool.cpp`; Klipper `gcode.py`, `kinematics/extruder.py`; Smoothieware
 //! `FilamentDetector.cpp`, which answers what it does not know like everything else.
 
+use gcode_tools::rules::{Refusal, Rule};
+use gcode_tools::time::Firmware;
+use gcode_tools::words::{self, Effect};
+
 use super::Marlin;
 use crate::sim::printer::Counting;
 
@@ -46,25 +50,32 @@ pub(super) enum Why {
     Unknown,
     NotHomed,
     Cold,
+    /// An arc without a centre.
+    NoArc,
+    /// What Klipper raises an error at.
+    Refused(Refusal),
 }
-
-/// M-codes of old slicers (Skeinforge's extruder on, reverse and off) that no firmware here knows any more.
-const FORGOTTEN: [i64; 3] = [101, 102, 103];
 
 impl Marlin {
     /// What will come of a command that is about to be begun.
     pub(super) fn judge(&mut self, command: &[u8]) -> Done {
         let letter = command.first().copied().unwrap_or(0).to_ascii_uppercase();
-        let code = self.reader().value(command, letter).unwrap_or(-1.0).trunc() as i64;
-        if !self.knows(command, letter, code) {
+        let value = self.reader().value(command, letter).unwrap_or(-1.0);
+        if !self.knows(command, letter, value) {
             return Done::Not(Why::Unknown);
         }
-        if !(letter == b'G' && (0..=3).contains(&code)) {
+        if let Err(refusal) = self.rules.answer(command) {
+            return Done::Not(Why::Refused(refusal));
+        }
+        if !(letter == b'G' && (0.0..4.0).contains(&value)) {
             return Done::Wholly;
         }
         let counting = self.flavour.counting;
+        if matches!(counting, Counting::Flush | Counting::Drop) && value >= 2.0 && !self.has_centre(command) {
+            return Done::Not(Why::NoArc);
+        }
         let complains = matches!(counting, Counting::Flush | Counting::Drop | Counting::Ignore);
-        if complains && self.setup.must_home && !self.homed {
+        if complains && self.setup.must_home && self.moves_unhomed(command) {
             return Done::Not(Why::NotHomed);
         }
         let cold = self.setup.extrudes_above_c.is_some_and(|least| self.heaters.current_and_bed()[0].actual_c < least);
@@ -75,17 +86,48 @@ impl Marlin {
         }
     }
 
-    fn knows(&self, command: &[u8], letter: u8, code: i64) -> bool {
-        let klipper = self.flavour.identity.is_empty();
+    /// Whether an axis that was not homed is to move: Klipper looks at the way (`check_move`), Marlin and
+    /// `RepRapFirmware` at the word (`homing_needed_error` in `G0_G1.cpp`, `CheckEnoughAxesHomed`).
+    fn moves_unhomed(&self, command: &[u8]) -> bool {
+        let (given, from) = (self.reader().axes(command), self.motion.planned());
+        let by_way = self.flavour.counting == Counting::Ignore;
+        (0..3).any(|axis| {
+            let moves = |value: f64| if self.absolute { value != from[axis] } else { value != 0.0 };
+            !self.homed[axis] && given[axis].is_some_and(|value| !by_way || moves(value))
+        })
+    }
+
+    /// Whether a G2 or G3 has something that makes it an arc (`G2_G3.cpp`: `STR_ERR_ARC_ARGS`; `GCodes.cpp`, `DoArcMove`).
+    fn has_centre(&self, command: &[u8]) -> bool {
+        b"IJKR".iter().any(|letter| self.reader().value(command, *letter).is_some_and(|value| value != 0.0))
+    }
+
+    /// Its firmware.
+    fn firmware(&self) -> Firmware {
+        Firmware::of_dialect(self.flavour.dialect).unwrap_or(Firmware::Marlin)
+    }
+
+    fn knows(&self, command: &[u8], letter: u8, value: f64) -> bool {
+        let (klipper, any) = (self.flavour.identity.is_empty(), self.flavour.counting == Counting::Ask);
+        let tenths = (value * 10.0).round().max(0.0) as u32;
         match letter {
-            _ if klipper && matches!(command, b"STATUS" | b"TURN_OFF_HEATERS") => true,
-            b'M' if self.flavour.counting != Counting::Ask && FORGOTTEN.contains(&code) => false,
-            b'M' if code == 27 => self.setup.has_card,
-            b'M' if code == 113 => self.setup.host_keepalive || self.flavour.counting != Counting::Flush,
-            b'G' | b'M' | b'T' => code >= 0 || self.flavour.counting == Counting::Ask,
+            // Klipper compares names: `G01` is none of its own (`gcode.py`).
+            _ if klipper && command.get(1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_') => {
+                words::effect_of_command(Firmware::Klipper, command).is_known()
+            }
+            b'G' | b'M' | b'T' if klipper && !is_as_klipper_writes_it(command) => false,
+            b'M' if tenths == 270 => self.setup.has_card,
+            b'M' if tenths == 1130 => self.setup.host_keepalive || self.flavour.counting != Counting::Flush,
+            b'G' | b'M' if value >= 0.0 => any || words::effect(self.firmware(), letter, tenths) != Effect::Unknown,
+            b'T' if self.flavour.counting == Counting::Flush => {
+                // `Tx`, `Tc` and `T?` are words of Prusa's filament changer.
+                value >= 0.0 || matches!(command, b"T?" | b"Tx" | b"Tc" | b"TX" | b"TC")
+            }
+            // T-1 puts a tool away.
+            b'T' => value >= 0.0 || any || self.flavour.counting == Counting::Drop,
             // What spoils half a line has a checksum that fits none.
             b'*' => true,
-            _ => command.is_empty(),
+            _ => command.is_empty() || any,
         }
     }
 
@@ -105,6 +147,9 @@ impl Marlin {
                 format!("Warning: {first_word}: Command is not supported\n")
             }
             (Done::Not(Why::Unknown), Counting::Drop) => format!("Error: Bad command: {text}\n"),
+            (Done::Not(Why::NoArc), Counting::Drop) => "Error: G2/G3: no I J K or R parameter\n".to_owned(),
+            (Done::Not(Why::NoArc), _) => "Error:G2/G3 bad parameters\n".to_owned(),
+            (Done::Not(Why::Refused(refusal)), _) => format!("!! {}\n", klippers_words(refusal, &text)),
             (Done::Not(Why::NotHomed), Counting::Drop) => "Error: G0/G1: insufficient axes homed\n".to_owned(),
             (Done::Not(Why::NotHomed), Counting::Ignore) => "!! Must home axis first: 1.000 0.000 0.000 [0.000]\n".to_owned(),
             (Done::Not(Why::NotHomed), _) => "echo:Home XYZ First\n".to_owned(),
@@ -158,5 +203,30 @@ impl Marlin {
             Counting::Ignore => b"// action:paused\n",
         };
         self.out.extend_from_slice(said);
+    }
+}
+
+/// Whether a code is written as Klipper has it: no zeros in front, no point.
+fn is_as_klipper_writes_it(command: &[u8]) -> bool {
+    let digits = command[1..].trim_ascii_start();
+    let digits = &digits[..digits.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count()];
+    !(digits.contains(&b'.') || digits.len() > 1 && digits[0] == b'0')
+}
+
+/// What Klipper raises (`gcode.py`, `gcode_move.py`, `gcode_arcs.py`).
+fn klippers_words(refusal: Refusal, command: &str) -> String {
+    let letter = char::from(refusal.letter);
+    match refusal.rule {
+        Rule::NoNumber if refusal.letter == 0 => format!("Malformed command '{command}'"),
+        Rule::NoNumber => format!("Error on '{command}': unable to parse {letter}"),
+        Rule::NotPositive if refusal.letter == b'F' => format!("Invalid speed in '{command}'"),
+        Rule::NotPositive => format!("Error on '{command}': {letter} must be above 0"),
+        Rule::Negative => format!("Error on '{command}': {letter} must have minimum of 0"),
+        Rule::Missing if refusal.letter == 0 => "Unknown g-code state".to_owned(),
+        Rule::Missing => format!("Error on '{command}': missing {letter}"),
+        Rule::Units => "Machine does not support G20 (inches) command".to_owned(),
+        Rule::Radius => "G2/G3 does not support R moves".to_owned(),
+        Rule::NoCenter => "G2/G3 requires IJ, IK or JK parameters".to_owned(),
+        _ => "G2/G3 does not support relative move mode".to_owned(),
     }
 }
