@@ -93,6 +93,11 @@ pub enum Denied {
     /// There is no link to the machine.
     #[error("The machine is not connected. Nothing was sent. Check its power and cable.")]
     Offline,
+    /// There is no link to the machine that is to stop; the drives beside it were told.
+    #[error(
+        "The machine is not connected and was told nothing. The drives beside it were told to stop; whether they stand is read back. Press the emergency stop if anything moves."
+    )]
+    OfflineDrivesTold,
     /// The machine has not been identified yet.
     #[error("The machine is still being identified. Nothing was sent. Try again in a few seconds.")]
     NotReady,
@@ -184,6 +189,7 @@ impl Denied {
     pub fn code(self) -> &'static str {
         match self {
             Self::Offline => "machine.offline",
+            Self::OfflineDrivesTold => "machine.offline_drives_told",
             Self::NotReady => "machine.not_ready",
             Self::WrongMachine => "machine.wrong",
             Self::JobRunning => "job.running",

@@ -83,8 +83,9 @@ struct Ask {
     unit: u8,
     questions: Vec<Question>,
     patience: Patience,
-    /// Whether writes need not be carried out either when nobody waits for their answers any more.
-    may_be_left: bool,
+    /// Whether its writes are carried out although nobody waits for their answers any more: stops are, and nothing else.
+    /// What turns something, and was given up, must not be said behind the stop for which it was given up.
+    lasts: bool,
     answers: oneshot::Sender<Vec<Answered>>,
 }
 
@@ -133,7 +134,8 @@ impl Bus {
         self.runtime.spawn(conversation);
     }
 
-    /// Asks a device. Bits come as words of 0 and 1; a write brings no words.
+    /// Asks a device. Bits come as words of 0 and 1; a write brings no words. Who gives up waiting takes the question back,
+    /// a write too, if it was not asked yet.
     ///
     /// # Errors
     /// Why there is no answer, after all tries.
@@ -141,24 +143,25 @@ impl Bus {
         Self::put(&self.asks, unit, vec![question], patience, false).await.only().await
     }
 
-    /// Asks before every other question that waits: for stops.
+    /// Asks before every other question that waits: for stops. A write is carried out although nobody waits for its answer
+    /// any more.
     ///
     /// # Errors
     /// As [`Bus::ask`].
     pub async fn ask_first(&self, unit: u8, question: Question, patience: Patience) -> Answered {
-        Self::put(&self.urgent, unit, vec![question], patience, false).await.only().await
+        Self::put(&self.urgent, unit, vec![question], patience, true).await.only().await
     }
 
     /// Puts questions in the line of those that wait, without waiting for their answers. They are asked in the order in
     /// which they were put there; several are asked together, so many at a time as a mailbox may ask for, where the port
     /// allows that. Who drops what is coming takes them back, if none of them was asked yet.
     pub async fn post(&self, unit: u8, questions: Vec<Question>, patience: Patience) -> Coming {
-        Self::put(&self.asks, unit, questions, patience, true).await
+        Self::put(&self.asks, unit, questions, patience, false).await
     }
 
     /// As [`Bus::post`], before every other question that waits.
     pub async fn post_first(&self, unit: u8, questions: Vec<Question>, patience: Patience) -> Coming {
-        Self::put(&self.urgent, unit, questions, patience, true).await
+        Self::put(&self.urgent, unit, questions, patience, false).await
     }
 
     async fn put(
@@ -166,12 +169,12 @@ impl Bus {
         unit: u8,
         questions: Vec<Question>,
         patience: Patience,
-        may_be_left: bool,
+        lasts: bool,
     ) -> Coming {
         let (answers, answered) = oneshot::channel();
         let count = questions.len();
         // Where the lane has ended, so have the answers.
-        let _ = lane.send(Ask { unit, questions, patience, may_be_left, answers }).await;
+        let _ = lane.send(Ask { unit, questions, patience, lasts, answers }).await;
         Coming { answered, count }
     }
 }
@@ -247,8 +250,8 @@ async fn serve(mut port: Port, mut asked: mpsc::Receiver<Ask>, mut urgent: mpsc:
             },
             else => return,
         };
-        // What nobody waits for any more costs the bus no time, unless it is a write that was not taken back.
-        if ask.answers.is_closed() && (ask.may_be_left || !ask.questions.iter().any(Question::writes)) {
+        // What nobody waits for any more costs the bus no time and turns nothing, unless it is a stop.
+        if ask.answers.is_closed() && !(ask.lasts && ask.questions.iter().any(Question::writes)) {
             continue;
         }
         let answers = port.ask(ask.unit, &ask.questions, ask.patience).await;

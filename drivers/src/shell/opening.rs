@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::Shell;
+use super::{PUBLISH_EVERY, Shell};
 use crate::link::{self, Address, Opened};
 use crate::machine::Baud;
 use crate::notice::Notice;
@@ -69,7 +69,7 @@ impl Shell {
             tokio::select! {
                 done = &mut until => return Some(done),
                 stop = self.stops.recv() => match stop {
-                    Some(answer) => { let _ = answer.send(Err(Denied::Offline)); }
+                    Some(answer) => { let _ = answer.send(Err(self.stop_without_link())); }
                     None => return None,
                 },
                 order = self.orders.recv() => match order {
@@ -80,8 +80,21 @@ impl Shell {
                     let now = self.now();
                     let _ = give.send(self.recording(now, None));
                 }
+                // What is beside the machine has links of its own, and is told of all the same.
+                () = tokio::time::sleep(PUBLISH_EVERY), if self.beside.is_some() => {
+                    let now = self.now();
+                    self.heed_devices(now);
+                    self.tell(now, false);
+                }
             }
         }
+    }
+
+    /// A stop while there is no conversation: the machine cannot be told, and the drives beside it are.
+    fn stop_without_link(&self) -> Denied {
+        self.stop_drives();
+        let drives = self.beside.as_ref().is_some_and(|beside| beside.drives().is_some());
+        if drives { Denied::OfflineDrivesTold } else { Denied::Offline }
     }
 }
 

@@ -570,3 +570,57 @@ async fn a_cheap_mill_and_its_drive_run_a_job_on_real_ports() {
     assert!(!hazard.protected && hazard.because.contains("unprotected"), "{hazard:?}");
     until(&machine, |snapshot| snapshot.auxiliary[0].turns_rpm == Some(0.0)).await;
 }
+
+#[tokio::test]
+async fn a_spindle_start_that_a_stop_overtook_was_written_behind_that_stop() {
+    let (_port, address) = serve("modbus-rtu", &setup(), Between::default());
+    let settings = Modbus { timeout_ms: 300, retries: 0, ..Modbus::default() };
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &settings).unwrap();
+    let patience = Patience::of(&settings);
+    let command = |word| Question::WriteOne { address: 0, word };
+    // The line is busy with a unit that does not answer.
+    let mut dead = bus.post(9, vec![Question::Read { table: Table::Holding, address: 0, count: 1 }], patience).await;
+    tokio::select! {
+        biased;
+        answered = bus.ask(2, command(1), patience) => panic!("{answered:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    assert_eq!(bus.ask_first(2, command(0), patience).await, Ok(vec![]));
+    dead.answers().await;
+    let read = Question::Read { table: Table::Holding, address: 0, count: 1 };
+    assert_eq!(bus.ask(2, read, patience).await, Ok(vec![0]), "the start that its asker had given up");
+}
+
+#[tokio::test]
+async fn a_stop_never_reached_the_drives_of_a_machine_without_a_link() {
+    let (_devices, address) = serve("modbus-tcp", &setup(), Between::default());
+    let settings = Modbus::default();
+    let bus = Bus::on(&Address::parse(&address).unwrap(), &settings).unwrap();
+    let patience = Patience::of(&settings);
+    let setup = drivers::machine::Setup {
+        name: "mill".into(),
+        port: "/dev/there-is-no-such-port".into(),
+        baud: drivers::machine::Baud::Profile,
+        profile: Arc::new(with_devices(&address, "")),
+        // It is opened once and never again: nothing but the stop stops its drives.
+        reconnect: false,
+    };
+    let machine = drivers::shell::spawn(setup).unwrap();
+    until(&machine, |snapshot| snapshot.notice.as_ref().is_some_and(|notice| notice.code == "link.no_such_port")).await;
+    let actual = || async {
+        let read = Question::Read { table: Table::Holding, address: 11, count: 1 };
+        bus.ask(2, read, patience).await.unwrap()[0]
+    };
+    start_drive(&bus, patience).await;
+    while actual().await < 5_000 {}
+    let denied = machine.ask(Request::Stop).await.expect_err("the machine itself was told nothing");
+    assert!(denied.to_string().contains("drives"), "{denied}");
+    let stands = async { while actual().await > 50 {} };
+    tokio::time::timeout(PATIENCE, stands).await.expect("it turns on");
+    until(&machine, |snapshot| {
+        let beside = &snapshot.auxiliary[0];
+        let actual = beside.readings[1].reading.as_ref().and_then(|reading| reading.value.number());
+        !beside.stopping && actual.is_some_and(|actual| actual <= 0.5)
+    })
+    .await;
+}
