@@ -81,6 +81,7 @@ impl Mill {
         let (_, mill) = Profile::bundled().iter().find(|(name, _)| *name == "grbl-mill-3018").unwrap();
         let mut profile = Profile::parse(&format!("{mill}{DRIVE}")).unwrap();
         profile.spindle.as_mut().unwrap().max_rpm = 24_000.0;
+        profile.auxiliary[0].turn.as_mut().unwrap().speed_only_running = quirks.speed_only_running;
         let attached = Attached::new(profile.auxiliary[0].clone(), Moment::ZERO);
         let setup = Setup { keep_lines: true, ..Setup::default() };
         let mut pair = Pair::with_profile(profile, &setup, usual_line(), Faults::default(), 1);
@@ -434,4 +435,15 @@ fn no_job_starts_beside_a_drive_that_is_silent_turns_or_does_not_stand() {
     assert_eq!(mill.pair.try_start(strings(&["G0 X1"])), Err(Denied::DriveDoesNotStand));
     mill.drive.stuck = false;
     mill.run_until(|mill| mill.state() == State::Idle);
+}
+
+#[test]
+fn a_job_cut_on_with_a_spindle_whose_speed_could_not_be_read_any_more() {
+    let mut mill = Mill::ready(Quirks::default());
+    mill.start(&["M3 S12000", "G1 Z-1 F300", "G1 X50 F300", "M5", "M2"]);
+    mill.run_until(|mill| mill.cuts.iter().any(|(x, _)| *x > 5.0));
+    mill.drive.quirks.hole = Some(11);
+    assert_eq!(mill.run_job(), JobPhase::Held);
+    assert!(mill.pair.report().position_mm[0] < 20.0, "it was held soon: {:?}", mill.pair.report().position_mm);
+    assert!(mill.said("drive.unread"), "{:?}", mill.pair.notices());
 }

@@ -27,8 +27,8 @@ use crate::snapshot::{Beside, Hindrance, PointReading, Quality, Reading, Spindle
 
 pub use service::{own_points, protection};
 use stopping::Stopping;
-use turning::Turning;
 pub use turning::{SpindleOrder, Turn};
+use turning::{TakenBack, Turning};
 
 /// A reading older than this many of its polls is stale.
 const STALE_AFTER_POLLS: u32 = 5;
@@ -60,6 +60,8 @@ struct Notices {
     silent: Option<Notice>,
     fault: Option<Notice>,
     turning: Option<Notice>,
+    /// How fast it turns cannot be read.
+    unread: Option<Notice>,
     refused: Option<Notice>,
 }
 
@@ -71,6 +73,10 @@ pub struct Attached {
     readings: Vec<PointReading>,
     stopping: Option<Stopping>,
     turning: Option<Turning>,
+    /// It was read to stand at least once: before that it is not known who turns it.
+    seen_standing: bool,
+    /// An order to turn that was taken back, and of which something may still be on its way.
+    taken_back: Option<TakenBack>,
     /// What became of the last order to turn or to stand.
     report: Option<SpindleReport>,
     answers: bool,
@@ -104,6 +110,8 @@ impl Attached {
             readings,
             stopping: None,
             turning: None,
+            seen_standing: false,
+            taken_back: None,
             report: None,
             answers: false,
             unheard: 0,
@@ -158,13 +166,14 @@ impl Attached {
         let planned = &mut self.plan[place];
         planned.due = now + Duration::from_millis(planned.read.poll_ms);
         planned.refused = false;
-        for at in planned.read.points.clone() {
+        let points = planned.read.points.clone();
+        for at in points.clone() {
             let point = &self.auxiliary.modbus.points[at];
             let value = self.plan[place].read.part(point, words).and_then(|words| value::decode(point, words));
             self.note(now, at, value);
         }
         self.watch_fault(now);
-        self.watch_speed(now);
+        self.watch_speed(now, &points);
         if !self.plan.iter().any(|planned| planned.refused) {
             self.notices.refused = None;
         }
@@ -211,9 +220,11 @@ impl Attached {
         let planned = &mut self.plan[place];
         planned.due = now + Duration::from_millis(planned.read.poll_ms);
         let told = trouble.is_refusal() && !std::mem::replace(&mut planned.refused, trouble.is_refusal());
-        for at in planned.read.points.clone() {
-            self.note(now, at, None);
+        let points = planned.read.points.clone();
+        for at in &points {
+            self.note(now, *at, None);
         }
+        self.watch_speed(now, &points);
         if told {
             let asked = question.place(&self.auxiliary.modbus.points);
             let happened = format!("`{}` beside the machine, asked for {asked}: {trouble}.", self.auxiliary.name);
@@ -323,12 +334,21 @@ impl Attached {
         match self.auxiliary.kind {
             AuxiliaryKind::Meter | AuxiliaryKind::Readings => None,
             AuxiliaryKind::Drive if self.notices.stop.is_some() => Some(Hindrance::DoesNotStand),
-            AuxiliaryKind::Drive if !self.answers => Some(Hindrance::Silent),
+            AuxiliaryKind::Drive if !self.answers || self.is_unknown() => Some(Hindrance::Silent),
             AuxiliaryKind::Drive if self.fault.is_some() => Some(Hindrance::Faulted),
             AuxiliaryKind::Drive if self.notices.turning.is_some() => Some(Hindrance::Turning),
             AuxiliaryKind::Drive if self.stopping.is_some() => Some(Hindrance::Stopping),
             AuxiliaryKind::Drive => None,
         }
+    }
+
+    /// Whether it turns is not known: that was not read yet, or cannot be read any more.
+    fn is_unknown(&self) -> bool {
+        let never_read = self.auxiliary.stop.as_ref().is_some_and(|stop| {
+            let mut points = self.auxiliary.modbus.points.iter().zip(&self.readings);
+            points.any(|(point, known)| point.name == stop.proof && point.poll_ms > 0 && known.reading.is_none())
+        });
+        never_read || self.notices.unread.is_some()
     }
 
     /// What is known of it.
@@ -342,12 +362,12 @@ impl Attached {
                 }
             }
         }
-        let Notices { stop, silent, fault, turning, refused } = &self.notices;
+        let Notices { stop, silent, fault, turning, unread, refused } = &self.notices;
         Beside {
             name: self.auxiliary.name.clone(),
             kind: self.auxiliary.kind,
             answers: self.answers,
-            notice: [stop, silent, fault, turning, refused].into_iter().flatten().next().cloned(),
+            notice: [stop, silent, fault, turning, unread, refused].into_iter().flatten().next().cloned(),
             stopping: self.stopping.is_some(),
             hinders: self.hinders(),
             spindle: self.report,

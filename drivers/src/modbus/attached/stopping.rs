@@ -88,7 +88,7 @@ impl Attached {
         if stands {
             self.stopping = None;
             self.notices.stop = None;
-            self.stood();
+            self.stands_proven(now);
             return;
         }
         let said = number.map_or_else(|| "no number".to_owned(), |number| number.to_string());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::modbus::Meaning;
-use crate::sim::modbus::{Device, Drive, Meter, Quirks};
+use crate::sim::modbus::{Device, Drive, Meter, Quirks, Sign};
 use crate::snapshot::SpindleState;
 
 pub(crate) const DRIVE: &str = r#"
@@ -62,13 +62,26 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    /// A drive that turns, and turned already when it was found.
+    fn found_turning() -> Self {
         let mut drive = Drive::default();
         for (address, word) in [(1, 20_000), (0, 1)] {
             drive.ask(Moment::ZERO, &Question::WriteOne { address, word }).unwrap();
         }
         let attached = Attached::new(auxiliary(DRIVE), Moment::ZERO);
         Self { now: Moment::ZERO, attached, drive, silent: false, asked: Vec::new() }
+    }
+
+    /// A drive that stood when it was found, and that the machine's controller turns.
+    fn new() -> Self {
+        let mut pair = Self::found_turning();
+        let mut standing = Drive::default();
+        let read = Question::Read { table: crate::modbus::Table::Holding, address: 11, count: 3 };
+        let words = standing.ask(Moment::ZERO, &read).unwrap();
+        let first = pair.attached.question(Moment::ZERO).unwrap();
+        assert_eq!(first, read);
+        pair.attached.answered(Moment::ZERO, &first, &words);
+        pair
     }
 
     fn run(&mut self, time: Duration) {
@@ -198,7 +211,7 @@ fn a_stop_that_is_refused_is_told_as_that_and_at_once() {
 
 #[test]
 fn a_drive_that_never_answered_hindered_nothing_and_one_that_is_faulted_only_for_a_moment() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::found_turning();
     assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::Silent), "nothing is known of it yet");
     pair.silent = true;
     pair.run(Duration::from_secs(20));
@@ -292,6 +305,7 @@ fn a_spindle_is_turned_to_its_speed_and_that_is_read_back() {
         Quirks { speed_only_running: true, ..Quirks::default() },
     ] {
         let mut pair = Pair::spindle(quirks);
+        pair.attached.auxiliary.turn.as_mut().unwrap().speed_only_running = quirks.speed_only_running;
         assert_eq!(
             pair.order(1, Turn::Forward(12_000.0), Duration::from_millis(500)),
             SpindleState::Pending,
@@ -443,4 +457,106 @@ fn a_device_that_does_not_answer_was_asked_as_often_as_one_that_does() {
     pair.silent = false;
     pair.run(Duration::from_secs(11));
     assert!(pair.attached.snapshot(pair.now).answers, "it is found within ten seconds");
+}
+
+#[test]
+fn a_drive_that_turned_when_it_was_found_hindered_nothing() {
+    let mut pair = Pair::found_turning();
+    pair.now = Moment::ZERO + Duration::from_secs(3);
+    pair.drive.advance(pair.now);
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::Silent), "nothing is known of it yet");
+    pair.run(Duration::from_secs(3));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, Some(Hindrance::Turning));
+    assert_eq!(pair.codes(), ["drive.turns"], "once");
+    pair.attached.stop(pair.now);
+    pair.run(Duration::from_secs(4));
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
+    // From now on it is known that somebody else turns it: the machine's own controller.
+    for (address, word) in [(1, 20_000), (0, 1)] {
+        pair.drive.ask(pair.now, &Question::WriteOne { address, word }).unwrap();
+    }
+    pair.run(Duration::from_secs(3));
+    assert!(pair.drive.turns());
+    assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
+    assert_eq!(pair.codes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_spindle_that_ran_up_behind_its_stop_was_left_turning() {
+    for stand in [false, true] {
+        let mut pair = Pair::spindle(Quirks::default());
+        pair.attached.order(pair.now, SpindleOrder { number: 1, turn: Turn::Forward(12_000.0) });
+        pair.run(Duration::from_millis(5));
+        if stand {
+            pair.attached.order(pair.now, SpindleOrder { number: 2, turn: Turn::Stand });
+        } else {
+            pair.attached.stop(pair.now);
+        }
+        pair.run(Duration::from_millis(200));
+        assert!(!pair.attached.is_stopping(), "it stands, and that was read back");
+        // Something in between has kept the start that was taken back, and says it now.
+        pair.drive.ask(pair.now, &Question::WriteOne { address: 0, word: 1 }).unwrap();
+        pair.run(Duration::from_secs(4));
+        assert!(!pair.drive.turns(), "after an order to stand: {stand}");
+        assert!(pair.codes().contains(&"drive.turns".to_owned()));
+        assert_eq!(pair.attached.snapshot(pair.now).hinders, None);
+    }
+}
+
+#[test]
+fn a_spindle_that_refused_its_speed_was_started_at_its_old_one() {
+    let mut pair = Pair::spindle(Quirks { speed_only_running: true, ..Quirks::default() });
+    pair.asked.clear();
+    assert_eq!(pair.order(1, Turn::Forward(12_000.0), Duration::from_secs(2)), SpindleState::Failed);
+    let started = pair.asked.iter().any(|question| matches!(question, Question::WriteOne { address: 0, word: 1 | 2 }));
+    assert!(!started && !pair.drive.turns(), "{:?}", pair.asked);
+    let notice = pair.attached.take_notice().expect("why");
+    assert_eq!(notice.code, "drive.speed_refused");
+    assert!(notice.happened.contains("`frequency`") && notice.happened.contains("server device failure"), "{notice}");
+}
+
+#[test]
+fn a_spindle_whose_speed_could_not_be_read_any_more_turned_on_in_the_work() {
+    for refusal in [false, true] {
+        let mut pair = Pair::spindle(Quirks::default());
+        assert_eq!(pair.order(1, Turn::Forward(12_000.0), Duration::from_secs(4)), SpindleState::Reached);
+        if refusal {
+            pair.drive.quirks.hole = Some(11);
+        } else {
+            pair.drive.quirks.busy_ms = 600_000;
+        }
+        pair.run(Duration::from_secs(4));
+        assert_eq!(pair.attached.snapshot(pair.now).spindle.unwrap().state, SpindleState::Failed, "{refusal}");
+        assert!(pair.codes().contains(&"drive.unread".to_owned()));
+    }
+    // One answer that does not come is no lost spindle.
+    let mut pair = Pair::spindle(Quirks::default());
+    assert_eq!(pair.order(1, Turn::Forward(12_000.0), Duration::from_secs(4)), SpindleState::Reached);
+    pair.drive.quirks.hole = Some(11);
+    pair.run(Duration::from_millis(300));
+    pair.drive.quirks.hole = None;
+    pair.run(Duration::from_secs(4));
+    assert_eq!(pair.attached.snapshot(pair.now).spindle.unwrap().state, SpindleState::Reached);
+}
+
+#[test]
+fn a_spindle_that_turned_the_wrong_way_was_at_its_speed() {
+    let signed = |sign: Sign| {
+        let mut pair = Pair::spindle(Quirks { sign, ..Quirks::default() });
+        let points = &mut pair.attached.auxiliary.modbus.points;
+        let actual = points.iter_mut().find(|point| point.name == "actual").unwrap();
+        actual.form = crate::modbus::Form::I16;
+        pair.attached.auxiliary.turn.as_mut().unwrap().reverse =
+            vec![gcode_tools::profile::modbus::PointValue { point: "command".into(), value: 2.0 }];
+        pair
+    };
+    for turn in [Turn::Forward(12_000.0), Turn::Reverse(12_000.0)] {
+        let mut right = signed(Sign::Direction);
+        assert_eq!(right.order(1, turn, Duration::from_secs(4)), SpindleState::Reached, "{turn:?}");
+        assert_eq!(right.codes(), Vec::<String>::new());
+        let mut wrong = signed(Sign::Exchanged);
+        assert_eq!(wrong.order(1, turn, Duration::from_secs(9)), SpindleState::Failed, "{turn:?}");
+        assert_eq!(wrong.codes(), ["drive.wrong_way"]);
+        assert!(!wrong.drive.turns());
+    }
 }

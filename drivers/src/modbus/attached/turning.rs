@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attached, number_of};
+use super::{Attached, STALE_AFTER_POLLS, number_of};
 use crate::Moment;
-use crate::modbus::{Question, Trouble};
+use crate::modbus::{Form, Question, Trouble};
 use crate::notice::Notice;
 use crate::snapshot::{Quality, SpindleReport, SpindleState};
 
@@ -57,12 +57,28 @@ pub(super) struct Turning {
     /// It has its speed; how often in a row it was then read far below it.
     reached: bool,
     slow: u32,
+    /// When its speed was read last, and how often in a row it could not be.
+    read_at: Moment,
+    unread: u32,
+    /// It was read to turn the other way round.
+    wrong_way: bool,
 }
 
 impl Turning {
     pub(super) fn next_at(&self) -> Option<Moment> {
         (!self.reached).then_some(self.next_at)
     }
+
+    fn is_reverse(&self) -> bool {
+        matches!(self.order.turn, Turn::Reverse(_))
+    }
+}
+
+/// An order to turn that a stop has taken back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TakenBack {
+    /// When the drive was read to stand since then.
+    stood_at: Option<Moment>,
 }
 
 impl Attached {
@@ -71,7 +87,9 @@ impl Attached {
         self.report = Some(SpindleReport { number: order.number, state: SpindleState::Pending });
         let (rpm, reverse) = match order.turn {
             Turn::Stand => {
-                self.turning = None;
+                if self.turning.take().is_some() {
+                    self.taken_back = Some(TakenBack::default());
+                }
                 self.stop(now);
                 if self.stopping.is_none() {
                     self.stood();
@@ -95,6 +113,7 @@ impl Attached {
         let mut writes = vec![speed.clone()];
         writes.extend(commands.iter().map(|command| (command.point.clone(), command.value)));
         writes.push(speed);
+        self.taken_back = None;
         self.turning = Some(Turning {
             order,
             rpm,
@@ -105,6 +124,9 @@ impl Attached {
             tried: false,
             reached: false,
             slow: 0,
+            read_at: now,
+            unread: 0,
+            wrong_way: false,
         });
     }
 
@@ -115,8 +137,20 @@ impl Attached {
         }
     }
 
-    /// It stands, and that was read back.
-    pub(super) fn stood(&mut self) {
+    /// A stop holds: that was read back.
+    pub(super) fn stands_proven(&mut self, now: Moment) {
+        self.seen_standing = true;
+        if let Some(taken_back) = &mut self.taken_back {
+            taken_back.stood_at = Some(now);
+        }
+        if self.turns_rpm().is_some() {
+            self.notices.unread = None;
+        }
+        self.stood();
+    }
+
+    /// It stands: so an order to stand is carried out.
+    fn stood(&mut self) {
         if self.turning.is_none() && self.report.is_some_and(|report| report.state == SpindleState::Pending) {
             self.settle(SpindleState::Reached);
         }
@@ -125,6 +159,7 @@ impl Attached {
     /// It does not turn any more, or will not, whatever was ordered.
     pub(super) fn give_up_turning(&mut self) {
         if let Some(turning) = self.turning.take() {
+            self.taken_back = Some(TakenBack::default());
             if self.report.is_some_and(|report| report.number == turning.order.number) {
                 self.settle(SpindleState::Failed);
             }
@@ -136,6 +171,20 @@ impl Attached {
         let turn = self.auxiliary.turn.as_ref()?;
         let actual = number_of(&self.readings, &turn.actual).filter(|actual| actual.quality == Quality::Good)?;
         Some(actual.value.abs() * turn.actual_rpm_per_unit)
+    }
+
+    /// What its speed point reads, in revolutions per minute of the direction that was ordered: negative where it turns the
+    /// other way round. A point without a sign says nothing of the direction.
+    fn ordered_rpm(&self, number: f64, reverse: bool) -> f64 {
+        let Some(turn) = &self.auxiliary.turn else { return 0.0 };
+        let form = self.auxiliary.point(&turn.actual).map(|point| point.form);
+        let has_sign = matches!(form, Some(Form::I16 | Form::I32 | Form::I64));
+        let number = match (reverse, has_sign) {
+            (false, _) => number,
+            (true, true) => -number,
+            (true, false) => number.abs(),
+        };
+        number * turn.actual_rpm_per_unit
     }
 
     pub(super) fn turn_question(&mut self, now: Moment) -> Option<Question> {
@@ -164,6 +213,8 @@ impl Attached {
         }
         let Some(turn) = self.auxiliary.turn.clone() else { return false };
         let number = if question.writes() { None } else { self.note_alone(now, &turn.actual, Some(words)) };
+        let reverse = self.turning.as_ref().is_some_and(Turning::is_reverse);
+        let rpm = number.map_or(0.0, |number| self.ordered_rpm(number, reverse));
         let Some(turning) = &mut self.turning else { return false };
         if question.writes() {
             turning.written += 1;
@@ -172,10 +223,11 @@ impl Attached {
             return true;
         }
         turning.next_at = now + LOOK_EVERY;
-        let rpm = number.map_or(0.0, |number| number.abs() * turn.actual_rpm_per_unit);
+        turning.wrong_way = rpm < -turning.rpm * LOST_BELOW;
         let near = (rpm - turning.rpm).abs() <= turning.rpm * turn.tolerance_percent / 100.0;
         if number.is_some() && near {
             turning.reached = true;
+            turning.read_at = now;
             self.settle(SpindleState::Reached);
         } else {
             self.watch_turn(now);
@@ -201,9 +253,13 @@ impl Attached {
             let Some(turning) = &mut self.turning else { return true };
             turning.tried = false;
             if turning.written == 0 {
-                // A speed for a drive that stands: it is told again when it runs.
-                turning.written = 1;
-                turning.next_at = now;
+                if self.auxiliary.turn.as_ref().is_some_and(|turn| turn.speed_only_running) {
+                    // A speed for a drive that stands: it is told again when it runs.
+                    turning.written = 1;
+                    turning.next_at = now;
+                } else {
+                    self.speed_refused(now, &name, trouble);
+                }
                 return true;
             }
         }
@@ -211,42 +267,108 @@ impl Attached {
         true
     }
 
+    /// A drive that does not take its speed is not started at the one that it had last: for that the tool may be too large.
+    fn speed_refused(&mut self, now: Moment, point: &str, trouble: &Trouble) {
+        let notice = Notice::new(
+            "drive.speed_refused",
+            format!("`{}` refuses its speed, written into `{point}`: {trouble}.", self.auxiliary.name),
+            "It was not started, and is told to stop.",
+            "Check the drive's settings and `turn.speed` (docs/modbus.md); `speed_only_running` is for a drive that takes \
+             its speed only while it turns.",
+        );
+        self.tell(&notice);
+        self.stop(now);
+    }
+
     /// A speed that is not reached in time is not waited for any longer: who ordered it decides what then.
     fn watch_turn(&mut self, now: Moment) {
         let within = self.auxiliary.turn.as_ref().map_or(0, |turn| turn.within_ms);
-        let late = self.turning.as_ref().is_some_and(|it| now.since(it.since) >= Duration::from_millis(within));
-        if late {
-            self.stop(now);
+        let Some(turning) = &self.turning else { return };
+        if now.since(turning.since) < Duration::from_millis(within) {
+            return;
         }
-    }
-
-    /// A spindle that has lost its speed is told of: a standing tool is not fed into the work. So is one that turns although
-    /// nobody here ordered that.
-    pub(super) fn watch_speed(&mut self, now: Moment) {
-        let rpm = self.turns_rpm();
-        self.watch_unordered();
-        let Some(turning) = self.turning.as_mut().filter(|turning| turning.reached) else { return };
-        let Some(rpm) = rpm else { return };
-        turning.slow = if rpm < turning.rpm * LOST_BELOW { turning.slow + 1 } else { 0 };
-        if turning.slow >= 2 {
-            self.stop(now);
-        }
-    }
-
-    fn watch_unordered(&mut self) {
-        let Some(stop) = self.auxiliary.stop.as_ref().filter(|_| self.auxiliary.is_spindle) else { return };
-        let proof = number_of(&self.readings, &stop.proof).filter(|proof| proof.quality == Quality::Good);
-        let turns = proof.is_some_and(|proof| !stop.is_proof(proof.value));
-        if !turns || self.turning.is_some() || self.stopping.is_some() {
-            self.notices.turning = None;
-        } else if self.notices.turning.is_none() {
-            let name = &self.auxiliary.name;
+        if turning.wrong_way {
             let notice = Notice::new(
-                "drive.turns",
-                format!("`{name}` turns, and nobody has ordered that here."),
-                "No job is taken.",
-                "Look at the machine. Stop the spindle at its drive, or with the emergency stop here.",
+                "drive.wrong_way",
+                format!(
+                    "`{}` turns the other way round than it was told, by the sign of its speed.",
+                    self.auxiliary.name
+                ),
+                "It is told to stop.",
+                "Compare `turn.forward` and `turn.reverse` with the drive's manual.",
             );
+            self.tell(&notice);
+        }
+        self.stop(now);
+    }
+
+    /// A spindle that has lost its speed is told of: a standing tool is not fed into the work. So is one whose speed cannot
+    /// be read any more, and one that turns although nobody here ordered that. `read`: the points that were asked for.
+    pub(super) fn watch_speed(&mut self, now: Moment, read: &[usize]) {
+        self.watch_unordered(now);
+        let Some(turn) = &self.auxiliary.turn else { return };
+        if !read.iter().any(|at| self.auxiliary.modbus.points[*at].name == turn.actual) {
+            return;
+        }
+        let within = Duration::from_millis(turn.within_ms);
+        let actual = number_of(&self.readings, &turn.actual).filter(|actual| actual.quality == Quality::Good);
+        if actual.is_some() {
+            self.notices.unread = None;
+        }
+        let reverse = self.turning.as_ref().is_some_and(Turning::is_reverse);
+        let rpm = actual.map(|actual| self.ordered_rpm(actual.value, reverse));
+        let Some(turning) = self.turning.as_mut().filter(|turning| turning.reached) else { return };
+        if let Some(rpm) = rpm {
+            (turning.read_at, turning.unread) = (now, 0);
+            turning.slow = if rpm < turning.rpm * LOST_BELOW { turning.slow + 1 } else { 0 };
+            if turning.slow >= 2 {
+                self.stop(now);
+            }
+        } else {
+            turning.unread += 1;
+            if turning.unread >= STALE_AFTER_POLLS || now.since(turning.read_at) >= within {
+                self.lost_sight(now);
+            }
+        }
+    }
+
+    /// It turns in the work, and how fast is not known any more.
+    fn lost_sight(&mut self, now: Moment) {
+        let actual = self.auxiliary.turn.as_ref().map_or("", |turn| &turn.actual);
+        let notice = Notice::new(
+            "drive.unread",
+            format!("`{}` turns, and its speed (`{actual}`) cannot be read any more.", self.auxiliary.name),
+            "It is told to stop. No job is taken until its speed can be read.",
+            "Look whether the spindle stands. Check the drive and its cable.",
+        );
+        self.tell(&notice);
+        self.notices.unread = Some(notice);
+        self.stop(now);
+    }
+
+    /// One that turns although nobody here has ordered that. A drive that is not the spindle is turned by the machine's own
+    /// controller: it is only looked at until it was seen to stand.
+    fn watch_unordered(&mut self, now: Moment) {
+        let Some(stop) = &self.auxiliary.stop else { return };
+        let proof = number_of(&self.readings, &stop.proof).filter(|proof| proof.quality == Quality::Good);
+        let Some(proof) = proof else { return };
+        let (stands, within) = (stop.is_proof(proof.value), Duration::from_millis(stop.within_ms));
+        self.seen_standing |= stands;
+        let is_others = !self.auxiliary.is_spindle && self.seen_standing;
+        if stands || is_others || self.turning.is_some() || self.stopping.is_some() {
+            self.notices.turning = None;
+            return;
+        }
+        let happened = format!("`{}` turns, and nobody has ordered that here.", self.auxiliary.name);
+        let stood_at = self.taken_back.and_then(|taken_back| taken_back.stood_at);
+        if stood_at.is_some_and(|at| now.since(at) < within) {
+            // Behind a stop that has taken back an order: what was on its way has come late.
+            let to_do = "Look whether it stands.";
+            self.tell(&Notice::new("drive.turns", happened, "It was stopped, and is told to stop again.", to_do));
+            self.stop(now);
+        } else if self.notices.turning.is_none() {
+            let to_do = "Look at the machine. Stop the spindle at its drive, or with the emergency stop here.";
+            let notice = Notice::new("drive.turns", happened, "No job is taken.", to_do);
             self.tell(&notice);
             self.notices.turning = Some(notice);
         }

@@ -48,6 +48,20 @@ pub struct Quirks {
     pub speed_only_running: bool,
     /// The highest frequency that it comes to, in hertz, whatever it is told: its motor is overloaded. 0: any.
     pub weak_hz: u16,
+    /// Whether its actual frequency has a sign.
+    pub sign: Sign,
+}
+
+/// What the sign of a drive's actual frequency says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sign {
+    /// It has none.
+    #[default]
+    None,
+    /// Minus where it turns counter-clockwise.
+    Direction,
+    /// The same, on a drive whose command 1 turns it counter-clockwise and 2 clockwise.
+    Exchanged,
 }
 
 /// A drive.
@@ -61,6 +75,8 @@ pub struct Drive {
     loss_ms: u16,
     fault: u16,
     actual_hz: f64,
+    /// It turns, or turned last, counter-clockwise.
+    backwards: bool,
     now: Moment,
     asked_at: Moment,
     /// It takes a stop and turns on: a welded contactor, or a drive that is run from its panel.
@@ -111,6 +127,7 @@ impl Drive {
             1 => self.frequency,
             2 => self.loss_ms,
             10 => self.status(),
+            11 if self.quirks.sign != Sign::None && self.backwards => (self.actual_hz * -100.0) as i16 as u16,
             11 => (self.actual_hz * 100.0) as u16,
             12 => (self.current_a() * 10.0).round() as u16,
             13 => self.fault,
@@ -126,6 +143,9 @@ impl Drive {
             (1, _) if self.quirks.speed_only_running && self.command == 0 => return Err(4),
             (0, 0..=2) if self.fault == 0 || word == 0 => {
                 self.command = word;
+                if word != 0 {
+                    self.backwards = (word == 2) != (self.quirks.sign == Sign::Exchanged);
+                }
                 if word == 0 {
                     self.fault = 0;
                 }

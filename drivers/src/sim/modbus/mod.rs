@@ -19,7 +19,7 @@ use crate::Moment;
 use crate::modbus::{Question, Trouble};
 
 pub use controller::Controller;
-pub use drive::{Drive, Quirks};
+pub use drive::{Drive, Quirks, Sign};
 pub use frame::Framing;
 pub use huanyang::Huanyang;
 pub use meter::Meter;

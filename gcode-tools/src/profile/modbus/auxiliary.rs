@@ -87,6 +87,10 @@ impl StopOrder {
 pub struct TurnOrder {
     /// The point that takes the speed.
     pub speed: String,
+    /// The drive takes its speed only while it turns, and refuses it before. Then it is started at the speed that it had
+    /// last; a drive of which this is not said is not started at all when it refuses its speed.
+    #[serde(default)]
+    pub speed_only_running: bool,
     /// Revolutions per minute for each unit of that point: 60 for a frequency in Hz and a motor with two poles, 30 with
     /// four.
     #[serde(default = "two_poles")]

@@ -125,6 +125,7 @@ struct WrittenStop {
 #[serde(deny_unknown_fields)]
 struct WrittenTurn {
     speed: Option<String>,
+    speed_only_running: Option<bool>,
     rpm_per_unit: Option<f64>,
     forward: Option<Vec<PointValue>>,
     reverse: Option<Vec<PointValue>>,
@@ -217,6 +218,7 @@ impl WrittenTurn {
         };
         Ok(TurnOrder {
             speed,
+            speed_only_running: self.speed_only_running.unwrap_or(base.is_some_and(|base| base.speed_only_running)),
             forward,
             actual,
             reverse: self.reverse.or(base.map(|base| base.reverse.clone())).unwrap_or_default(),
@@ -253,7 +255,7 @@ mod test {
     fn a_name_and_a_port_are_enough_and_what_is_said_counts_before_the_device_profile() {
         let text = "name = 'spindle'\ndevice = 'h100'\nport = 'modbus-rtu:/dev/ttyUSB1?unit=3'\nis_spindle = true\n\
                     [stop]\nwithin_ms = 4000\n[turn]\nmax_rpm = 18000.0\n[modbus]\ntimeout_ms = 200\n\
-                    [[modbus.points]]\nname = 'current'\naddress = 9\ntype = 'u16'\n";
+                    [[modbus.points]]\nname = 'set-frequency'\naddress = 9\ntype = 'u16'\n";
         let auxiliary: Auxiliary = toml::from_str(text).unwrap();
         assert_eq!(auxiliary.problems(), []);
         let bundled = Device::named("h100").unwrap();
@@ -261,7 +263,7 @@ mod test {
         let stop = auxiliary.stop.as_ref().unwrap();
         assert_eq!((&stop.point, stop.within_ms), (&bundled.stop.as_ref().unwrap().point, 4_000));
         assert_eq!(auxiliary.rpm_range().1, 18_000.0);
-        assert_eq!(auxiliary.point("current").map(|point| point.address), Some(9));
+        assert_eq!(auxiliary.point("set-frequency").map(|point| point.address), Some(9));
         assert_eq!(auxiliary.modbus.points.len(), bundled.modbus.points.len());
         // A session writes its profile into recordings, and reads it again.
         let text = serde_json::to_string(&auxiliary).unwrap();
