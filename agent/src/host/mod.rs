@@ -1,4 +1,5 @@
-//! The computer the agent runs on: its clocks, and what it gives a process.
+//! The computer the agent runs on: its clocks, its name, and what it gives a process.
 
 pub mod clock;
 pub(crate) mod descriptors;
+pub(crate) mod identity;

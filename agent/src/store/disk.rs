@@ -362,6 +362,11 @@ impl Disk {
         Ok(self.sql.query_row(other, [sha256, job], |_| Ok(())).optional()?.is_some())
     }
 
+    /// What is kept under a name.
+    pub(super) fn kept(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(self.sql.query_row("SELECT value FROM kept WHERE name = ?1", [name], |row| row.get(0)).optional()?)
+    }
+
     /// Where a reader was.
     pub(super) fn cursor(&self, name: &str) -> Result<Option<String>, Failure> {
         Ok(self.sql.query_row("SELECT place FROM cursor WHERE name = ?1", [name], |row| row.get(0)).optional()?)

@@ -184,6 +184,15 @@ impl Store {
         self.shared.note(|work| drop(work.changes.kept.insert(name.to_owned(), value)));
     }
 
+    /// What an earlier life kept under a name.
+    ///
+    /// # Errors
+    /// The store does not say.
+    pub async fn kept(&self, name: &str) -> Result<Option<String>, Notice> {
+        let name = name.to_owned();
+        ask(&self.shared, move |disk| disk.kept(&name)).await
+    }
+
     /// Notes where a reader is, for its next life. Written with the next that must be, or after some seconds: a reader
     /// that comes back gets the last few again.
     pub fn keep_cursor(&self, reader: &str, cursor: &Cursor) {

@@ -7,24 +7,27 @@ use drivers::Snapshot;
 use drivers::snapshot::{JobPhase, Progress, Quality, Reading};
 use serde_json::{Value, json};
 
+use super::news;
 use crate::status::{likely_cause, stamp};
 use crate::surroundings;
 
 /// The snapshot: each reading with its value, when it was taken, and how good it is.
-pub(super) fn state(machine: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
+pub(super) fn state(machine: &str, agent: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
     let mut document = serde_json::to_value(snapshot).unwrap_or_default();
     stamp(&mut document, epoch);
     document["machine"] = json!(machine);
+    document["agent"] = json!(agent);
     document["link"]["likely_cause"] = json!(likely_cause(snapshot, surroundings::read()));
     document
 }
 
 /// The current job, or the last one; `null` for none since the agent started.
-pub(super) fn job(machine: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
+pub(super) fn job(machine: &str, agent: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {
     let mut document = snapshot.job.as_ref().map_or_else(|| json!({ "job": null }), |job| json!(job));
     document["at"] = json!(snapshot.at);
     stamp(&mut document, epoch);
     document["machine"] = json!(machine);
+    document["agent"] = json!(agent);
     if let Some(job) = &snapshot.job {
         document["progress_percent"] = json!(progress_percent(job));
     }
@@ -98,12 +101,10 @@ impl Sample {
 /// The smallest change worth a message: below it lies what sensors and rounding make by themselves.
 fn dead_band(name: &str) -> f64 {
     match name {
-        // Thermistors as Marlin reads them jitter by 0.1 °C.
-        _ if name.ends_with("_c") => 0.2,
-        // Grbl reports three decimals and Marlin two; a hundredth is below any step people look at.
-        _ if name.ends_with("_mm") => 0.01,
-        "progress_percent" => 0.1,
-        _ => 1.0,
+        _ if name.ends_with("_c") => news::TEMPERATURE_C,
+        _ if name.ends_with("_mm") => news::POSITION_MM,
+        "progress_percent" => news::PROGRESS_PERCENT,
+        _ => news::OTHER,
     }
 }
 
@@ -136,7 +137,7 @@ mod test {
 
     #[test]
     fn every_reading_on_the_network_has_its_time_and_quality() {
-        let document = state("p", SystemTime::UNIX_EPOCH, &warm(200.0));
+        let document = state("p", "pi", SystemTime::UNIX_EPOCH, &warm(200.0));
         assert_eq!(document["at"], "1970-01-01T00:00:07.000Z");
         let position = &document["position_mm"];
         assert_eq!(position["at"], "1970-01-01T00:00:05.000Z");
@@ -147,8 +148,8 @@ mod test {
     #[test]
     fn a_sample_is_news_only_outside_its_dead_band() {
         let sample = Sample::of(&warm(200.0));
-        assert!(!Sample::of(&warm(200.1)).is_news_after(&sample));
-        assert!(Sample::of(&warm(200.3)).is_news_after(&sample));
+        assert!(!Sample::of(&warm(200.4)).is_news_after(&sample));
+        assert!(Sample::of(&warm(200.6)).is_news_after(&sample));
         let mut stale = warm(200.0);
         stale.temperatures[0].actual_c.quality = Quality::Stale;
         let without = Sample::of(&stale);
@@ -158,7 +159,7 @@ mod test {
 
     #[test]
     fn no_job_is_said_as_null() {
-        let document = job("p", SystemTime::UNIX_EPOCH, &warm(20.0));
+        let document = job("p", "pi", SystemTime::UNIX_EPOCH, &warm(20.0));
         assert_eq!(document["job"], Value::Null);
         assert_eq!(document["at"], "1970-01-01T00:00:07.000Z");
     }

@@ -2,16 +2,24 @@
 //!
 //! ```text
 //! snapshots, events ─► Uplink (what and when; pure) ─► Wire (one connection) ─► broker
-//!                        └ Outbox (a cursor in the log, moved by acknowledgements)
+//!                        ├ Outbox (a cursor in the log, moved by acknowledgements)
+//!                        └ Refusals (what the broker does not take)
+//!                      Course (what to ask of the broker, and how long to wait; pure)
 //! ```
 //!
 //! A broker that is away costs nothing but memory that is bounded: the sink says so once, keeps trying with growing,
 //! jittered pauses, and after each reconnect says everything again that a broker should retain.
 //! Nothing is subscribed to: no message, retained, late or doubled, can start anything.
 
+mod course;
 mod documents;
+mod line;
+mod loss;
+mod news;
 mod outbox;
+mod refusals;
 mod settings;
+mod slot;
 mod uplink;
 mod wire;
 
@@ -19,32 +27,36 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use drivers::{Moment, Snapshot};
+use drivers::machine::Epoch;
+use drivers::{Moment, Notice, Snapshot};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt, StreamMap};
 
+use self::course::Course;
+use self::loss::{Kind, Loss};
 use self::settings::Ready;
 pub use self::settings::{Settings, Tls, Version};
-use self::uplink::{Publication, Uplink};
-use self::wire::{Heard, Loss, Wire};
-use super::{Feed, Opened, Sink, Source, Work, wall};
+use self::uplink::Uplink;
+use self::wire::{Heard, Wire};
+use super::{Feed, Opened, Sink, Source, Work};
 use crate::capacity::Queue;
-use crate::store::{Batch, Cursor, Reader, Store};
-use crate::topics::{Scheme, Topic};
+use crate::store::{Batch, Class, Cursor, Fact, Reader, Store};
+use crate::topics::Scheme;
 
-/// First pause before connecting again. It doubles with each failure.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-
-/// Longest pause: a workshop's broker that is switched on again should see its machines within the minute.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest wait before the store is asked again for what it did not give.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// A broker that stays away is spoken of this often, so that the log says it and is not filled with it.
 const REMINDER: Duration = Duration::from_secs(600);
 
 /// Under which name the store keeps how far the broker has the log.
 const READER: &str = "mqtt";
+
+/// Under which name the store keeps the topics on which the broker keeps what this agent said.
+const RETAINED: &str = "mqtt.retained";
 
 /// Rows of the log read at once.
 const READ_ROWS: usize = 32;
@@ -59,7 +71,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(2);
 pub fn open(settings: &super::Settings) -> Opened {
     let Some(settings) = &settings.mqtt else { return Ok(None) };
     // Read now, so that a wrong path is said at the start and not in the first connection.
-    let broker = Ready::from(settings, settings.client_id.clone().unwrap_or_default())?;
+    let broker = Ready::from(settings)?;
     Ok(Some(Box::new(Mqtt { broker, interval: settings.interval })))
 }
 
@@ -70,9 +82,7 @@ struct Mqtt {
 
 impl Sink for Mqtt {
     fn run(mut self: Box<Self>, feed: Feed, stop: watch::Receiver<bool>) -> Work {
-        if self.broker.client_id.is_empty() {
-            self.broker.client_id = format!("fab-{}-{}", feed.site, feed.agent);
-        }
+        self.broker.name(&feed.site, &feed.agent, &feed.log.newest().log);
         Box::pin(async move {
             match Scheme::new(&feed.site) {
                 Ok(scheme) => Conversation::new(*self, scheme, feed).run(stop).await,
@@ -93,83 +103,102 @@ type Changes = StreamMap<usize, Pin<Box<dyn Stream<Item = Change> + Send>>>;
 /// How an attempt to talk with the broker ended.
 enum Ending {
     Stopped,
-    Lost(Loss, Connected),
+    /// With when the broker had taken us in, if it had.
+    Lost(Loss, Option<Instant>),
 }
-
-/// Whether the broker had taken us in before the connection was lost.
-type Connected = bool;
 
 struct Conversation {
     broker: Ready,
     uplink: Uplink,
+    course: Course,
     changes: Changes,
     events: Events,
-    will_topic: String,
-    will: String,
     started_at: Instant,
+    /// Whether it is known which topics were published on before.
+    knows_retained: bool,
 }
 
 impl Conversation {
     fn new(sink: Mqtt, scheme: Scheme, mut feed: Feed) -> Self {
-        let born_at = wall(SystemTime::now(), Moment::ZERO);
-        let will_topic = scheme.write(&Topic::Agent(feed.agent.as_str().into()));
-        let will = uplink::will(&feed.agent).to_string();
-        let uplink = Uplink::new(scheme, &feed.agent, &mut feed.machines, born_at, sink.interval);
+        let started_at = Instant::now();
+        let clock = Epoch::following(started_at.into_std(), SystemTime::now());
+        let uplink = Uplink::new(scheme, &feed.agent, &mut feed.machines, clock, sink.interval);
         let events = Events { log: feed.log, since: feed.since, reader: None, kept: Cursor::default() };
         let changes = changes(feed.machines);
-        Self { broker: sink.broker, uplink, changes, events, will_topic, will, started_at: Instant::now() }
+        let course = Course::new(sink.broker.version == Version::V5, sink.broker.short_id.is_some());
+        Self { broker: sink.broker, uplink, course, changes, events, started_at, knows_retained: false }
     }
 
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut pause = PAUSE_MIN;
-        let mut said: Option<(Loss, Instant)> = None;
+        let mut said: Option<(Kind, Instant)> = None;
+        self.recall_retained().await;
         while !*stop.borrow() {
-            let wire = Wire::open(&self.broker, &self.will_topic, &self.will);
-            let Ending::Lost(loss, connected) = self.talk(wire, &mut stop).await else { return };
-            self.uplink.handle_lost();
-            if connected {
-                pause = PAUSE_MIN;
+            let (will_topic, will) = self.uplink.will();
+            let wire = Wire::open(&self.broker, self.course.terms(), &will_topic, &will.to_string());
+            let Ending::Lost(mut loss, connected_at) = self.talk(wire, &mut stop).await else { return };
+            let held = connected_at.map(|at| at.elapsed());
+            let (pause, lasted) = self.course.lost(&mut loss, held, self.uplink.unanswered());
+            self.uplink.handle_lost(loss.kind, self.now());
+            self.tell_notices();
+            if lasted {
                 said = None;
             }
             // Jitter, so that a hall of agents does not fall on a broker in step when it comes back.
             let waits = pause.mul_f64(0.5 + fastrand::f64());
             self.say_lost(&loss, waits, &mut said);
-            pause = (pause * 2).min(PAUSE_MAX);
             self.listen_for(waits, &mut stop).await;
+        }
+    }
+
+    /// Which topics earlier lives of this agent have published on, that this one does not: they are taken back.
+    async fn recall_retained(&mut self) {
+        // Where the store does not say, nothing is taken back in this life, and nothing is forgotten.
+        let Ok(kept) = self.events.log.kept(RETAINED).await else { return };
+        self.knows_retained = true;
+        let kept: Vec<String> = kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
+        let own = self.uplink.retained();
+        self.uplink.take_back(kept.into_iter().filter(|topic| !own.contains(topic)));
+        self.keep_retained();
+    }
+
+    fn keep_retained(&self) {
+        if self.knows_retained {
+            let topics: Vec<_> = self.uplink.retained().into_iter().chain(self.uplink.old().cloned()).collect();
+            self.events.log.keep(RETAINED, Some(json!(topics).to_string()));
         }
     }
 
     /// Talks over one connection until it is lost or the agent stops.
     async fn talk(&mut self, mut wire: Wire, stop: &mut watch::Receiver<bool>) -> Ending {
-        let mut connected = false;
-        let mut stuck: Option<Publication> = None;
+        let mut connected_at = None;
         loop {
-            while let Some(publication) = stuck.take().or_else(|| self.uplink.poll_publication(self.now())) {
-                stuck = wire.try_publish(publication).err();
-                if stuck.is_some() {
-                    break;
-                }
+            while wire.has_room() {
+                let Some(publication) = self.uplink.poll_publication(self.now()) else { break };
+                wire.publish(publication);
             }
-            let next_at = self.uplink.poll_timeout().filter(|_| stuck.is_none()).map(|at| self.instant(at));
+            self.tell_notices();
+            let next_at = self.uplink.poll_timeout().filter(|_| wire.has_room()).map(|at| self.instant(at));
+            let gone_at = self.uplink.gone_at().map(|at| self.instant(at));
             tokio::select! {
                 heard = wire.hear() => match heard {
-                    Heard::Connected => {
-                        connected = true;
-                        self.uplink.handle_connected(self.events.log.newest().number);
-                        self.say_connected();
+                    Heard::Lost(loss) => return Ending::Lost(loss, connected_at),
+                    Heard::Connected(limits) => {
+                        connected_at = Some(Instant::now());
+                        let (terms, newest) = (self.course.terms(), self.events.log.newest().number);
+                        self.say_connected(&limits);
+                        self.uplink.handle_connected(newest, limits.within(terms), terms.careful, self.now());
                     }
-                    Heard::Sent => {}
-                    Heard::Acknowledged(event) => {
-                        self.uplink.handle_acknowledged(event);
-                        self.events.keep(self.uplink.place());
-                    }
-                    Heard::Lost(loss) => return Ending::Lost(loss, connected),
+                    heard => self.heard(heard),
                 },
                 Some((machine, change)) = self.changes.next() => learn(&mut self.uplink, machine, change),
                 batch = self.events.next(), if self.uplink.wants_events() => self.uplink.handle_batch(batch),
                 () = wake(next_at) => {}
+                () = wake(gone_at) => {
+                    let loss = Loss::new(Kind::Silent, "it acknowledges nothing any more");
+                    return Ending::Lost(loss, connected_at);
+                }
                 () = stopped(stop) => {
-                    if connected {
+                    if connected_at.is_some() {
                         let _ = timeout(FAREWELL_MAX, self.farewell(wire)).await;
                     }
                     return Ending::Stopped;
@@ -178,19 +207,32 @@ impl Conversation {
         }
     }
 
-    /// Leaves the truth behind: offline, and no capacity. What was said before goes out first.
+    /// What became of a publication.
+    fn heard(&mut self, heard: Heard) {
+        let now = self.now();
+        let old = self.uplink.old().count();
+        match heard {
+            Heard::Answered(token, verdict) => self.uplink.handle_verdict(&token, verdict, now),
+            Heard::Sent(Some(token)) => self.uplink.handle_sent(&token, now),
+            Heard::Sent(None) | Heard::Connected(_) | Heard::Lost(_) => {}
+        }
+        self.events.keep(self.uplink.place());
+        if self.uplink.old().count() != old {
+            self.keep_retained();
+        }
+    }
+
+    /// Leaves the truth behind: offline, and machines of which nothing is known. What was said before goes out first.
     async fn farewell(&mut self, mut wire: Wire) {
-        let now = wall(SystemTime::now(), Moment::ZERO);
-        let mut last_words: std::collections::VecDeque<_> = self.uplink.farewell(&now).into();
-        while !last_words.is_empty() || wire.unacknowledged() > 0 {
-            while let Some(publication) = last_words.pop_front() {
-                if let Err(publication) = wire.try_publish(publication) {
-                    last_words.push_front(publication);
-                    break;
-                }
+        let mut last_words: std::collections::VecDeque<_> = self.uplink.farewell().into();
+        while !last_words.is_empty() || wire.unanswered() > 0 {
+            while wire.has_room() {
+                let Some(publication) = last_words.pop_front() else { break };
+                wire.publish(publication);
             }
-            if let Heard::Lost(_) = wire.hear().await {
-                return;
+            match wire.hear().await {
+                Heard::Lost(_) => return,
+                heard => self.heard(heard),
             }
         }
         wire.disconnect();
@@ -210,34 +252,49 @@ impl Conversation {
         }
     }
 
-    fn say_connected(&self) {
+    fn say_connected(&self, limits: &course::Limits) {
         tracing::info!(
             events = self.uplink.events_waiting(),
+            packet_bytes_max = limits.packet_bytes_max,
+            receive_max = limits.receive_max,
+            retain = limits.retain,
+            acknowledge = limits.acknowledge,
             "The MQTT broker at {}:{} took the agent in.",
             self.broker.host,
             self.broker.port,
         );
     }
 
-    /// Speaks of a loss when it is new, when its reason changes, and now and then.
-    fn say_lost(&self, loss: &Loss, pause: Duration, said: &mut Option<(Loss, Instant)>) {
-        if let Some((before, at)) = said {
-            if before == loss && at.elapsed() < REMINDER {
-                tracing::debug!(code = loss.code, "MQTT: {}; the next attempt is in {pause:.1?}.", loss.because);
-                return;
-            }
+    /// What people are to know of the broker: in the log of the process, and in that of the agent.
+    fn tell_notices(&mut self) {
+        while let Some(notice) = self.uplink.poll_notice() {
+            tracing::warn!(code = notice.code, refused = self.uplink.refused(), "{notice}");
+            self.note(&notice);
         }
-        *said = Some((loss.clone(), Instant::now()));
-        tracing::warn!(
-            code = loss.code,
-            events = self.uplink.events_waiting(),
-            "The MQTT broker at {}:{} cannot be talked to: {}. The machines go on, events are kept, and the agent \
-             keeps trying. {}",
-            self.broker.host,
-            self.broker.port,
-            loss.because,
+    }
+
+    fn note(&self, notice: &Notice) {
+        self.events.log.tell([Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))], []);
+    }
+
+    /// Speaks of a loss when its kind is new, and now and then.
+    fn say_lost(&self, loss: &Loss, pause: Duration, said: &mut Option<(Kind, Instant)>) {
+        let known = said.is_some_and(|(kind, _)| kind == loss.kind);
+        if said.is_some_and(|(_, at)| known && at.elapsed() < REMINDER) {
+            tracing::debug!(code = loss.code(), "MQTT: {}; the next attempt is in {pause:.1?}.", loss.because);
+            return;
+        }
+        *said = Some((loss.kind, Instant::now()));
+        let notice = Notice::new(
+            loss.code(),
+            format!("The MQTT broker at {}:{}: {}.", self.broker.host, self.broker.port, loss.because),
+            "The machines go on, events are kept, and the agent keeps trying.",
             loss.to_do(),
         );
+        tracing::warn!(code = loss.code(), events = self.uplink.events_waiting(), "{notice}");
+        if !known {
+            self.note(&notice);
+        }
     }
 
     fn now(&self) -> Moment {
@@ -267,7 +324,7 @@ impl Events {
             match self.log.cursor(READER).await {
                 Ok(place) => self.reader = Some(self.log.reader(place.unwrap_or_else(|| self.since.clone()))),
                 // Without it nothing is told twice or left out; the disk is asked again.
-                Err(_) => sleep(PAUSE_MAX).await,
+                Err(_) => sleep(ASK_AGAIN).await,
             }
         }
     }

@@ -10,6 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::host::identity;
+
 /// Longest password that is read from a file, in bytes. A longer file is no password.
 const PASSWORD_BYTES_MAX: u64 = 4096;
 
@@ -32,7 +34,7 @@ pub struct Settings {
     pub port: u16,
     /// Which MQTT it speaks.
     pub version: Version,
-    /// This client's name to the broker; absent: `fab-{site}-{agent}`. Two clients of one name push each other out.
+    /// This client's name to the broker; absent: one that no other agent has. Two clients of one name push each other out.
     pub client_id: Option<String>,
     /// User name; absent: none is sent.
     pub user: Option<String>,
@@ -73,7 +75,7 @@ impl Settings {
     /// # Errors
     /// The first file that cannot be used, and what to do.
     pub fn prove(&self) -> Result<(), Notice> {
-        Ready::from(self, String::new()).map(|_| ())
+        Ready::from(self).map(|_| ())
     }
 }
 
@@ -83,23 +85,38 @@ pub(super) struct Ready {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) version: Version,
+    /// The name, and its short form where it is our own choice.
     pub(super) client_id: String,
+    pub(super) short_id: Option<String>,
     pub(super) credentials: Option<(String, String)>,
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Ready {
     /// Reads the files that the settings name.
-    pub(super) fn from(settings: &Settings, client_id: String) -> Result<Self, Notice> {
+    pub(super) fn from(settings: &Settings) -> Result<Self, Notice> {
         let password = settings.password_file.as_deref().map(password).transpose()?;
         Ok(Self {
             host: settings.host.clone(),
             port: settings.port,
             version: settings.version,
-            client_id,
+            client_id: settings.client_id.clone().unwrap_or_default(),
+            short_id: None,
             credentials: settings.user.clone().map(|user| (user, password.unwrap_or_default())),
             tls: settings.tls.as_ref().map(tls).transpose()?,
         })
+    }
+}
+
+impl Ready {
+    /// Takes a name that no other agent has, if none is configured. `log` tells this store from every other, and the
+    /// computer's number tells copies of one memory card apart.
+    pub(super) fn name(&mut self, site: &str, agent: &str, log: &str) {
+        if self.client_id.is_empty() {
+            let unique = identity::unique(log);
+            self.client_id = format!("fab-{site}-{agent}-{}", &unique[..8]);
+            self.short_id = Some(format!("fab{}", &unique[..16]));
+        }
     }
 }
 
@@ -172,17 +189,38 @@ mod test {
     use super::*;
 
     #[test]
+    fn two_computers_with_the_default_configuration_have_different_names_to_the_broker() {
+        let named = |log: &str| {
+            let mut ready = Ready::from(&Settings::plain("localhost", 1883)).unwrap();
+            ready.name("workshop", "agent", log);
+            ready
+        };
+        let (one, other) = (named("0011"), named("0012"));
+        assert_ne!(one.client_id, other.client_id);
+        assert_eq!(one.client_id, named("0011").client_id, "a restart keeps it");
+        assert!(one.client_id.starts_with("fab-workshop-agent-"));
+        // MQTT 3.1.1, 3.1.3.1: what every broker must take.
+        let short = one.short_id.unwrap();
+        assert!(short.len() <= 23 && short.chars().all(|c| c.is_ascii_alphanumeric()), "{short}");
+        let mut settings = Settings::plain("localhost", 1883);
+        settings.client_id = Some("mine".into());
+        let mut ready = Ready::from(&settings).unwrap();
+        ready.name("workshop", "agent", "0011");
+        assert_eq!((ready.client_id.as_str(), ready.short_id), ("mine", None));
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let settings = Settings {
             user: Some("u".into()),
             password_file: Some("/nonexistent/password".into()),
             ..Settings::plain("localhost", 1883)
         };
-        let notice = Ready::from(&settings, "c".into()).err().unwrap();
+        let notice = Ready::from(&settings).err().unwrap();
         assert_eq!(notice.code, "mqtt.file");
         assert!(notice.happened.contains("/nonexistent/password"), "{notice}");
         let tls = Tls { ca_file: Some("/nonexistent/ca.pem".into()), client_files: None };
         let settings = Settings { tls: Some(tls), ..Settings::plain("localhost", 8883) };
-        assert_eq!(Ready::from(&settings, "c".into()).err().unwrap().code, "mqtt.file");
+        assert_eq!(Ready::from(&settings).err().unwrap().code, "mqtt.file");
     }
 }

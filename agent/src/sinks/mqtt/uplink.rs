@@ -3,117 +3,113 @@
 //! Takes snapshots, events and what became of the connection; gives publications and the time of the next one.
 //! A retained fact is rendered when its turn comes, so a slow broker sees fewer versions and never an old one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine::Epoch;
-use drivers::{Moment, Snapshot};
-use serde_json::{Map, Value, json};
+use drivers::{Moment, Notice, Snapshot};
+use serde_json::{Value, json};
 
-use super::documents::{self, Sample};
-use super::outbox::Outbox;
-use crate::capability::Capability;
-use crate::capacity::{Capacity, Queue};
+use super::course::Limits;
+use super::line::{Line, SLOTS};
+use super::loss::Kind;
+use super::outbox::{Due, IN_FLIGHT_MAX, Outbox};
+use super::refusals::{Place, Refusals, Verdict};
+use crate::capacity::Queue;
 use crate::sinks::{Source, wall};
 use crate::store::{Batch, Cursor};
 use crate::topics::{Fact, Scheme, Topic};
 
-/// Forecasts of "free at" that differ by less are not news.
-const FORECAST_TOLERANCE: Duration = Duration::from_secs(10);
+#[cfg(test)]
+mod test;
 
-/// Events that may be on their way to the broker at once. Small, so that what arrives twice after a lost connection
-/// is little; large enough that a round trip of 50 ms still lets hundreds through in a second.
-const EVENTS_IN_FLIGHT: usize = 16;
+/// How often the agent says that it is there and that what it said last still holds: nothing else is said of a machine
+/// that does nothing. Some 300 bytes.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// A broker that acknowledges nothing for so long, while something waits for it, is gone: it may still answer pings.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Bytes of a PUBLISH beside topic and text, at most: fixed header 5, length of the topic 2, number 2, no properties 1.
+const PUBLISH_BYTES: usize = 10;
+
+/// Things to tell people that may wait.
+const NOTICES_MAX: usize = 16;
 
 /// Something to publish.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Publication {
+    pub(super) token: Token,
     pub(super) topic: String,
     pub(super) payload: Vec<u8>,
     pub(super) retain: bool,
-    /// What to acknowledge it by, for events; facts and samples are replaced by the next.
-    pub(super) event: Option<u64>,
     /// Whether the broker must acknowledge it (QoS 1).
     pub(super) acknowledged: bool,
 }
 
-/// A fact that is to be published when it changed, but not too often.
-#[derive(Debug, Default)]
-struct Slot {
-    changed: bool,
-    urgent: bool,
-    published_at: Option<Moment>,
+/// What a publication is known by when the broker answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) place: Place,
+    /// For events, what the outbox knows it by.
+    pub(super) event: Option<u64>,
 }
-
-impl Slot {
-    fn change(&mut self, urgent: bool) {
-        self.changed = true;
-        self.urgent |= urgent;
-    }
-
-    /// When it may be published; nothing if there is nothing new.
-    fn due_at(&self, interval: Duration) -> Option<Moment> {
-        match (self.changed, self.urgent, self.published_at) {
-            (false, ..) => None,
-            (true, true, _) | (true, _, None) => Some(Moment::ZERO),
-            (true, false, Some(at)) => Some(at + interval),
-        }
-    }
-
-    fn published(&mut self, now: Moment) {
-        *self = Self { changed: false, urgent: false, published_at: Some(now) };
-    }
-}
-
-#[derive(Debug)]
-struct Line {
-    name: String,
-    profile: Arc<drivers::profile::Profile>,
-    epoch: Epoch,
-    snapshot: Arc<Snapshot>,
-    queue: Queue,
-    capacity: Option<Capacity>,
-    sample: Sample,
-    slots: [Slot; 5],
-}
-
-/// The facts that have a slot; events have the outbox.
-const SLOTS: [Fact; 5] = [Fact::Capability, Fact::State, Fact::Capacity, Fact::Job, Fact::Telemetry];
 
 /// What is to be published, and when.
 #[derive(Debug)]
 pub(super) struct Uplink {
     scheme: Scheme,
     agent: String,
-    born_at: String,
+    clock: Epoch,
     lines: Vec<Line>,
     outbox: Outbox,
-    in_flight: usize,
-    connected: bool,
-    birth_due: bool,
+    refusals: Refusals,
+    /// What the broker allows; nothing while there is no connection.
+    limits: Option<Limits>,
+    careful: bool,
+    /// What the broker has not answered, in the order in which it was handed over.
+    unanswered: VecDeque<Token>,
+    /// When the broker answered something, or was asked with nothing else unanswered.
+    answered_at: Moment,
+    birth_at: Option<Moment>,
+    /// Topics of earlier configurations that are to be taken back.
+    old: VecDeque<String>,
+    /// The one of them that the broker was asked to forget.
+    old_asked: Option<String>,
+    /// Whether people were told of an event that was too long.
+    told_too_long: bool,
+    notices: VecDeque<Notice>,
     interval: Duration,
 }
 
 impl Uplink {
-    /// An uplink for what is told of `machines`. `born_at` is the wall-clock time of now, RFC 3339: it tells this life of the
-    /// agent from the next. `interval` is the shortest time between two unhurried messages on one topic.
+    /// An uplink for what is told of `machines`. `clock` gives the time of day of the moments that it is asked at.
+    /// `interval` is the shortest time between two unhurried messages on one topic.
     pub(super) fn new(
         scheme: Scheme,
         agent: &str,
         machines: &mut [Source],
-        born_at: String,
+        clock: Epoch,
         interval: Duration,
     ) -> Self {
         let lines: Vec<_> = machines.iter_mut().map(Line::new).collect();
         Self {
             scheme,
             agent: agent.to_owned(),
+            clock,
             outbox: Outbox::new(lines.iter().map(|line| line.name.clone()).collect()),
-            born_at,
             lines,
-            in_flight: 0,
-            connected: false,
-            birth_due: false,
+            refusals: Refusals::default(),
+            limits: None,
+            careful: false,
+            unanswered: VecDeque::new(),
+            answered_at: Moment::ZERO,
+            birth_at: None,
+            old: VecDeque::new(),
+            old_asked: None,
+            told_too_long: false,
+            notices: VecDeque::new(),
             interval,
         }
     }
@@ -123,9 +119,7 @@ impl Uplink {
     }
 
     pub(super) fn handle_queue(&mut self, machine: usize, queue: Queue) {
-        let line = &mut self.lines[machine];
-        line.queue = queue;
-        line.reconsider_capacity();
+        self.lines[machine].learn_queue(queue);
     }
 
     /// More of the log was read.
@@ -135,7 +129,7 @@ impl Uplink {
 
     /// Whether more of the log is to be read.
     pub(super) fn wants_events(&self) -> bool {
-        self.connected && self.outbox.wants_more()
+        self.limits.is_some() && self.outbox.wants_more()
     }
 
     /// The broker has all events up to here.
@@ -143,25 +137,119 @@ impl Uplink {
         self.outbox.place()
     }
 
-    /// The broker took us in. It may have forgotten everything: all retained facts are said again. Events up to the
-    /// newest number are history for it.
-    pub(super) fn handle_connected(&mut self, newest: u64) {
-        self.connected = true;
-        self.outbox.connected(newest);
-        self.birth_due = true;
-        for slot in self.lines.iter_mut().flat_map(|line| &mut line.slots) {
-            slot.change(true);
+    /// The topics on which the broker keeps what this agent says.
+    pub(super) fn retained(&self) -> Vec<String> {
+        let facts = |line: &Line| {
+            let name = line.name.clone();
+            let kept = Fact::ALL.into_iter().filter(|fact| fact.is_retained());
+            kept.map(move |fact| Topic::Machine(name.clone().into(), fact)).collect::<Vec<_>>()
+        };
+        let topics = self.lines.iter().flat_map(facts).chain([self.status()]);
+        topics.map(|topic| self.scheme.write(&topic)).collect()
+    }
+
+    /// Topics on which the broker keeps what this agent said and says no more: they are to be taken back.
+    pub(super) fn take_back(&mut self, topics: impl IntoIterator<Item = String>) {
+        self.old.extend(topics);
+    }
+
+    /// Topics that are still to be taken back.
+    pub(super) fn old(&self) -> impl Iterator<Item = &String> {
+        self.old.iter().chain(&self.old_asked)
+    }
+
+    fn status(&self) -> Topic<'static> {
+        Topic::Agent(self.agent.clone().into())
+    }
+
+    /// The broker took us in, within these limits. It may have forgotten everything: all retained facts are said again.
+    /// Events up to the newest number are history for it. `careful`: one message at a time.
+    pub(super) fn handle_connected(&mut self, newest: u64, limits: Limits, careful: bool, now: Moment) {
+        let window = if careful { 1 } else { usize::from(limits.receive_max).min(IN_FLIGHT_MAX) };
+        self.outbox.connected(newest, window);
+        self.unanswered.clear();
+        self.answered_at = now;
+        self.birth_at = None;
+        self.careful = careful;
+        if !limits.retain {
+            // What it keeps nothing of, it has nothing of.
+            self.old.clear();
+        }
+        self.limits = Some(limits);
+        self.lines.iter_mut().for_each(Line::say_all);
+    }
+
+    /// The connection is over. Where it ended while one message was unanswered, that may be the cause.
+    pub(super) fn handle_lost(&mut self, kind: Kind, now: Moment) {
+        self.limits = None;
+        let over_one = matches!(kind, Kind::Closed | Kind::Message | Kind::Foreign) && self.careful;
+        if let (true, [token]) = (over_one, self.unanswered.make_contiguous()) {
+            let place = token.place.clone();
+            if self.refusals.ended_over(&place, kind == Kind::Message, now) {
+                let topic = self.topic(&place);
+                self.tell(Notice::new(
+                    "mqtt.topic_refused",
+                    format!("The MQTT broker ends the connection when it gets {topic}."),
+                    "Nothing more is published there for some hours; everything else goes on.",
+                    "Look into the broker's log and its access rules, and at the largest message that it takes.",
+                ));
+            }
+        }
+        self.unanswered.clear();
+        self.old.extend(self.old_asked.take());
+    }
+
+    /// Messages that the broker has not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// A publication that the broker does not acknowledge is on the wire: more cannot be known of it.
+    pub(super) fn handle_sent(&mut self, token: &Token, now: Moment) {
+        if let Some(key) = token.event {
+            self.outbox.hear(key, Verdict::Taken, now);
+        }
+        if let Place::Old(_) = token.place {
+            self.old_asked = None;
         }
     }
 
-    pub(super) fn handle_lost(&mut self) {
-        self.connected = false;
-        self.in_flight = 0;
+    /// The broker answered a publication.
+    pub(super) fn handle_verdict(&mut self, token: &Token, verdict: Verdict, now: Moment) {
+        self.answered_at = now;
+        if let Some(place) = self.unanswered.iter().position(|waits| waits == token) {
+            self.unanswered.remove(place);
+        }
+        if let Some(key) = token.event {
+            self.outbox.hear(key, verdict, now);
+        }
+        let name = self.refusals.hear(&token.place, verdict, now);
+        match (&token.place, verdict) {
+            (Place::Old(_), Verdict::Taken | Verdict::Refused) => self.old_asked = None,
+            (Place::Old(_), Verdict::Full) => self.old.extend(self.old_asked.take()),
+            (Place::Fact(machine, slot), Verdict::Refused | Verdict::Full) => self.lines[*machine].say_again(*slot),
+            _ => {}
+        }
+        if name {
+            let topic = self.topic(&token.place);
+            self.tell(Notice::new(
+                "mqtt.topic_refused",
+                format!("The MQTT broker refuses what is published on {topic}."),
+                "It is left out and offered again every ten minutes; everything else goes on.",
+                "Allow this agent's user to write there in the broker's access rules.",
+            ));
+        }
     }
 
-    pub(super) fn handle_acknowledged(&mut self, event: u64) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.outbox.acknowledged(event);
+    fn tell(&mut self, notice: Notice) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push_back(notice);
+        }
+    }
+
+    /// What people are to be told of the broker, once.
+    pub(super) fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
     }
 
     /// Events that wait for the broker.
@@ -169,274 +257,191 @@ impl Uplink {
         self.outbox.len()
     }
 
+    /// When the broker counts as gone, because it acknowledges nothing.
+    pub(super) fn gone_at(&self) -> Option<Moment> {
+        (!self.unanswered.is_empty()).then(|| self.answered_at + ACKNOWLEDGED_WITHIN)
+    }
+
+    /// Whether something may be handed over at all.
+    fn is_open(&self) -> bool {
+        self.limits.is_some() && !(self.careful && !self.unanswered.is_empty())
+    }
+
     /// When `poll_publication` has something to say next, if nothing else happens before.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        if !self.connected {
+        if !self.is_open() {
             return None;
         }
-        self.lines.iter().flat_map(|line| &line.slots).filter_map(|slot| slot.due_at(self.interval)).min()
+        let facts = (0..self.lines.len()).flat_map(|machine| (0..SLOTS.len()).map(move |slot| (machine, slot)));
+        let facts = facts.filter_map(|(machine, slot)| self.fact_due_at(machine, slot));
+        let old = self.old.front().filter(|_| self.old_asked.is_none());
+        let old = old.map(|topic| self.refusals.opens_at(&Place::Old(topic.clone())));
+        facts.chain(old).chain([self.birth_due_at()]).chain(self.outbox.next_at()).min()
     }
 
-    /// What to publish now: the birth first, then what is true, then what happened, then samples.
+    fn birth_due_at(&self) -> Moment {
+        let due = self.birth_at.map_or(Moment::ZERO, |at| at + HEARTBEAT);
+        due.max(self.refusals.opens_at(&Place::Status))
+    }
+
+    fn fact_due_at(&self, machine: usize, slot: usize) -> Option<Moment> {
+        let due = self.lines[machine].due_at(slot, self.interval)?;
+        Some(due.max(self.refusals.opens_at(&Place::Fact(machine, slot))))
+    }
+
+    /// What to publish now: that the agent is there, then what is true, then what happened, then samples.
     pub(super) fn poll_publication(&mut self, now: Moment) -> Option<Publication> {
-        if !self.connected {
-            return None;
+        while self.is_open() {
+            let (place, due, payload) = self.poll_due(now)?;
+            let topic = self.topic(&place);
+            let retain = match &place {
+                Place::Status | Place::Old(_) => true,
+                Place::Fact(_, slot) => SLOTS[*slot].is_retained(),
+                Place::Events(_) => false,
+            };
+            let acknowledged = due.is_some() || retain;
+            let token = Token { place, event: due.as_ref().map(|due| due.key) };
+            let payload = payload.or_else(|| due?.payload(self.room(&topic)));
+            let Some(payload) = payload.filter(|payload| payload.len() <= self.room(&topic)) else {
+                self.too_long(&token, &topic, now);
+                continue;
+            };
+            return Some(self.handed_over(Publication { token, topic, payload, retain, acknowledged }, now));
         }
-        if std::mem::take(&mut self.birth_due) {
-            return Some(self.birth());
+        None
+    }
+
+    /// What is due now, with its text where that is not an event's.
+    fn poll_due(&mut self, now: Moment) -> Option<(Place, Option<Due>, Option<Vec<u8>>)> {
+        let text = |document: Value| Some(document.to_string().into_bytes());
+        if self.birth_due_at() <= now {
+            self.birth_at = Some(now);
+            return Some((Place::Status, None, text(self.birth(now))));
         }
-        let due = |slot: &Slot| slot.due_at(self.interval).is_some_and(|at| at <= now);
         let telemetry = SLOTS.len() - 1;
-        for slot in 0..telemetry {
-            if let Some(machine) = self.lines.iter().position(|line| due(&line.slots[slot])) {
-                return Some(self.fact(machine, slot, now));
+        if let Some((machine, slot)) = self.fact_due(0..telemetry, now) {
+            let document = self.lines[machine].publish(&self.agent, slot, now);
+            return Some((Place::Fact(machine, slot), None, text(document)));
+        }
+        // One after the other: they are few, and what is due in earnest goes first.
+        let old = self.old.front().filter(|_| self.old_asked.is_none()).cloned().map(Place::Old);
+        if let Some(old) = old.filter(|old| !self.refusals.is_closed(old, now)) {
+            self.old_asked = self.old.pop_front();
+            return Some((old, None, Some(Vec::new())));
+        }
+        if let Some(due) = self.outbox.offer(&self.refusals, now) {
+            return Some((Place::Events(due.machine), Some(due), None));
+        }
+        let (machine, slot) = self.fact_due(telemetry..SLOTS.len(), now)?;
+        let document = self.lines[machine].publish(&self.agent, slot, now);
+        Some((Place::Fact(machine, slot), None, text(document)))
+    }
+
+    fn fact_due(&self, mut slots: std::ops::Range<usize>, now: Moment) -> Option<(usize, usize)> {
+        slots.find_map(|slot| {
+            let due = |machine: &usize| self.fact_due_at(*machine, slot).is_some_and(|at| at <= now);
+            (0..self.lines.len()).find(due).map(|machine| (machine, slot))
+        })
+    }
+
+    /// Bytes of text that the broker takes on a topic.
+    fn room(&self, topic: &str) -> usize {
+        let packet = self.limits.as_ref().map_or(0, |limits| limits.packet_bytes_max);
+        packet.saturating_sub(PUBLISH_BYTES + topic.len())
+    }
+
+    /// As the broker allows it.
+    fn handed_over(&mut self, mut publication: Publication, now: Moment) -> Publication {
+        let (retain, acknowledge) = self.limits.as_ref().map_or((false, false), |limits| (limits.retain, limits.acknowledge));
+        publication.retain &= retain;
+        // Whoever is careful wants to know of each message what became of it.
+        publication.acknowledged = (publication.acknowledged || self.careful) && acknowledge;
+        if publication.acknowledged {
+            if self.unanswered.is_empty() {
+                self.answered_at = now;
             }
+            self.unanswered.push_back(publication.token.clone());
         }
-        if let Some(publication) = self.event() {
-            return Some(publication);
-        }
-        let due = |slot: &Slot| slot.due_at(self.interval).is_some_and(|at| at <= now);
-        let machine = self.lines.iter().position(|line| due(&line.slots[telemetry]))?;
-        Some(self.fact(machine, telemetry, now))
-    }
-
-    fn birth(&self) -> Publication {
-        let machines: Vec<_> = self.lines.iter().map(|line| &line.name).collect();
-        let document = json!({
-            "online": true,
-            "agent": self.agent,
-            "version": env!("CARGO_PKG_VERSION"),
-            "since": self.born_at,
-            "machines": machines,
-        });
-        publication(self.scheme.write(&Topic::Agent(self.agent.as_str().into())), &document, true)
-    }
-
-    /// What is left behind when the agent ends in good order. The same words as the Last Will's, and a capacity that
-    /// is withdrawn: nobody should wait for a machine whose agent went home.
-    pub(super) fn farewell(&self, now: &str) -> Vec<Publication> {
-        let mut farewell: Vec<_> = self
-            .lines
-            .iter()
-            .map(|line| {
-                let document = json!({
-                    "version": crate::capacity::VERSION,
-                    "at": now,
-                    "machine": line.name,
-                    "state": "offline",
-                    "accepting_jobs": false,
-                    "queue_length": line.queue.length,
-                    "reason": { "code": "agent.stopped", "sentence": "The agent of this machine was stopped." },
-                });
-                let topic = Topic::Machine(line.name.as_str().into(), Fact::Capacity);
-                publication(self.scheme.write(&topic), &document, true)
-            })
-            .collect();
-        let topic = self.scheme.write(&Topic::Agent(self.agent.as_str().into()));
-        farewell.push(publication(topic, &will(&self.agent), true));
-        farewell
-    }
-
-    fn fact(&mut self, machine: usize, slot: usize, now: Moment) -> Publication {
-        let line = &mut self.lines[machine];
-        line.slots[slot].published(now);
-        let fact = SLOTS[slot];
-        let document = line.document(fact);
-        let mut publication = publication(
-            self.scheme.write(&Topic::Machine(line.name.as_str().into(), fact)),
-            &document,
-            fact.is_retained(),
-        );
-        publication.acknowledged = fact.is_retained();
         publication
     }
 
-    fn event(&mut self) -> Option<Publication> {
-        if self.in_flight >= EVENTS_IN_FLIGHT {
-            return None;
+    /// The broker does not take so much at once.
+    fn too_long(&mut self, token: &Token, topic: &str, now: Moment) {
+        if let Some(key) = token.event {
+            self.outbox.hear(key, Verdict::Refused, now);
         }
-        let due = self.outbox.offer()?;
-        self.in_flight += 1;
-        let topic = Topic::Machine(self.lines[due.machine].name.as_str().into(), Fact::Event);
-        Some(Publication {
-            topic: self.scheme.write(&topic),
-            payload: due.payload,
-            retain: false,
-            event: Some(due.key),
-            acknowledged: true,
+        if let Place::Fact(machine, slot) = token.place {
+            self.lines[machine].say_again(slot);
+        }
+        let name = match token.event {
+            Some(_) => !std::mem::replace(&mut self.told_too_long, true),
+            None => self.refusals.hear(&token.place, Verdict::Refused, now),
+        };
+        if name {
+            let bytes = self.limits.as_ref().map_or(0, |limits| limits.packet_bytes_max);
+            self.tell(Notice::new(
+                "mqtt.too_long",
+                format!("What is to be published on {topic} is longer than the MQTT broker takes: {bytes} bytes."),
+                "It is left out; everything else goes on.",
+                "Raise the broker's limit (Mosquitto: max_packet_size).",
+            ));
+        }
+    }
+
+    /// The topic's name on the wire.
+    fn topic(&self, place: &Place) -> String {
+        let machine = |machine: usize, fact| Topic::Machine(self.lines[machine].name.as_str().into(), fact);
+        match place {
+            Place::Status => self.scheme.write(&self.status()),
+            Place::Fact(line, slot) => self.scheme.write(&machine(*line, SLOTS[*slot])),
+            Place::Events(line) => self.scheme.write(&machine(*line, Fact::Event)),
+            Place::Old(topic) => topic.clone(),
+        }
+    }
+
+    fn birth(&self, now: Moment) -> Value {
+        let epoch = self.clock.now();
+        json!({
+            "online": true,
+            "agent": self.agent,
+            "version": env!("CARGO_PKG_VERSION"),
+            "since": wall(epoch, Moment::ZERO),
+            "at": wall(epoch, now),
+            "machines": self.machines(),
         })
     }
-}
 
-/// What the broker says of the agent when it hears nothing from it any more.
-pub(super) fn will(agent: &str) -> Value {
-    json!({ "online": false, "agent": agent })
-}
-
-fn publication(topic: String, document: &Value, retain: bool) -> Publication {
-    Publication { topic, payload: document.to_string().into_bytes(), retain, event: None, acknowledged: true }
-}
-
-impl Line {
-    fn new(source: &mut Source) -> Self {
-        let snapshot = source.snapshots.borrow_and_update().clone();
-        let queue = source.queue.borrow_and_update().clone();
-        let capacity = Capacity::of(&source.profile, &snapshot, &queue);
-        Self {
-            name: source.name.clone(),
-            profile: source.profile.clone(),
-            epoch: source.epoch.clone(),
-            sample: Sample::default(),
-            capacity: Some(capacity),
-            snapshot,
-            queue,
-            slots: Default::default(),
-        }
+    fn machines(&self) -> Vec<&String> {
+        self.lines.iter().map(|line| &line.name).collect()
     }
 
-    fn slot(&mut self, fact: Fact) -> &mut Slot {
-        let place = SLOTS.iter().position(|slot| *slot == fact).unwrap_or(0);
-        &mut self.slots[place]
+    /// What the broker says of the agent when it hears nothing from it any more.
+    pub(super) fn will(&self) -> (String, Value) {
+        let document = json!({ "online": false, "agent": self.agent, "machines": self.machines() });
+        (self.topic(&Place::Status), document)
     }
 
-    fn learn(&mut self, snapshot: Arc<Snapshot>) {
-        let before = std::mem::replace(&mut self.snapshot, snapshot);
-        let now = self.snapshot.clone();
-        let phase = |snapshot: &Snapshot| snapshot.job.as_ref().map(|job| (job.job.clone(), job.phase));
-        let turned = before.state != now.state || before.notice != now.notice || phase(&before) != phase(&now);
-        self.slot(Fact::State).change(turned);
-        if before.job != now.job {
-            self.slot(Fact::Job).change(phase(&before) != phase(&now));
-        }
-        if before.identity != now.identity {
-            self.slot(Fact::Capability).change(true);
-        }
-        if Sample::of(&now).is_news_after(&self.sample) {
-            self.slot(Fact::Telemetry).change(false);
-        }
-        self.reconsider_capacity();
-    }
-
-    fn reconsider_capacity(&mut self) {
-        let capacity = Capacity::of(&self.profile, &self.snapshot, &self.queue);
-        let same = self.capacity.as_ref().is_some_and(|said| said.says_the_same(&capacity, FORECAST_TOLERANCE));
-        if !same {
-            self.capacity = Some(capacity);
-            self.slot(Fact::Capacity).change(true);
-        }
-    }
-
-    fn document(&mut self, fact: Fact) -> Value {
-        let epoch = self.epoch.now();
-        let wall = |moment| wall(epoch, moment);
-        match fact {
-            Fact::State => documents::state(&self.name, epoch, &self.snapshot),
-            Fact::Job => documents::job(&self.name, epoch, &self.snapshot),
-            Fact::Capacity => Capacity::of(&self.profile, &self.snapshot, &self.queue).document(&self.name, wall),
-            Fact::Capability => {
-                let at = wall(self.snapshot.at);
-                json!(Capability::of(&self.name, &self.profile, self.snapshot.identity.as_ref(), at))
-            }
-            Fact::Telemetry => {
-                let document = Sample::of(&self.snapshot).document(&wall(self.snapshot.at));
-                self.sample = Sample::of(&self.snapshot);
-                document
-            }
-            Fact::Event => Value::Object(Map::new()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod test {
-    use drivers::State;
-    use drivers::profile::Profile;
-    use tokio::sync::watch;
-
-    use super::*;
-
-    const INTERVAL: Duration = Duration::from_secs(1);
-
-    fn at(milliseconds: u64) -> Moment {
-        Moment(milliseconds * 1000)
-    }
-
-    fn uplink() -> Uplink {
-        let source = Source {
-            name: "mill".into(),
-            profile: Arc::new(Profile::parse(Profile::bundled()[0].1).unwrap()),
-            epoch: Epoch::fixed(std::time::SystemTime::UNIX_EPOCH),
-            snapshots: watch::channel(Arc::new(snapshot(State::Idle, 0.0))).1,
-            queue: watch::channel(Queue::default()).1,
+    /// What is left behind when the agent ends in good order. The same words as the Last Will's, and machines of which nobody
+    /// knows what they do: nobody should wait for a machine whose agent went home.
+    pub(super) fn farewell(&self) -> Vec<Publication> {
+        let Some(limits) = &self.limits else { return Vec::new() };
+        let left = |line: &Line| {
+            let topic = |fact| self.scheme.write(&Topic::Machine(line.name.as_str().into(), fact));
+            line.left(&self.agent).map(|(fact, document)| (topic(fact), document))
         };
-        Uplink::new(Scheme::new("s").unwrap(), "pi", &mut [source], "born".into(), INTERVAL)
+        let last: Vec<_> = self.lines.iter().flat_map(left).chain([self.will()]).collect();
+        let words = last.into_iter().map(|(topic, document)| Publication {
+            token: Token { place: Place::Old(topic.clone()), event: None },
+            payload: document.to_string().into_bytes(),
+            topic,
+            retain: limits.retain,
+            acknowledged: limits.acknowledge,
+        });
+        words.filter(|words| words.payload.len() <= self.room(&words.topic)).collect()
     }
 
-    fn snapshot(state: State, x_mm: f64) -> Snapshot {
-        let position_mm = Some(drivers::snapshot::Reading::fresh([x_mm, 0.0, 0.0], at(1)));
-        Snapshot { state, position_mm, ..Snapshot::unknown(at(1)) }
-    }
-
-    fn drain(uplink: &mut Uplink, now: Moment) -> Vec<String> {
-        std::iter::from_fn(|| uplink.poll_publication(now)).map(|publication| publication.topic).collect()
-    }
-
-    #[test]
-    fn nothing_is_said_before_the_broker_took_us_in_and_then_the_birth_comes_first() {
-        let mut uplink = uplink();
-        assert_eq!(uplink.poll_publication(at(0)), None);
-        assert_eq!(uplink.poll_timeout(), None);
-        uplink.handle_connected(0);
-        let topics = drain(&mut uplink, at(0));
-        let mill = ["capability", "state", "capacity", "job", "telemetry"].map(|fact| format!("fab/s/mill/{fact}"));
-        assert_eq!(topics[0], "fab/s/agent/pi/status");
-        assert_eq!(topics[1..], mill);
-        uplink.handle_lost();
-        uplink.handle_connected(0);
-        assert_eq!(drain(&mut uplink, at(1)), topics, "a rebirth says everything again");
-    }
-
-    #[test]
-    fn a_moving_machine_is_told_of_once_an_interval_and_a_change_of_state_at_once() {
-        let mut uplink = uplink();
-        uplink.handle_connected(0);
-        drain(&mut uplink, at(0));
-        uplink.handle_snapshot(0, Arc::new(snapshot(State::Idle, 5.0)));
-        assert!(drain(&mut uplink, at(100)).is_empty());
-        assert_eq!(uplink.poll_timeout(), Some(at(1000)));
-        uplink.handle_snapshot(0, Arc::new(snapshot(State::Alarm, 5.0)));
-        assert_eq!(drain(&mut uplink, at(200)), ["fab/s/mill/state", "fab/s/mill/capacity"]);
-        assert_eq!(drain(&mut uplink, at(1000)), ["fab/s/mill/telemetry"]);
-        uplink.handle_snapshot(0, Arc::new(snapshot(State::Alarm, 5.001)));
-        assert_eq!(drain(&mut uplink, at(9000)), ["fab/s/mill/state"], "a thousandth is within the dead band");
-    }
-
-    #[test]
-    fn few_events_are_on_their_way_at_once_and_each_acknowledgement_makes_room() {
-        let mut uplink = uplink();
-        uplink.handle_connected(0);
-        drain(&mut uplink, at(0));
-        let run = Arc::new(crate::store::Run::default());
-        let row = |number| crate::store::Row {
-            number,
-            at_ms: 0,
-            since_boot_us: 0,
-            clock_set: true,
-            run: run.clone(),
-            class: crate::store::Class::Chatter,
-            machine: Some("mill".into()),
-            job: None,
-            who: None,
-            seq: Some(number),
-            body: "{}".into(),
-        };
-        let items = (1..=EVENTS_IN_FLIGHT as u64 + 3).map(|number| crate::store::Item::Row(Arc::new(row(number))));
-        uplink.handle_batch(Batch { items: items.collect(), cursor: Cursor::default() });
-        let sent: Vec<_> = std::iter::from_fn(|| uplink.poll_publication(at(1))).collect();
-        assert_eq!(sent.len(), EVENTS_IN_FLIGHT);
-        assert!(sent.iter().all(|event| event.acknowledged && !event.retain));
-        uplink.handle_acknowledged(sent[0].event.unwrap());
-        assert_eq!(drain(&mut uplink, at(1)).len(), 1);
-        assert_eq!(uplink.events_waiting(), EVENTS_IN_FLIGHT + 2);
+    /// Topics that the broker does not take now.
+    pub(super) fn refused(&self) -> usize {
+        self.refusals.len()
     }
 }

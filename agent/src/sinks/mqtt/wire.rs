@@ -2,7 +2,7 @@
 //!
 //! rumqttc is used for one connection at a time and thrown away after it: what it queues for the next one it may
 //! silently forget (it does, when the broker comes back without the session), while our outbox does not. Publishing
-//! never waits: a full queue is an answer.
+//! never waits: whoever publishes asks first whether there is room.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,8 +12,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::course::{Limits, Terms};
+use super::loss::{Kind, Loss};
+use super::refusals::Verdict;
 use super::settings::{Ready, Version};
-use super::uplink::Publication;
+use super::uplink::{Publication, Token};
 
 /// Publications handed to the client and not yet on the wire. Few, so that what waits here is never old.
 const REQUESTS_MAX: usize = 16;
@@ -31,12 +34,12 @@ const PACKET_IN_MAX: usize = 64 * 1024;
 /// Longest packet sent: a snapshot has some kilobytes.
 const PACKET_OUT_MAX: usize = 256 * 1024;
 
-/// The broker is asked for a sign of life this often.
+/// The broker is asked for a sign of life this often, unless it wants it more often.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A connection on which nothing at all happens for this long is dead: a ping is due every [`KEEP_ALIVE`]. The
+/// A ping is due every keep-alive. A connection on which nothing at all happens for twice that and this is dead: the
 /// client itself would wait for ever on a broker that does not read.
-const SILENCE_MAX: Duration = Duration::from_secs(25);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Longest time from opening to the broker's welcome.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -44,23 +47,14 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// What happened on the connection.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// The broker took us in.
-    Connected,
-    /// Some publication went out, so there is room for another.
-    Sent,
-    /// The broker has an event; by its key.
-    Acknowledged(u64),
+    /// The broker took us in, and allows this.
+    Connected(Limits),
+    /// A publication went out, so there is room for another. With it, if the broker will not answer it.
+    Sent(Option<Token>),
+    /// The broker answered a publication.
+    Answered(Token, Verdict),
     /// The connection is over.
     Lost(Loss),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Loss {
-    /// Stable code: `mqtt.unreachable`, `mqtt.refused` or `mqtt.tls`.
-    pub(super) code: &'static str,
-    /// What the library or the broker said.
-    pub(super) because: String,
 }
 
 enum Client {
@@ -77,72 +71,72 @@ enum Wheel {
 /// What the task that turns the client's wheel reports; packet numbers are not yet ours.
 #[derive(Debug)]
 enum Turn {
-    Connected,
+    /// With how often the broker wants a sign of life.
+    Connected(Limits, Duration),
     Sent(u16),
-    Acknowledged(u16),
+    Answered(u16, Verdict),
     Other,
-    Lost(Loss),
 }
 
 /// One connection to a broker.
 pub(super) struct Wire {
     client: Client,
-    turns: mpsc::Receiver<Turn>,
-    /// Acknowledged publications in the order they were handed over, until each gets its packet number.
-    unnumbered: VecDeque<Option<u64>>,
-    numbered: HashMap<u16, Option<u64>>,
+    turns: mpsc::Receiver<Result<Turn, Loss>>,
+    /// Publications in the order in which they were handed over, until each is on the wire; and whether it is acknowledged.
+    unsent: VecDeque<(Token, bool)>,
+    numbered: HashMap<u16, Token>,
     // Ends the task when the connection is dropped.
     _tasks: JoinSet<()>,
 }
 
 impl Wire {
     /// Starts to connect. `will` is what the broker says, retained, when it hears nothing from us any more.
-    pub(super) fn open(broker: &Ready, will_topic: &str, will: &str) -> Self {
+    pub(super) fn open(broker: &Ready, terms: Terms, will_topic: &str, will: &str) -> Self {
         let (reports, turns) = mpsc::channel(HEARD_MAX);
         let mut tasks = JoinSet::new();
+        // A little more room than is used: the goodbye has a place, too.
+        let room = REQUESTS_MAX + 2;
         let (client, wheel) = match broker.version {
             Version::V5 => {
-                let (client, wheel) = v5::AsyncClient::new(options_v5(broker, will_topic, will), REQUESTS_MAX);
+                let (client, wheel) = v5::AsyncClient::new(options_v5(broker, terms, will_topic, will), room);
                 (Client::V5(client), Wheel::V5(Box::new(wheel)))
             }
             Version::V311 => {
-                let (client, wheel) = rumqttc::AsyncClient::new(options_v311(broker, will_topic, will), REQUESTS_MAX);
+                let (client, wheel) = rumqttc::AsyncClient::new(options_v311(broker, terms, will_topic, will), room);
                 (Client::V311(client), Wheel::V311(Box::new(wheel)))
             }
         };
         tasks.spawn(turn(wheel, reports));
-        Self { client, turns, unnumbered: VecDeque::new(), numbered: HashMap::new(), _tasks: tasks }
+        Self { client, turns, unsent: VecDeque::new(), numbered: HashMap::new(), _tasks: tasks }
     }
 
-    /// Hands over a publication; gives it back when there is no room at the moment. Never waits.
-    pub(super) fn try_publish(&mut self, publication: Publication) -> Result<(), Publication> {
-        let (topic, payload) = (publication.topic.clone(), publication.payload.clone());
+    /// Whether another publication can be handed over.
+    pub(super) fn has_room(&self) -> bool {
+        self.unsent.len() < REQUESTS_MAX
+    }
+
+    /// Hands over a publication. Never waits.
+    pub(super) fn publish(&mut self, publication: Publication) {
+        let Publication { token, topic, payload, retain, acknowledged } = publication;
         let taken = match &self.client {
             Client::V5(client) => {
-                let qos = if publication.acknowledged {
-                    v5::mqttbytes::QoS::AtLeastOnce
-                } else {
-                    v5::mqttbytes::QoS::AtMostOnce
-                };
-                client.try_publish(topic, qos, publication.retain, payload).is_ok()
+                let qos = if acknowledged { v5::mqttbytes::QoS::AtLeastOnce } else { v5::mqttbytes::QoS::AtMostOnce };
+                client.try_publish(topic, qos, retain, payload).is_ok()
             }
             Client::V311(client) => {
-                let qos = if publication.acknowledged { rumqttc::QoS::AtLeastOnce } else { rumqttc::QoS::AtMostOnce };
-                client.try_publish(topic, qos, publication.retain, payload).is_ok()
+                let qos = if acknowledged { rumqttc::QoS::AtLeastOnce } else { rumqttc::QoS::AtMostOnce };
+                client.try_publish(topic, qos, retain, payload).is_ok()
             }
         };
-        if !taken {
-            return Err(publication);
+        // It is not taken where the connection's task has ended: that is heard as a loss next.
+        if taken {
+            self.unsent.push_back((token, acknowledged));
         }
-        if publication.acknowledged {
-            self.unnumbered.push_back(publication.event);
-        }
-        Ok(())
     }
 
-    /// Publications the broker has not yet acknowledged.
-    pub(super) fn unacknowledged(&self) -> usize {
-        self.unnumbered.len() + self.numbered.len()
+    /// Publications the broker has not yet acknowledged, and those that are not yet on the wire.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unsent.len() + self.numbered.len()
     }
 
     /// Says goodbye, so that the broker does not publish the Last Will.
@@ -157,21 +151,23 @@ impl Wire {
     pub(super) async fn hear(&mut self) -> Heard {
         loop {
             match self.turns.recv().await {
-                Some(Turn::Connected) => return Heard::Connected,
-                Some(Turn::Sent(0)) => return Heard::Sent,
-                Some(Turn::Sent(number)) => {
-                    if let Some(event) = self.unnumbered.pop_front() {
-                        self.numbered.insert(number, event);
+                Some(Ok(Turn::Connected(limits, _))) => return Heard::Connected(limits),
+                Some(Ok(Turn::Sent(number))) => match self.unsent.pop_front() {
+                    Some((token, true)) => {
+                        self.numbered.insert(number, token);
+                        return Heard::Sent(None);
                     }
-                    return Heard::Sent;
-                }
-                Some(Turn::Acknowledged(number)) => match self.numbered.remove(&number) {
-                    Some(Some(event)) => return Heard::Acknowledged(event),
-                    _ => return Heard::Sent,
+                    Some((token, false)) => return Heard::Sent(Some(token)),
+                    None => {}
                 },
-                Some(Turn::Other) => {}
-                Some(Turn::Lost(loss)) => return Heard::Lost(loss),
-                None => return Heard::Lost(Loss::unreachable("the connection's task ended".to_owned())),
+                Some(Ok(Turn::Answered(number, verdict))) => {
+                    if let Some(token) = self.numbered.remove(&number) {
+                        return Heard::Answered(token, verdict);
+                    }
+                }
+                Some(Ok(Turn::Other)) => {}
+                Some(Err(loss)) => return Heard::Lost(loss),
+                None => return Heard::Lost(Loss::new(Kind::Unreachable, "the connection's task ended")),
             }
         }
     }
@@ -179,90 +175,121 @@ impl Wire {
 
 /// Turns the client's wheel until the connection is over. It waits for its reports to be read, but nobody who reads
 /// them waits for it: publishing never does.
-async fn turn(mut wheel: Wheel, reports: mpsc::Sender<Turn>) {
+async fn turn(mut wheel: Wheel, reports: mpsc::Sender<Result<Turn, Loss>>) {
     let mut patience = CONNECT_MAX;
     loop {
-        let turned = async {
-            match &mut wheel {
-                Wheel::V5(wheel) => turn_v5(wheel).await,
-                Wheel::V311(wheel) => turn_v311(wheel).await,
+        let turned = timeout(patience, wheel.turn()).await;
+        let turn = turned.unwrap_or_else(|_| {
+            Err(Loss::new(Kind::Silent, format!("it gave no sign of life for {} s", patience.as_secs())))
+        });
+        if let Ok(Turn::Connected(_, keep_alive)) = &turn {
+            patience = *keep_alive * 2 + SILENCE;
+        }
+        if turn.is_err() {
+            // What was heard before the end in the same breath counts.
+            for heard in wheel.rest() {
+                if reports.send(Ok(heard)).await.is_err() {
+                    return;
+                }
             }
-        };
-        let turn = match timeout(patience, turned).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(loss)) => Turn::Lost(loss),
-            Err(_) => Turn::Lost(Loss::unreachable(format!("no sign of life for {} s", patience.as_secs()))),
-        };
-        patience = SILENCE_MAX;
-        let over = matches!(turn, Turn::Lost(_));
+        }
+        let over = turn.is_err();
         if reports.send(turn).await.is_err() || over {
             return;
         }
     }
 }
 
-async fn turn_v5(wire: &mut v5::EventLoop) -> Result<Turn, Loss> {
+impl Wheel {
+    async fn turn(&mut self) -> Result<Turn, Loss> {
+        match self {
+            Self::V5(wheel) => {
+                let event = wheel.poll().await.map_err(Loss::of_v5)?;
+                let told = wheel.options.keep_alive();
+                let turn = of_v5(&event, told);
+                if matches!(turn, Turn::Connected(..)) && (told.is_zero() || told > KEEP_ALIVE) {
+                    // A broker that wants none, or seldom one: pings tell us whether it is there. The client would send
+                    // them without a pause where none are wanted.
+                    wheel.options.set_keep_alive(KEEP_ALIVE);
+                }
+                Ok(turn)
+            }
+            Self::V311(wheel) => Ok(of_v311(&wheel.poll().await.map_err(Loss::of_v311)?)),
+        }
+    }
+
+    /// What was heard and not yet given.
+    fn rest(&mut self) -> Vec<Turn> {
+        match self {
+            Self::V5(wheel) => wheel.state.events.drain(..).map(|event| of_v5(&event, KEEP_ALIVE)).collect(),
+            Self::V311(wheel) => wheel.state.events.drain(..).map(|event| of_v311(&event)).collect(),
+        }
+    }
+}
+
+fn of_v5(event: &v5::Event, keep_alive: Duration) -> Turn {
     use v5::mqttbytes::v5::{Packet, PubAckReason};
-    match wire.poll().await {
-        Ok(v5::Event::Incoming(Packet::ConnAck(_))) => Ok(Turn::Connected),
-        Ok(v5::Event::Incoming(Packet::PubAck(ack))) => match ack.reason {
-            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(Turn::Acknowledged(ack.pkid)),
-            reason => Err(Loss { code: "mqtt.refused", because: format!("the broker refused a message: {reason:?}") }),
-        },
-        Ok(v5::Event::Incoming(Packet::Disconnect(disconnect))) => {
-            Err(Loss::unreachable(format!("the broker ended the connection: {:?}", disconnect.reason_code)))
+    match event {
+        v5::Event::Incoming(Packet::ConnAck(welcome)) => {
+            let said = welcome.properties.as_ref();
+            let packet_bytes_max = said.and_then(|said| said.max_packet_size).map_or(PACKET_OUT_MAX, |max| max as usize);
+            let limits = Limits {
+                packet_bytes_max: packet_bytes_max.min(PACKET_OUT_MAX),
+                receive_max: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
+                retain: said.and_then(|said| said.retain_available) != Some(0),
+                acknowledge: said.and_then(|said| said.max_qos) != Some(0),
+            };
+            Turn::Connected(limits, if keep_alive.is_zero() { KEEP_ALIVE } else { keep_alive })
         }
-        Ok(v5::Event::Outgoing(Outgoing::Publish(number))) => Ok(Turn::Sent(number)),
-        Ok(_) => Ok(Turn::Other),
-        Err(v5::ConnectionError::ConnectionRefused(code)) => Err(Loss::refused(format!("{code:?}"))),
-        Err(v5::ConnectionError::Tls(error)) => Err(Loss::tls(error.to_string())),
-        Err(error) => Err(Loss::unreachable(error.to_string())),
-    }
-}
-
-async fn turn_v311(wire: &mut rumqttc::EventLoop) -> Result<Turn, Loss> {
-    use rumqttc::{ConnectionError, Event, Packet};
-    match wire.poll().await {
-        Ok(Event::Incoming(Packet::ConnAck(_))) => Ok(Turn::Connected),
-        Ok(Event::Incoming(Packet::PubAck(ack))) => Ok(Turn::Acknowledged(ack.pkid)),
-        Ok(Event::Outgoing(Outgoing::Publish(number))) => Ok(Turn::Sent(number)),
-        Ok(_) => Ok(Turn::Other),
-        Err(ConnectionError::ConnectionRefused(code)) => Err(Loss::refused(format!("{code:?}"))),
-        Err(ConnectionError::Tls(error)) => Err(Loss::tls(error.to_string())),
-        Err(error) => Err(Loss::unreachable(error.to_string())),
-    }
-}
-
-impl Loss {
-    fn unreachable(because: String) -> Self {
-        Self { code: "mqtt.unreachable", because }
-    }
-
-    fn refused(because: String) -> Self {
-        Self { code: "mqtt.refused", because }
-    }
-
-    fn tls(because: String) -> Self {
-        Self { code: "mqtt.tls", because }
-    }
-
-    /// What to do about it.
-    pub(super) fn to_do(&self) -> &'static str {
-        match self.code {
-            "mqtt.refused" => "Check the user name, the password and the broker's access rules.",
-            "mqtt.tls" => "Check the CA certificate, the broker's name in its certificate, and the clock.",
-            _ => "Check the broker's address, and whether it runs.",
+        v5::Event::Incoming(Packet::PubAck(ack)) => {
+            let verdict = match ack.reason {
+                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Verdict::Taken,
+                PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => Verdict::Full,
+                PubAckReason::UnspecifiedError
+                | PubAckReason::ImplementationSpecificError
+                | PubAckReason::NotAuthorized
+                | PubAckReason::TopicNameInvalid
+                | PubAckReason::PayloadFormatInvalid => Verdict::Refused,
+            };
+            Turn::Answered(ack.pkid, verdict)
         }
+        v5::Event::Outgoing(Outgoing::Publish(number)) => Turn::Sent(*number),
+        _ => Turn::Other,
     }
 }
 
-fn options_v5(broker: &Ready, will_topic: &str, will: &str) -> v5::MqttOptions {
-    let mut options = v5::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
+fn of_v311(event: &rumqttc::Event) -> Turn {
+    use rumqttc::{Event, Packet};
+    match event {
+        Event::Incoming(Packet::ConnAck(_)) => {
+            // MQTT 3.1.1 says nothing of what it allows.
+            let limits = Limits {
+                packet_bytes_max: PACKET_OUT_MAX,
+                receive_max: u16::MAX,
+                retain: true,
+                acknowledge: true,
+            };
+            Turn::Connected(limits, KEEP_ALIVE)
+        }
+        Event::Incoming(Packet::PubAck(ack)) => Turn::Answered(ack.pkid, Verdict::Taken),
+        Event::Outgoing(Outgoing::Publish(number)) => Turn::Sent(*number),
+        _ => Turn::Other,
+    }
+}
+
+fn name(broker: &Ready, terms: Terms) -> &str {
+    let short = broker.short_id.as_deref().filter(|_| terms.short_name);
+    short.unwrap_or(&broker.client_id)
+}
+
+fn options_v5(broker: &Ready, terms: Terms, will_topic: &str, will: &str) -> v5::MqttOptions {
+    let mut options = v5::MqttOptions::new(name(broker, terms), &broker.host, broker.port);
     options.set_keep_alive(KEEP_ALIVE).set_clean_start(true).set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
     let mut properties = v5::mqttbytes::v5::ConnectProperties::new();
     properties.max_packet_size = u32::try_from(PACKET_IN_MAX).ok();
     options.set_connect_properties(properties);
-    let will = v5::mqttbytes::v5::LastWill::new(will_topic, will, v5::mqttbytes::QoS::AtLeastOnce, true, None);
+    let qos = if terms.acknowledge { v5::mqttbytes::QoS::AtLeastOnce } else { v5::mqttbytes::QoS::AtMostOnce };
+    let will = v5::mqttbytes::v5::LastWill::new(will_topic, will, qos, terms.retain, None);
     options.set_last_will(will);
     if let Some((user, password)) = &broker.credentials {
         options.set_credentials(user, password);
@@ -273,11 +300,12 @@ fn options_v5(broker: &Ready, will_topic: &str, will: &str) -> v5::MqttOptions {
     options
 }
 
-fn options_v311(broker: &Ready, will_topic: &str, will: &str) -> rumqttc::MqttOptions {
-    let mut options = rumqttc::MqttOptions::new(&broker.client_id, &broker.host, broker.port);
+fn options_v311(broker: &Ready, terms: Terms, will_topic: &str, will: &str) -> rumqttc::MqttOptions {
+    let mut options = rumqttc::MqttOptions::new(name(broker, terms), &broker.host, broker.port);
     options.set_keep_alive(KEEP_ALIVE).set_clean_session(true).set_inflight(IN_FLIGHT_MAX);
     options.set_max_packet_size(PACKET_IN_MAX, PACKET_OUT_MAX);
-    options.set_last_will(rumqttc::LastWill::new(will_topic, will, rumqttc::QoS::AtLeastOnce, true));
+    let qos = if terms.acknowledge { rumqttc::QoS::AtLeastOnce } else { rumqttc::QoS::AtMostOnce };
+    options.set_last_will(rumqttc::LastWill::new(will_topic, will, qos, terms.retain));
     if let Some((user, password)) = &broker.credentials {
         options.set_credentials(user, password);
     }
