@@ -8,19 +8,22 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest wait for anything in these tests: far beyond what a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A Mosquitto that is stopped when this is dropped.
 pub(crate) struct Broker {
     pub(crate) port: u16,
     home: TempDir,
     server: Option<Child>,
+    said: Arc<Mutex<Vec<String>>>,
+    rules: Option<tempfile::NamedTempFile>,
 }
 
 impl Broker {
@@ -48,9 +51,37 @@ impl Broker {
         (Self::start_with(port, &text), tls_port)
     }
 
+    /// Starts a broker that is configured a little differently.
+    pub(crate) fn start_like(more: &str) -> Self {
+        Self::start_with(free_port(), more)
+    }
+
+    /// Starts a broker with access rules.
+    pub(crate) fn start_with_rules(rules: &str, more: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rules).unwrap();
+        let more = format!("acl_file {}\n{more}", file.path().display());
+        let mut broker = Self::start_with(free_port(), &more);
+        broker.rules = Some(file);
+        broker
+    }
+
+    /// Corrects the access rules; in force from the next start.
+    pub(crate) fn rules(&self, rules: &str) {
+        std::fs::write(self.rules.as_ref().unwrap().path(), rules).unwrap();
+    }
+
+    /// How often the agent was let in.
+    pub(crate) fn let_in(&self, name: &str) -> usize {
+        let said = self.said.lock().unwrap();
+        said.iter()
+            .filter(|line| line.contains("New client connected") && line.contains(&format!(" as {name}")))
+            .count()
+    }
+
     fn start_with(port: u16, more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut broker = Self { port, home, server: None };
+        let mut broker = Self { port, home, server: None, said: Arc::default(), rules: None };
         // `user` matters only where tests run as root: Mosquitto would become a user who cannot read its own folder.
         let text = format!(
             "user root\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n\
@@ -84,7 +115,12 @@ impl Broker {
             line.clear();
             assert!(log.read_line(&mut line).unwrap() > 0, "Mosquitto did not start on {}", self.port);
         }
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let said = self.said.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                said.lock().unwrap().push(line);
+            }
+        });
     }
 
     /// Stops it in good order, so that it writes its sessions down.
@@ -125,6 +161,17 @@ impl Subscriber {
         if let Some(session) = session {
             command.args(["-c", "-i", session]);
         }
+        Self::begin(command)
+    }
+
+    /// A client of this name.
+    pub(crate) fn named(port: u16, name: &str) -> Self {
+        let mut command = Command::new(program("mosquitto_sub"));
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "nothing", "-i", name]);
+        Self::begin(command)
+    }
+
+    fn begin(mut command: Command) -> Self {
         let mut client = command
             .stdout(Stdio::piped())
             .spawn()

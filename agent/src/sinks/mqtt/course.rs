@@ -171,10 +171,7 @@ mod test {
             tried.push((course.terms().retain, course.terms().acknowledge));
         }
         let (no_retain, no_acknowledge, neither, all) = ((false, true), (true, false), (false, false), (true, true));
-        assert_eq!(
-            tried,
-            [all, no_retain, no_retain, no_acknowledge, no_acknowledge, neither, neither, all],
-        );
+        assert_eq!(tried, [all, no_retain, no_retain, no_acknowledge, no_acknowledge, neither, neither, all],);
     }
 
     #[test]

@@ -180,5 +180,9 @@ fn distrust(snapshot: &mut Snapshot) {
     doubt(snapshot.spindle.as_mut());
     doubt(snapshot.overrides.as_mut());
     snapshot.temperatures.iter_mut().for_each(|heater| doubt(Some(&mut heater.actual_c)));
-    snapshot.auxiliary.iter_mut().flat_map(|device| &mut device.readings).for_each(|point| doubt(point.reading.as_mut()));
+    snapshot
+        .auxiliary
+        .iter_mut()
+        .flat_map(|device| &mut device.readings)
+        .for_each(|point| doubt(point.reading.as_mut()));
 }

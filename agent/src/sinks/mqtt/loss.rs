@@ -55,6 +55,22 @@ impl Loss {
         Self { kind, because: because.into() }
     }
 
+    fn closed() -> Self {
+        Self::new(Kind::Closed, "it closed the connection without a word")
+    }
+
+    /// What happened, for people. `name` is ours to the broker.
+    pub(super) fn happened(&self, name: &str) -> String {
+        match self.kind {
+            Kind::Dropped => format!(
+                "it closes the connection soon after it has taken the agent in, and nothing was unanswered: another \
+                 client may have the name {name}, too"
+            ),
+            Kind::TakenOver => format!("another client of the name {name} took over ({})", self.because),
+            _ => self.because.clone(),
+        }
+    }
+
     /// Stable code.
     pub(super) fn code(&self) -> &'static str {
         match self.kind {
@@ -65,7 +81,8 @@ impl Loss {
             Kind::NoRetain => "mqtt.no_retain",
             Kind::NoAcknowledge => "mqtt.no_acknowledge",
             Kind::TakenOver => "mqtt.taken_over",
-            Kind::Dropped | Kind::Message | Kind::Closed | Kind::Ended => "mqtt.closed",
+            Kind::Dropped => "mqtt.dropped",
+            Kind::Message | Kind::Closed | Kind::Ended => "mqtt.closed",
         }
     }
 
@@ -82,7 +99,9 @@ impl Loss {
             Kind::Busy | Kind::Ended => "Nothing; if it lasts, look into the broker's log.",
             Kind::Moved => "Write the broker's new address into the configuration.",
             Kind::NoRetain | Kind::NoAcknowledge => "Nothing; allow it in the broker's configuration if you can.",
-            Kind::TakenOver => "Give each agent a name of its own: mqtt.client_id, or agent.id where that is the same, too.",
+            Kind::TakenOver => {
+                "Give each agent a name of its own: mqtt.client_id, or agent.id where that is the same, too."
+            }
             Kind::Dropped => {
                 "See whether another client has the same name (mqtt.client_id), and look into the broker's log."
             }
@@ -110,7 +129,7 @@ impl Loss {
                 let said = reason_string.map(|said| format!(" ({said})")).unwrap_or_default();
                 Self::new(disconnected_v5(reason_code), format!("it ended the connection: {reason_code:?}{said}"))
             }
-            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::new(Kind::Closed, because),
+            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::closed(),
             ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => Self::new(Kind::Foreign, because),
             ConnectionError::RequestsDone => Self::new(Kind::Unreachable, because),
         }
@@ -141,7 +160,7 @@ impl Loss {
             | ConnectionError::MqttState(StateError::AwaitPingResp | StateError::CollisionTimeout) => {
                 Self::new(Kind::Silent, because)
             }
-            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::new(Kind::Closed, because),
+            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::closed(),
             ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => Self::new(Kind::Foreign, because),
             ConnectionError::RequestsDone => Self::new(Kind::Unreachable, because),
         }

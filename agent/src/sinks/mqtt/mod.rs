@@ -285,9 +285,10 @@ impl Conversation {
             return;
         }
         *said = Some((loss.kind, Instant::now()));
+        let happened = loss.happened(&self.broker.client_id);
         let notice = Notice::new(
             loss.code(),
-            format!("The MQTT broker at {}:{}: {}.", self.broker.host, self.broker.port, loss.because),
+            format!("The MQTT broker at {}:{}: {happened}.", self.broker.host, self.broker.port),
             "The machines go on, events are kept, and the agent keeps trying.",
             loss.to_do(),
         );

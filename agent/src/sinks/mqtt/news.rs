@@ -149,12 +149,9 @@ mod test {
     use super::*;
 
     fn warm(actual_c: f64, at: u64) -> Snapshot {
-        let heater = Temperature {
-            heater: "tool0".into(),
-            actual_c: Reading::fresh(actual_c, Moment(at)),
-            target_c: Some(0.0),
-        };
-        Snapshot { state: State::Idle, temperatures: vec![heater], ..Snapshot::unknown(Moment(at)) }
+        let heater =
+            Temperature { heater: "tool0".into(), actual_c: Reading::fresh(actual_c, Moment(at)), target_c: Some(0.0) };
+        Snapshot { state: State::Idle, temperatures: vec![heater], since: Moment(0), ..Snapshot::unknown(Moment(at)) }
     }
 
     #[test]

@@ -160,7 +160,9 @@ impl Outbox {
         for item in batch.items {
             match item {
                 Item::Row(row) => self.take_row(&row),
-                Item::Gap(gap) => self.gap = Some(Gap { from: self.gap.map_or(gap.from, |open| open.from), to: gap.to }),
+                Item::Gap(gap) => {
+                    self.gap = Some(Gap { from: self.gap.map_or(gap.from, |open| open.from), to: gap.to })
+                }
             }
         }
         self.cursor = batch.cursor;
@@ -338,7 +340,9 @@ impl Due {
             return Some(payload);
         }
         let bytes = payload.len();
-        body.retain(|name, _| matches!(name.as_str(), "run" | "seq" | "number" | "at" | "machine" | "type" | "historical"));
+        body.retain(|name, _| {
+            matches!(name.as_str(), "run" | "seq" | "number" | "at" | "machine" | "type" | "historical")
+        });
         body.insert("too_long".into(), json!(bytes));
         Some(serde_json::to_vec(&body).unwrap_or_default()).filter(|payload| payload.len() <= bytes_max)
     }
@@ -370,7 +374,9 @@ impl Dropped {
         let happened = match self.why {
             Why::LetGo => format!("{count} events before this one could not be kept until the broker took them."),
             Why::Ended => "The log has nothing between these numbers: events before this one may be lost.".to_owned(),
-            Why::Refused => format!("{count} events before this one were refused by the broker; the agent's log has them."),
+            Why::Refused => {
+                format!("{count} events before this one were refused by the broker; the agent's log has them.")
+            }
         };
         let body = json!({
             "run": before.run.name, "at": crate::host::clock::rfc3339(before.at_ms), "machine": before.machine,

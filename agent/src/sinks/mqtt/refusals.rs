@@ -15,9 +15,13 @@ const ASK_AGAIN_CLOSED: Duration = Duration::from_secs(6 * 3600);
 /// What the broker does not take now, after this time: it said that it is full.
 pub(super) const ASK_AGAIN_FULL: Duration = Duration::from_secs(5);
 
+/// A connection that goes on for so long behind a refusal was not ended by it: Mosquitto 2.0 closes it at once where
+/// `max_queued_messages` is 0.
+const SURVIVED: Duration = Duration::from_secs(5);
+
 /// Connections in a row that ended with this one message unanswered, until it counts as the cause. A broker that says that
 /// it was because of a message needs to say so once.
-const STRIKES: u32 = 3;
+const STRIKES: u32 = 2;
 
 /// What a message is about: what is refused and taken as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +56,9 @@ struct Closed {
     ended: bool,
     /// Whether it is only for the moment.
     full: bool,
+    /// When the broker refused it, and whether the connection went on behind that.
+    at: Moment,
+    survived: bool,
 }
 
 /// What the broker does not take.
@@ -87,13 +94,15 @@ impl Refusals {
                 false
             }
             Verdict::Refused => {
-                let closed = Closed { until: now + ASK_AGAIN, named: true, ended: false, full: false };
+                let closed =
+                    Closed { until: now + ASK_AGAIN, named: true, ended: false, full: false, at: now, survived: true };
                 self.closed.insert(place.clone(), closed);
                 !was.is_some_and(|was| was.named)
             }
             Verdict::Full => {
                 let named = was.is_some_and(|was| was.named);
-                let closed = Closed { until: now + ASK_AGAIN_FULL, named, ended: false, full: true };
+                let until = now + ASK_AGAIN_FULL;
+                let closed = Closed { until, named, ended: false, full: true, at: now, survived: true };
                 self.closed.insert(place.clone(), closed);
                 false
             }
@@ -109,9 +118,22 @@ impl Refusals {
         if !told && *strikes < STRIKES && !was.is_some_and(|was| was.ended) {
             return false;
         }
-        let closed = Closed { until: now + ASK_AGAIN_CLOSED, named: true, ended: true, full: false };
+        let closed =
+            Closed { until: now + ASK_AGAIN_CLOSED, named: true, ended: true, full: false, at: now, survived: false };
         self.closed.insert(place.clone(), closed);
         !was.is_some_and(|was| was.named)
+    }
+
+    /// The connection is over. A refusal just before may have been the cause.
+    pub(super) fn lost(&mut self, now: Moment) {
+        for closed in self.closed.values_mut() {
+            closed.survived &= now.since(closed.at) >= SURVIVED;
+        }
+    }
+
+    /// A new connection: what was refused by an answer is offered again, unless that may cost the connection.
+    pub(super) fn connected(&mut self, now: Moment) {
+        self.closed.values_mut().filter(|closed| closed.survived).for_each(|closed| closed.until = now);
     }
 
     /// How many places are closed.
@@ -143,12 +165,23 @@ mod test {
     }
 
     #[test]
+    fn a_new_connection_is_a_new_chance_for_what_did_not_end_the_last_one() {
+        let mut refusals = Refusals::default();
+        let (harmless, deadly) = (Place::Events(0), Place::Events(1));
+        refusals.hear(&harmless, Verdict::Refused, at(0));
+        refusals.hear(&deadly, Verdict::Refused, at(9));
+        refusals.lost(at(10));
+        refusals.connected(at(11));
+        assert!(!refusals.is_shut(&harmless, at(11)) && refusals.is_shut(&deadly, at(11)));
+        assert!(!refusals.is_shut(&deadly, at(609)));
+    }
+
+    #[test]
     fn a_message_is_the_cause_when_connections_end_over_it_and_nothing_else_again_and_again() {
         let mut refusals = Refusals::default();
         let (bad, good) = (Place::Fact(0, 1), Place::Status);
         assert!(!refusals.ended_over(&bad, false, at(0)));
         assert!(!refusals.ended_over(&good, false, at(1)));
-        assert!(!refusals.ended_over(&bad, false, at(2)));
         refusals.hear(&good, Verdict::Taken, at(3));
         assert!(refusals.ended_over(&bad, false, at(4)));
         assert!(refusals.is_closed(&bad, at(3600)) && !refusals.is_closed(&good, at(5)));

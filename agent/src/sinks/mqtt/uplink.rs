@@ -86,13 +86,7 @@ pub(super) struct Uplink {
 impl Uplink {
     /// An uplink for what is told of `machines`. `clock` gives the time of day of the moments that it is asked at.
     /// `interval` is the shortest time between two unhurried messages on one topic.
-    pub(super) fn new(
-        scheme: Scheme,
-        agent: &str,
-        machines: &mut [Source],
-        clock: Epoch,
-        interval: Duration,
-    ) -> Self {
+    pub(super) fn new(scheme: Scheme, agent: &str, machines: &mut [Source], clock: Epoch, interval: Duration) -> Self {
         let lines: Vec<_> = machines.iter_mut().map(Line::new).collect();
         Self {
             scheme,
@@ -168,6 +162,7 @@ impl Uplink {
         let window = if careful { 1 } else { usize::from(limits.receive_max).min(IN_FLIGHT_MAX) };
         self.outbox.connected(newest, window);
         self.unanswered.clear();
+        self.refusals.connected(now);
         self.answered_at = now;
         self.birth_at = None;
         self.careful = careful;
@@ -182,6 +177,7 @@ impl Uplink {
     /// The connection is over. Where it ended while one message was unanswered, that may be the cause.
     pub(super) fn handle_lost(&mut self, kind: Kind, now: Moment) {
         self.limits = None;
+        self.refusals.lost(now);
         let over_one = matches!(kind, Kind::Closed | Kind::Message | Kind::Foreign) && self.careful;
         if let (true, [token]) = (over_one, self.unanswered.make_contiguous()) {
             let place = token.place.clone();
@@ -352,7 +348,8 @@ impl Uplink {
 
     /// As the broker allows it.
     fn handed_over(&mut self, mut publication: Publication, now: Moment) -> Publication {
-        let (retain, acknowledge) = self.limits.as_ref().map_or((false, false), |limits| (limits.retain, limits.acknowledge));
+        let (retain, acknowledge) =
+            self.limits.as_ref().map_or((false, false), |limits| (limits.retain, limits.acknowledge));
         publication.retain &= retain;
         // Whoever is careful wants to know of each message what became of it.
         publication.acknowledged = (publication.acknowledged || self.careful) && acknowledge;

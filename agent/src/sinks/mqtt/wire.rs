@@ -232,7 +232,8 @@ fn of_v5(event: &v5::Event, keep_alive: Duration) -> Turn {
     match event {
         v5::Event::Incoming(Packet::ConnAck(welcome)) => {
             let said = welcome.properties.as_ref();
-            let packet_bytes_max = said.and_then(|said| said.max_packet_size).map_or(PACKET_OUT_MAX, |max| max as usize);
+            let packet_bytes_max =
+                said.and_then(|said| said.max_packet_size).map_or(PACKET_OUT_MAX, |max| max as usize);
             let limits = Limits {
                 packet_bytes_max: packet_bytes_max.min(PACKET_OUT_MAX),
                 receive_max: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
@@ -263,12 +264,8 @@ fn of_v311(event: &rumqttc::Event) -> Turn {
     match event {
         Event::Incoming(Packet::ConnAck(_)) => {
             // MQTT 3.1.1 says nothing of what it allows.
-            let limits = Limits {
-                packet_bytes_max: PACKET_OUT_MAX,
-                receive_max: u16::MAX,
-                retain: true,
-                acknowledge: true,
-            };
+            let limits =
+                Limits { packet_bytes_max: PACKET_OUT_MAX, receive_max: u16::MAX, retain: true, acknowledge: true };
             Turn::Connected(limits, KEEP_ALIVE)
         }
         Event::Incoming(Packet::PubAck(ack)) => Turn::Answered(ack.pkid, Verdict::Taken),

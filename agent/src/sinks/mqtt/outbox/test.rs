@@ -142,7 +142,9 @@ fn a_broker_that_is_full_is_asked_again_later_and_one_at_a_time() {
 fn an_event_longer_than_the_broker_takes_is_told_without_what_makes_it_long() {
     let mut outbox = outbox();
     outbox.connected(0, 16);
-    outbox.take(batch(vec![row(3, "r", 1)], 3));
+    let Item::Row(long) = row(3, "r", 1) else { panic!("a row") };
+    let long = Row { body: json!({ "text": "x".repeat(500) }).to_string().into(), ..Row::clone(&long) };
+    outbox.take(batch(vec![Item::Row(Arc::new(long))], 3));
     let due = outbox.offer(&Refusals::default(), at(0)).unwrap();
     let full = due.payload(1000).unwrap().len();
     let short: Value = serde_json::from_slice(&due.payload(full - 1).unwrap()).unwrap();

@@ -2,92 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
 
-#[path = "common/broker.rs"]
+#[path = "../common/agent.rs"]
+mod agent;
+mod bench;
+#[path = "../common/broker.rs"]
 mod broker;
+mod brokers;
+mod cost;
+mod fake;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use bench::Bench;
 use broker::{Broker, Message, Subscriber, certificate};
-use drivers::machine::Epoch;
-use drivers::profile::Profile;
-use drivers::snapshot::{Cause, JobPhase, Progress, Reading, Temperature};
-use drivers::{Event, EventKind, Moment, Notice, Snapshot, State};
-use fab_agent::capacity::Queue;
-use fab_agent::config;
-use fab_agent::desk::facts::event;
-use fab_agent::sinks::{self, Feed, Source, mqtt};
-use fab_agent::store::Store;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-
-/// A sink at work, and the hands that feed it.
-struct Bench {
-    runtime: Runtime,
-    snapshots: watch::Sender<Arc<Snapshot>>,
-    store: Store,
-    _home: tempfile::TempDir,
-    _queue: watch::Sender<Queue>,
-    stop: watch::Sender<bool>,
-    work: tokio::task::JoinHandle<()>,
-}
-
-impl Bench {
-    fn new(settings: mqtt::Settings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (snapshots, snapshots_out) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
-        let (queue, queue_out) = watch::channel(Queue::default());
-        let (stop, stop_out) = watch::channel(false);
-        let source = Source {
-            name: "mk3".into(),
-            profile: Arc::new(Profile::named("prusa-mk3s").unwrap()),
-            epoch: Epoch::fixed(SystemTime::now()),
-            snapshots: snapshots_out,
-            queue: queue_out,
-        };
-        let home = tempfile::tempdir().unwrap();
-        let (store, _news) = runtime.block_on(Store::open(&config::Store::at(home.path()))).unwrap();
-        let feed = Feed {
-            site: "test".into(),
-            agent: "pi".into(),
-            machines: vec![source],
-            log: store.clone(),
-            since: store.newest(),
-        };
-        let settings = sinks::Settings { mqtt: Some(settings) };
-        let sink = mqtt::open(&settings).unwrap().unwrap();
-        let work = runtime.spawn(sink.run(feed, stop_out));
-        Self { runtime, snapshots, store, _home: home, _queue: queue, stop, work }
-    }
-
-    fn on(broker: &Broker) -> Self {
-        Self::new(mqtt::Settings {
-            interval: Duration::from_millis(50),
-            ..mqtt::Settings::plain("127.0.0.1", broker.port)
-        })
-    }
-
-    fn show(&self, change: impl FnOnce(&mut Snapshot)) {
-        let mut snapshot = Snapshot::clone(&self.snapshots.borrow());
-        snapshot.generation += 1;
-        snapshot.at = snapshot.at + Duration::from_millis(100);
-        change(&mut snapshot);
-        self.snapshots.send(Arc::new(snapshot)).unwrap();
-    }
-
-    fn happen(&self, kind: EventKind) {
-        self.store.tell([event("mk3", SystemTime::UNIX_EPOCH, &Event { at: Moment(1), kind })], []);
-    }
-
-    fn happen_job(&self, number: usize) {
-        self.happen(EventKind::Job { job: format!("j{number}"), phase: JobPhase::Finished, notice: None });
-    }
-
-    fn end(self) {
-        self.stop.send(true).unwrap();
-        self.runtime.block_on(self.work).unwrap();
-    }
-}
+use drivers::snapshot::{Cause, Progress, Reading, Temperature};
+use drivers::{EventKind, Moment, Notice, State};
+use fab_agent::sinks::mqtt;
 
 fn printing(executed: u64) -> Progress {
     Progress {
@@ -101,7 +31,7 @@ fn printing(executed: u64) -> Progress {
     }
 }
 
-fn is_online(message: &Message, online: bool) -> bool {
+pub(crate) fn is_online(message: &Message, online: bool) -> bool {
     message.topic == "fab/test/agent/pi/status" && message.body["online"] == online
 }
 
