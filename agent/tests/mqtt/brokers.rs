@@ -99,14 +99,11 @@ fn a_broker_that_keeps_nothing_was_never_connected_to_and_the_password_was_blame
     let broker = Broker::start_like("retain_available false\n");
     for settings in [quick(broker.port), older(broker.port)] {
         let subscriber = Subscriber::new(broker.port, "fab/#", None);
-        let version = settings.version;
         let bench = Bench::new(settings);
         subscriber.wait_for("birth", |message| is_online(message, true));
         bench.happen_job(1);
         assert_eq!(subscriber.wait_on("/event").body["job"], "j1");
-        if version == mqtt::Version::V5 {
-            bench.until_told("mqtt.no_retain");
-        }
+        bench.until_told("mqtt.no_retain");
         bench.end();
         subscriber.wait_for("goodbye", |message| is_online(message, false));
     }
@@ -126,6 +123,7 @@ fn a_broker_that_acknowledges_nothing_gets_what_it_can_take() {
             let event = subscriber.wait_on("/event");
             assert_eq!((event.qos, &event.body["job"]), (0, &format!("j{number}").into()));
         }
+        bench.until_told("mqtt.no_acknowledge");
         bench.end();
     }
 }

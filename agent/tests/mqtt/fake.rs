@@ -2,8 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
+
+/// Packets that may wait for the test to look at them.
+const PACKETS_MAX: usize = 100_000;
 
 /// What it heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) fn broker(
 ) -> (u16, Receiver<(usize, Packet)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (send, heard) = channel();
+    let (send, heard) = sync_channel(PACKETS_MAX);
     std::thread::spawn(move || {
         for (connection, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();

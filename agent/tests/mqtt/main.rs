@@ -237,22 +237,29 @@ fn an_agent_that_is_killed_goes_offline_by_its_last_will() {
         port.address()
     );
     std::fs::write(&config, text).unwrap();
-    let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_fab-agent"))
-        .args(["run", "--config"])
-        .arg(&config)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let start = || {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fab-agent"));
+        program.args(["run", "--config"]).arg(&config).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut agent = start();
+    let free = |message: &Message| message.topic == "fab/test/mill/capacity" && message.body["accepting_jobs"] == true;
     status.wait_for("birth", |message| is_online(message, true));
-    status.wait_for("free mill", |message| {
-        message.topic == "fab/test/mill/capacity" && message.body["accepting_jobs"] == true
-    });
+    assert_eq!(status.wait_for("free mill", free).body["agent"], "pi", "it holds while its agent is there");
     agent.kill().unwrap();
     let killed_at = Instant::now();
-    status.wait_for("Last Will", |message| is_online(message, false));
+    let will = status.wait_for("Last Will", |message| is_online(message, false));
+    assert_eq!(will.body["machines"], serde_json::json!(["mill"]), "of these nothing is known now");
     println!("offline {:?} after SIGKILL", killed_at.elapsed());
     agent.wait().unwrap();
     let late = Subscriber::new(broker.port, "fab/test/agent/pi/status", None);
     let message = late.wait_on("/status");
     assert!(message.retained && is_online(&message, false), "{message:?}");
+    // Another life tells the truth at once, and again.
+    let mut agent = start();
+    status.wait_for("birth", |message| is_online(message, true));
+    let first = status.wait_for("state", |message| message.topic == "fab/test/mill/state");
+    assert_ne!(first.body["state"], "idle", "nothing is known of it yet");
+    status.wait_for("free mill", free);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }

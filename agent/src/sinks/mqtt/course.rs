@@ -25,6 +25,7 @@ const SHUT_OUT_MAX: u32 = 2;
 const DROPPED_MAX: u32 = 2;
 
 /// What is asked of a broker.
+#[expect(clippy::struct_excessive_bools, reason = "four things that are asked for, each by itself")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     /// That it keeps messages for those who come later: the will's included.

@@ -58,6 +58,9 @@ const READER: &str = "mqtt";
 /// Under which name the store keeps the topics on which the broker keeps what this agent said.
 const RETAINED: &str = "mqtt.retained";
 
+/// Longest wait for the store before the first connection: a frozen disk keeps no broker waiting.
+const RECALLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// Rows of the log read at once.
 const READ_ROWS: usize = 32;
 
@@ -152,8 +155,8 @@ impl Conversation {
 
     /// Which topics earlier lives of this agent have published on, that this one does not: they are taken back.
     async fn recall_retained(&mut self) {
-        // Where the store does not say, nothing is taken back in this life, and nothing is forgotten.
-        let Ok(kept) = self.events.log.kept(RETAINED).await else { return };
+        // Where the store does not say in time, nothing is taken back in this life, and nothing is forgotten.
+        let Ok(Ok(kept)) = timeout(RECALLED_WITHIN, self.events.log.kept(RETAINED)).await else { return };
         self.knows_retained = true;
         let kept: Vec<String> = kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
         let own = self.uplink.retained();
@@ -279,6 +282,11 @@ impl Conversation {
 
     /// Speaks of a loss when its kind is new, and now and then.
     fn say_lost(&self, loss: &Loss, pause: Duration, said: &mut Option<(Kind, Instant)>) {
+        if matches!(loss.kind, Kind::NoRetain | Kind::NoAcknowledge) {
+            // It is not asked for that again, and people are told when it takes us in.
+            tracing::info!(code = loss.code(), "MQTT: {}", loss.because);
+            return;
+        }
         let known = said.is_some_and(|(kind, _)| kind == loss.kind);
         if said.is_some_and(|(_, at)| known && at.elapsed() < REMINDER) {
             tracing::debug!(code = loss.code(), "MQTT: {}; the next attempt is in {pause:.1?}.", loss.because);

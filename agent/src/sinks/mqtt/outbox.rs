@@ -161,7 +161,7 @@ impl Outbox {
             match item {
                 Item::Row(row) => self.take_row(&row),
                 Item::Gap(gap) => {
-                    self.gap = Some(Gap { from: self.gap.map_or(gap.from, |open| open.from), to: gap.to })
+                    self.gap = Some(Gap { from: self.gap.map_or(gap.from, |open| open.from), to: gap.to });
                 }
             }
         }

@@ -47,15 +47,23 @@ pub(super) enum Verdict {
     Full,
 }
 
+/// Why nothing is offered somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The broker refused a message.
+    Refused,
+    /// A connection ended over one.
+    Ended,
+    /// The broker is full for the moment.
+    Full,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Closed {
     until: Moment,
     /// Whether this was said to people.
     named: bool,
-    /// Whether a connection ended over it.
-    ended: bool,
-    /// Whether it is only for the moment.
-    full: bool,
+    why: Why,
     /// When the broker refused it, and whether the connection went on behind that.
     at: Moment,
     survived: bool,
@@ -76,7 +84,7 @@ impl Refusals {
 
     /// Whether what is due there now is given up, and not only put off.
     pub(super) fn is_shut(&self, place: &Place, now: Moment) -> bool {
-        self.closed.get(place).is_some_and(|closed| now < closed.until && !closed.full)
+        self.closed.get(place).is_some_and(|closed| now < closed.until && closed.why != Why::Full)
     }
 
     /// From when on something may be offered there.
@@ -94,15 +102,14 @@ impl Refusals {
                 false
             }
             Verdict::Refused => {
-                let closed =
-                    Closed { until: now + ASK_AGAIN, named: true, ended: false, full: false, at: now, survived: true };
+                let closed = Closed { until: now + ASK_AGAIN, named: true, why: Why::Refused, at: now, survived: true };
                 self.closed.insert(place.clone(), closed);
                 !was.is_some_and(|was| was.named)
             }
             Verdict::Full => {
                 let named = was.is_some_and(|was| was.named);
                 let until = now + ASK_AGAIN_FULL;
-                let closed = Closed { until, named, ended: false, full: true, at: now, survived: true };
+                let closed = Closed { until, named, why: Why::Full, at: now, survived: true };
                 self.closed.insert(place.clone(), closed);
                 false
             }
@@ -115,11 +122,10 @@ impl Refusals {
         let was = self.closed.get(place).copied();
         let strikes = self.strikes.entry(place.clone()).or_default();
         *strikes += 1;
-        if !told && *strikes < STRIKES && !was.is_some_and(|was| was.ended) {
+        if !told && *strikes < STRIKES && !was.is_some_and(|was| was.why == Why::Ended) {
             return false;
         }
-        let closed =
-            Closed { until: now + ASK_AGAIN_CLOSED, named: true, ended: true, full: false, at: now, survived: false };
+        let closed = Closed { until: now + ASK_AGAIN_CLOSED, named: true, why: Why::Ended, at: now, survived: false };
         self.closed.insert(place.clone(), closed);
         !was.is_some_and(|was| was.named)
     }

@@ -56,6 +56,14 @@ pub(super) struct Token {
     pub(super) event: Option<u64>,
 }
 
+/// Of what people were told: once is enough.
+#[derive(Debug, Default)]
+struct Told {
+    too_long: bool,
+    no_retain: bool,
+    no_acknowledge: bool,
+}
+
 /// What is to be published, and when.
 #[derive(Debug)]
 pub(super) struct Uplink {
@@ -77,8 +85,7 @@ pub(super) struct Uplink {
     old: VecDeque<String>,
     /// The one of them that the broker was asked to forget.
     old_asked: Option<String>,
-    /// Whether people were told of an event that was too long.
-    told_too_long: bool,
+    told: Told,
     notices: VecDeque<Notice>,
     interval: Duration,
 }
@@ -102,7 +109,7 @@ impl Uplink {
             birth_at: None,
             old: VecDeque::new(),
             old_asked: None,
-            told_too_long: false,
+            told: Told::default(),
             notices: VecDeque::new(),
             interval,
         }
@@ -170,8 +177,29 @@ impl Uplink {
             // What it keeps nothing of, it has nothing of.
             self.old.clear();
         }
+        self.tell_limits(&limits);
         self.limits = Some(limits);
         self.lines.iter_mut().for_each(Line::say_all);
+    }
+
+    /// What the broker cannot do, once.
+    fn tell_limits(&mut self, limits: &Limits) {
+        if !limits.retain && !std::mem::replace(&mut self.told.no_retain, true) {
+            self.tell(Notice::new(
+                "mqtt.no_retain",
+                "The MQTT broker keeps no messages for those who come later.",
+                "Whoever comes later learns of a machine when something changes.",
+                "Allow it in the broker's configuration if you can (Mosquitto: retain_available).",
+            ));
+        }
+        if !limits.acknowledge && !std::mem::replace(&mut self.told.no_acknowledge, true) {
+            self.tell(Notice::new(
+                "mqtt.no_acknowledge",
+                "The MQTT broker acknowledges no messages (QoS 0 only).",
+                "Events are sent once, and some may get lost on the way; the agent's log has them.",
+                "Allow QoS 1 in the broker's configuration if you can (Mosquitto: max_qos).",
+            ));
+        }
     }
 
     /// The connection is over. Where it ended while one message was unanswered, that may be the cause.
@@ -260,7 +288,7 @@ impl Uplink {
 
     /// Whether something may be handed over at all.
     fn is_open(&self) -> bool {
-        self.limits.is_some() && !(self.careful && !self.unanswered.is_empty())
+        self.limits.is_some() && (!self.careful || self.unanswered.is_empty())
     }
 
     /// When `poll_publication` has something to say next, if nothing else happens before.
@@ -371,7 +399,7 @@ impl Uplink {
             self.lines[machine].say_again(slot);
         }
         let name = match token.event {
-            Some(_) => !std::mem::replace(&mut self.told_too_long, true),
+            Some(_) => !std::mem::replace(&mut self.told.too_long, true),
             None => self.refusals.hear(&token.place, Verdict::Refused, now),
         };
         if name {

@@ -189,8 +189,7 @@ fn a_broker_that_closes_the_connection_over_one_topic_costs_two_connections_and_
         let now = at(life * 1000);
         uplink.handle_connected(0, limits(), true, now);
         // One message at a time: the broker answers each, but for the one it does not like.
-        loop {
-            let Some(publication) = uplink.poll_publication(now) else { break };
+        while let Some(publication) = uplink.poll_publication(now) {
             assert_eq!(uplink.poll_publication(now), None);
             if publication.topic == "fab/s/mill/capability" {
                 uplink.handle_lost(Kind::Closed, now);
@@ -255,9 +254,7 @@ fn topics_of_a_machine_that_left_are_taken_back_one_after_the_other() {
     let mut uplink = uplink();
     uplink.take_back(["fab/s/gone/state".to_owned(), "fab/s/gone/job".to_owned()]);
     uplink.handle_connected(0, limits(), false, at(0));
-    let back = |sent: &[Publication]| {
-        sent.iter().find(|publication| publication.topic.contains("gone")).map(|publication| publication.clone())
-    };
+    let back = |sent: &[Publication]| sent.iter().find(|publication| publication.topic.contains("gone")).cloned();
     let first = back(&publications(&mut uplink, at(0))).unwrap();
     assert!(first.retain && first.payload.is_empty());
     uplink.handle_lost(Kind::Closed, at(1));
