@@ -71,12 +71,24 @@ impl Broker {
         std::fs::write(self.rules.as_ref().unwrap().path(), rules).unwrap();
     }
 
-    /// How often the agent was let in.
+    /// How often the agent was let in until now.
     pub(crate) fn let_in(&self, name: &str) -> usize {
-        let said = self.said.lock().unwrap();
-        said.iter()
-            .filter(|line| line.contains("New client connected") && line.contains(&format!(" as {name}")))
-            .count()
+        // Its log is in order: what came before a client of our own is in it when that is.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let marker = format!("marker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let client = Subscriber::named(self.port, &marker);
+        let times = |name: &str| {
+            let said = self.said.lock().unwrap();
+            let named = |line: &&String| line.contains("New client connected") && line.contains(&format!(" as {name}"));
+            said.iter().filter(named).count()
+        };
+        let started = Instant::now();
+        while times(&marker) == 0 {
+            assert!(started.elapsed() < PATIENCE, "Mosquitto's log does not show {marker}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(client);
+        times(name)
     }
 
     fn start_with(port: u16, more: &str) -> Self {

@@ -12,6 +12,9 @@ use drivers::sim::{self, Setup};
 use crate::agent::Workshop;
 use crate::broker::{Broker, Subscriber};
 
+/// Minutes that are measured at most, until one is quiet.
+const MINUTES_MAX: usize = 5;
+
 /// A line between a client and the broker: it counts what goes over it, and can be slow towards the client.
 pub(crate) struct Line {
     pub(crate) port: u16,
@@ -91,16 +94,22 @@ fn an_idle_machine_cost_two_kilobytes_a_second() {
     // What follows the first idle (positions, offsets, settings) is said once.
     let subscriber = Subscriber::new(broker.port, "fab/#", None);
     while subscriber.next_before(Instant::now() + Duration::from_secs(4)).is_some() {}
-    let (before, started) = (line.bytes(), Instant::now());
-    let mut heard = Vec::new();
-    while let Some(message) = subscriber.next_before(started + Duration::from_secs(60)) {
-        heard.push(message.topic);
-    }
-    let bytes = line.bytes() - before;
+    // Where this computer is so busy that machines are asked late, their readings go stale, and that is told: such a minute is
+    // not one of idle machines.
+    let minute = || {
+        let (before, started) = (line.bytes(), Instant::now());
+        let (mut heard, mut stale) = (Vec::new(), false);
+        while let Some(message) = subscriber.next_before(started + Duration::from_secs(60)) {
+            stale |= message.body.to_string().contains("\"stale\"");
+            heard.push(message.topic);
+        }
+        (line.bytes() - before, heard, stale)
+    };
+    let still = (0..MINUTES_MAX).map(|_| minute()).find(|(.., stale)| !stale);
+    let (bytes, heard, _) = still.expect("no minute without stale readings: this computer is too busy to measure");
     println!("{bytes} bytes in a minute for {} idle machines: {heard:?}", machines.len());
     assert!(heard.iter().any(|topic| topic.ends_with("/status")), "no heartbeat in a minute");
-    assert!(bytes < 1000 * machines.len() as u64, "{bytes} bytes in a minute: {heard:?}");
-    // And no more than a heartbeat and some pings, however many machines there are.
+    // No more than a heartbeat and some pings, however many machines there are.
     assert!(bytes < 1000, "{bytes} bytes in a minute: {heard:?}");
 }
 

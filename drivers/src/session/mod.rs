@@ -92,6 +92,10 @@ const EVENTS_MAX: usize = 256;
 /// A reading older than this many asking intervals is stale.
 const STALE_AFTER_INTERVALS: u32 = 5;
 
+/// No reading is stale before this, however often the machine is asked: a computer that is busy for a second asks late, and
+/// what goes stale and good again is published each time.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(2);
+
 /// What comes into a session besides requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input<'a> {

@@ -1,6 +1,6 @@
 //! What the machine is doing, told from where the conversation stands, and what is known of it now.
 
-use super::{AlarmReset, Phase, STALE_AFTER_INTERVALS, Session, Stage};
+use super::{AlarmReset, Phase, STALE_AFTER_INTERVALS, STALE_AFTER_MIN, Session, Stage};
 use crate::dialect::{Condition, Status};
 use crate::event::EventKind;
 use crate::flow::Aside;
@@ -26,7 +26,7 @@ impl Session {
             snapshot.job_link = self.known.link.since(&run.link_before);
         }
         let offline = matches!(self.phase, Phase::Offline);
-        let stale_after = self.ask_interval() * STALE_AFTER_INTERVALS;
+        let stale_after = (self.ask_interval() * STALE_AFTER_INTERVALS).max(STALE_AFTER_MIN);
         let now = self.now;
         let quality = |at: Moment| match () {
             () if offline => Quality::Uncertain,
