@@ -63,6 +63,13 @@ pub enum Aside {
     Past,
 }
 
+impl Aside {
+    /// Whether it asks the machine something, or how it is to talk: nothing comes of it that moves or heats.
+    pub fn is_question(self) -> bool {
+        matches!(self, Self::Query | Self::Card | Self::Settings | Self::Arm | Self::KeepAlive | Self::AutoReport)
+    }
+}
+
 /// How many lines a wire is worth. A damaged line takes with it what is behind it: all of that is said again, and the
 /// answers to it are waited out first. So each damaged line takes a quarter of the lines, and undamaged answers, or none at
 /// all for a while, give them back. With one line on its way nothing is lost but the line itself.

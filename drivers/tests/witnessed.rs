@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use drivers::sim::{Faults, Setup};
+use drivers::Request;
+use drivers::sim::{Faults, Incident, LineSpeed, Setup};
 use drivers::snapshot::JobPhase;
-use support::{Pair, program, setup, usual_line};
+use support::{Pair, connected, long_program, program, setup, usual_line};
 
 /// Marlin 2.0.9.7 with `ADVANCED_OK` answers M110 with `ok N0 P15 B3` and M105 with `ok T:…`, without a number.
 #[test]
@@ -120,5 +121,200 @@ fn lines_taken_behind_a_refused_one_bring_no_storm_of_requests() {
         }
         let resends = pair.progress().resends;
         assert!((10..120).contains(&resends), "20 lines were refused, {resends} times a line was said again");
+    }
+}
+
+/// Grbl 1.1h on its AVR: the line that waits for room in the planner when it is reset is answered in front of the banner.
+#[test]
+fn the_answer_to_a_line_that_a_cancel_dropped_is_no_other_hand() {
+    for paused_first in [false, true] {
+        let mut pair = connected("grbl", &setup());
+        pair.start(long_program());
+        pair.run_until(|pair| pair.progress().accepted > 14);
+        pair.run_for(Duration::from_secs(1));
+        if paused_first {
+            assert_eq!(pair.ask(Request::Pause), Ok(()));
+            pair.run_until(|pair| pair.session.state() == drivers::State::Held);
+        }
+        assert_eq!(pair.ask(Request::Cancel), Ok(()));
+        assert_eq!(pair.run_job(), JobPhase::Cancelled);
+        assert_eq!(pair.progress().unsure, None, "{:?}", pair.notices());
+        assert_eq!(pair.session.snapshot().link.answers_extra, 0);
+    }
+}
+
+/// Grbl 1.1h on its AVR moves on through `G90` behind a probing move that failed, half a second after it said why; Marlin
+/// says "Home XYZ First" behind the error that halts it. Both took the place of the cause.
+#[test]
+fn what_a_machine_says_behind_its_alarm_does_not_take_the_place_of_the_cause() {
+    let mut pair = connected("grbl", &Setup { probe_z_mm: -50.0, ..setup() });
+    let probe = drivers::request::Probe { down_mm: 2.0, feed_mm_min: 200.0 };
+    assert_eq!(pair.ask(Request::Probe(probe)), Ok(()));
+    pair.run_until(|pair| pair.session.state() == drivers::State::Alarm);
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.session.snapshot().notice.unwrap().code, "grbl.alarm.5");
+
+    for says in ["echo:Home XYZ First", "Error:TMC connection error"] {
+        let mut pair = connected("marlin", &setup());
+        pair.machine.happen(pair.now, Incident::Limit);
+        pair.run_until(|pair| pair.session.state() == drivers::State::Alarm);
+        pair.machine.happen(pair.now, Incident::Says(says));
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.session.snapshot().notice.unwrap().code, "machine.halted", "{says}");
+    }
+}
+
+/// Marlin with `HOST_PROMPT_SUPPORT` asks at M0 with a menu of one answer, says only two seconds later that it is paused for
+/// a person, and never says that the menu is over (`M0_M1.cpp`). "Resume" in those two seconds was taken and did nothing,
+/// and the question stood over the end of the job and in the next one.
+#[test]
+fn the_menu_of_an_m0_is_answered_as_soon_as_it_is_shown_and_is_over_with_its_line() {
+    for (word, cancels) in [("M0", false), ("M1", false), ("M0", true)] {
+        let mut pair = connected("marlin", &Setup { prompts_at_m0: true, ..setup() });
+        let lines = support::strings(&["G1 X10 F1200", word, "G1 X20", "G1 X30"]);
+        pair.start(lines.clone());
+        pair.run_until(|pair| pair.session.snapshot().asked.is_some());
+        assert_eq!(pair.session.state(), drivers::State::Attention, "{word}");
+        if cancels {
+            assert_eq!(pair.ask(Request::Cancel), Ok(()));
+            assert_eq!(pair.run_job(), JobPhase::Cancelled);
+        } else {
+            assert_eq!(pair.ask(Request::Resume), Ok(()));
+            pair.run_until(|pair| pair.progress().accepted > 2);
+            assert_eq!(pair.session.snapshot().asked, None, "{word}");
+            assert_eq!(pair.run_job(), JobPhase::Finished);
+            assert_eq!(pair.executed(), support::commands(&lines));
+        }
+        assert_eq!(pair.session.snapshot().asked, None, "{word}");
+    }
+}
+
+/// Marlin says what it halts for in words of its own, and then only that it does: `echo:Homing Failed`, `Error:Printer halted.
+/// kill() called!`. Klipper answers the line it was at when it shuts down, `!! Homing failed due to printer shutdown`, and
+/// only the next question with the cause.
+#[test]
+fn why_a_machine_halted_is_told_with_it() {
+    let mut pair = connected("marlin", &setup());
+    pair.machine.happen(pair.now, Incident::Says("echo:Homing Failed"));
+    pair.machine.happen(pair.now, Incident::Says("Error:Printer halted. kill() called!"));
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.session.state(), drivers::State::Alarm);
+    let happened = pair.session.snapshot().notice.unwrap().happened;
+    assert!(happened.contains("Homing Failed"), "{happened}");
+
+    let mut pair = connected("klipper", &setup());
+    pair.machine.happen(pair.now, Incident::Limit);
+    pair.machine.happen(pair.now, Incident::Says("!! Homing failed due to printer shutdown"));
+    pair.run_for(Duration::from_secs(2));
+    let happened = pair.session.snapshot().notice.unwrap().happened;
+    assert!(!happened.contains("due to printer shutdown"), "{happened}");
+}
+
+/// Marlin's M600 takes a minute until it asks for the new filament: by then a cancelled job was over, nobody answered, and
+/// the lines that switch the heaters off waited behind it.
+#[test]
+fn a_filament_change_that_asks_behind_the_end_of_its_job_is_answered_and_lets_the_heaters_off() {
+    let mut pair = connected("marlin", &Setup { unload_s: 60.0, ..setup() });
+    pair.start(support::strings(&["M104 S215", "M140 S60", "G1 X10 F1200", "M600", "G1 X20"]));
+    pair.run_until(|pair| pair.session.snapshot().asked.is_some());
+    assert_eq!(pair.ask(Request::Cancel), Ok(()));
+    assert_eq!(pair.run_job(), JobPhase::Cancelled);
+    assert!(!pair.report().left_on.is_empty(), "the printer is at its M600 still");
+    pair.run_for(Duration::from_secs(120));
+    assert!(pair.report().left_on.is_empty(), "{:?}", pair.report().left_on);
+    assert_eq!(pair.session.state(), drivers::State::Idle);
+    assert_eq!(pair.session.snapshot().asked, None);
+}
+
+/// Grbl that is found in a hold turned its spindle all the while, which was not said; and when a person let it go on, it
+/// was called in want of attention for seconds more.
+#[test]
+fn a_mill_that_is_found_in_a_hold_says_that_its_spindle_turns_and_moves_at_once_when_it_goes_on() {
+    let mut pair = connected("grbl", &setup());
+    let mut lines = long_program();
+    lines.insert(0, "M3 S12000".to_owned());
+    pair.start(lines);
+    pair.run_for(Duration::from_secs(3));
+    assert_eq!(pair.ask(Request::Pause), Ok(()));
+    pair.run_until(|pair| pair.session.state() == drivers::State::Held);
+    pair.unplug();
+    pair.plug_in(false);
+    pair.run_until(|pair| pair.session.state() == drivers::State::Attention);
+    let notice = pair.session.snapshot().notice.unwrap();
+    assert_eq!(notice.code, "machine.held_before");
+    assert!(notice.happened.contains("S12000"), "{}", notice.happened);
+    assert_eq!(pair.ask(Request::Resume), Ok(()));
+    let asked = pair.now;
+    pair.run_until(|pair| pair.session.state() == drivers::State::Busy);
+    assert!(pair.now.since(asked) < Duration::from_secs(1), "{:?}", pair.now.since(asked));
+}
+
+/// Somebody else switches the spindle of an idle Grbl on: it was said to have been on since before the connection.
+#[test]
+fn a_spindle_that_another_hand_switched_on_was_not_on_before() {
+    let mut pair = connected("grbl", &setup());
+    pair.run_for(Duration::from_secs(2));
+    pair.machine.hear(pair.now, b"M3 S1000\n");
+    pair.run_until(|pair| pair.session.state() == drivers::State::Attention);
+    let notice = pair.session.snapshot().notice.unwrap();
+    assert_eq!(notice.code, "machine.spindle_on");
+    assert!(!notice.happened.contains("before this connection"), "{}", notice.happened);
+}
+
+/// An agent that was killed finds its Marlin at an M600 that unloads filament, or at a G28: it answers no question for a
+/// minute, and was called *connecting* although it said that it was busy, and how hot it was.
+#[test]
+fn a_printer_that_is_found_at_work_is_busy_at_once_with_what_is_hot() {
+    let mut pair = connected("marlin", &Setup { unload_s: 60.0, ..setup() });
+    pair.start(support::strings(&["M104 S215", "M140 S60", "G1 X10 F1200", "M600", "G1 X20"]));
+    pair.run_until(|pair| pair.session.snapshot().asked.is_some());
+    pair.run_for(Duration::from_secs(3));
+    pair.unplug();
+    pair.plug_in(false);
+    pair.run_for(Duration::from_secs(5));
+    let found = pair.session.snapshot();
+    let notice = found.notice.unwrap();
+    assert_eq!((found.state, &*notice.code), (drivers::State::Busy, "machine.works"));
+    assert!(notice.happened.contains("tool0 is set to 215"), "{}", notice.happened);
+    pair.run_until(|pair| pair.session.state() == drivers::State::Attention);
+}
+
+/// Marlin goes on with what it has planned when its cable is pulled. Put back, it was called *running* and then, because it
+/// was hot, at rest.
+#[test]
+fn a_hot_printer_that_moves_on_behind_a_pulled_cable_is_not_called_at_rest() {
+    let mut pair = connected("marlin", &setup());
+    let mut lines = support::strings(&["M104 S190", "M140 S60"]);
+    lines.extend(long_program());
+    pair.start(lines);
+    pair.run_until(|pair| pair.progress().executed > 10);
+    pair.unplug();
+    pair.plug_in(false);
+    while pair.report().moving {
+        assert!(pair.step());
+        let seen = pair.session.snapshot();
+        assert_ne!(seen.state, drivers::State::Running);
+        let at_rest = seen.notice.is_some_and(|notice| notice.happened.contains("at rest"));
+        assert!(!at_rest || !pair.report().moving, "{:?}", pair.now);
+    }
+    pair.run_for(Duration::from_secs(10));
+    let notice = pair.session.snapshot().notice.unwrap();
+    assert!(notice.happened.contains("at rest"), "{}", notice.happened);
+}
+
+/// The simulator of grblHAL answers late on a busy computer: steps towards 50 per cent that were under way when 50 was
+/// reported led on to 20, and nobody looked any more.
+#[test]
+fn steps_of_an_override_that_come_late_do_not_lead_past_it() {
+    for (dialect, latency_ms) in [("grbl", 100), ("grbl", 250), ("grblhal", 250), ("grblhal", 400)] {
+        let way = LineSpeed { baud: 115_200, latency: Duration::from_millis(latency_ms) };
+        let mut pair = Pair::new(dialect, &setup(), way, Faults::default(), 1);
+        pair.connect();
+        pair.start(long_program());
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.ask(Request::Override(drivers::request::Override::Feed(50))), Ok(()));
+        pair.run_for(Duration::from_secs(20));
+        let overrides = pair.session.snapshot().overrides.unwrap().value;
+        assert_eq!(overrides.feed_percent, 50, "{dialect}, {latency_ms} ms each way");
     }
 }

@@ -137,7 +137,9 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
         }
         let over = ["shutdown", "lost communication", "halted"].iter().any(|word| lower.contains(word));
         if over {
-            heard.push(Reply::Halted { text, explained: true });
+            // The line it was at ends with it (`extras/homing.py`), and does not know why either.
+            let explained = !lower.contains("due to printer shutdown");
+            heard.push(Reply::Halted { text, explained });
         }
         return over;
     }

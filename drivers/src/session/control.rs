@@ -162,6 +162,8 @@ impl Session {
                 return Ok(());
             }
         }
+        // A menu may be shown before the machine says that it waits.
+        self.needs_person |= self.person.offered().is_some();
         let waits = self.needs_person || matches!(self.condition, Some(Condition::Held | Condition::Door));
         let Some(run) = &mut self.run else {
             if !waits {

@@ -9,6 +9,7 @@ use crate::dialect::{self, Asking, Effect, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
+use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::profile::Attach;
 use crate::session::by_hand::JOGGING_EVERY;
@@ -42,6 +43,9 @@ const LATE_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long the rest of an answer may take that says which one of several kin it is.
 const NAMING: Duration = Duration::from_millis(300);
+
+/// How long a machine that said that it is busy is taken at its word: it says so every two seconds.
+const WORKED: Duration = Duration::from_secs(6);
 
 /// The part of a receive buffer that questions may fill before they are taken for lost.
 const QUESTIONS_SHARE: usize = 4;
@@ -113,6 +117,8 @@ pub(super) struct Greeting {
 pub(super) enum Found {
     /// It moves.
     Moves,
+    /// It says that it is busy, and did so last then.
+    Works(Moment),
     /// It is in check mode.
     Checks,
     /// It is asleep.
@@ -125,7 +131,7 @@ impl Greeting {
     /// What a machine is doing that has not said who it is.
     pub(super) fn state(&self) -> State {
         match self.found {
-            Some(Found::Moves | Found::Checks) => State::Busy,
+            Some(Found::Moves | Found::Checks | Found::Works(_)) => State::Busy,
             Some(Found::Sleeps) => State::Attention,
             Some(Found::Starts(_)) | None => State::Connecting,
         }
@@ -151,6 +157,7 @@ impl Session {
         (self.known.feed_mm_min, self.known.spindle) = (None, None);
         self.settings = super::Settings::default();
         (self.known.place, self.known.differences) = (None, Vec::new());
+        self.person.answers_left = 0;
         self.phase = Phase::Greeting(Box::default());
         self.deadlines.greet = Some(if may_reset { self.now + BANNER_WAIT } else { self.now });
     }
@@ -213,6 +220,9 @@ impl Session {
         let Phase::Greeting(greeting) = &mut self.phase else { return };
         if let (true, Some(kin)) = (greeting.is_other, greeting.kin) {
             return self.wrong_machine(kin);
+        }
+        if matches!(greeting.found, Some(Found::Works(heard)) if self.now.since(heard) > WORKED) {
+            greeting.found = None;
         }
         if matches!(greeting.found, Some(Found::Starts(_))) {
             // Asked again in the same words: it is known by its own, and will be ready by itself.
@@ -412,6 +422,7 @@ impl Session {
                     self.needs_person = true;
                     self.found_standing("It waits for a person");
                 } else {
+                    greeting.found = Some(Found::Works(now));
                     let told = std::mem::take(&mut greeting.hold_told);
                     self.goes_on_again(told);
                 }
@@ -506,6 +517,7 @@ impl Session {
         self.echoes = matches!(&self.phase, Phase::Greeting(greeting) if greeting.echoes > 0);
         self.phase = Phase::Ready;
         self.obeying.stop_over();
+        self.person.answers_left = 0;
         self.deadlines.greet = None;
         self.window.clear();
         self.known.notice = None;

@@ -65,6 +65,10 @@ impl Session {
 
     /// An answer came, and nothing was due one.
     pub(super) fn extra_answer(&mut self) {
+        if self.run.as_ref().is_some_and(|run| run.dropped && run.stage == Stage::Cancelling) {
+            // The line it was at when it was reset is answered in front of the banner (Grbl `protocol.c`).
+            return;
+        }
         self.known.link.answers_extra += 1;
         let Some(run) = &self.run else { return };
         let since = self.known.link.since(&run.link_before);

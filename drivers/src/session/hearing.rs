@@ -278,6 +278,7 @@ impl Session {
     }
 
     fn accepted(&mut self, ordinal: u64) {
+        self.prompt_answered(ordinal);
         let planner_blocks = self.planner_blocks();
         let Some(run) = &mut self.run else { return };
         if run.resync.is_some_and(|resync| ordinal >= resync.ordinal) {

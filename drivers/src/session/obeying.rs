@@ -29,6 +29,9 @@ const OVERRIDE_STEPS_MAX: u32 = 40;
 /// Between two of them: a report says what became of the one before.
 const OVERRIDE_ON_ITS_WAY: Duration = Duration::from_millis(150);
 
+/// For how long behind the last step an override that is reached is looked after.
+const OVERRIDE_SETTLES: Duration = Duration::from_secs(5);
+
 /// Times the word that stops the spindle in a hold is said again. It toggles: a machine that reports a spindle that
 /// stands as turning is left with one that stands only if the word is said an odd number of times.
 const SPINDLE_AGAIN_MAX: u32 = 2;
@@ -286,7 +289,10 @@ impl Session {
             let Some((to, said)) = &mut self.obeying.overrides[place] else { continue };
             let to = *to;
             if place_of(to).is_none_or(|(_, percent)| percent == from) {
-                self.obeying.overrides[place] = None;
+                // On a slow way steps are under way still that were said before this report was heard.
+                if self.now.since(said.at) >= OVERRIDE_SETTLES {
+                    self.obeying.overrides[place] = None;
+                }
                 continue;
             }
             match said.unheard(self.now, OVERRIDE_ON_ITS_WAY, OVERRIDE_STEPS_MAX) {

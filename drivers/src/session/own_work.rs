@@ -99,11 +99,10 @@ impl Session {
     /// Whether what moves or works was started here.
     fn is_ours(&self) -> bool {
         // A question is no work, even where it has to wait for the one in front of it.
-        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Card | Aside::Settings | Aside::Arm);
         self.run.is_some()
             || self.moves_by_hand()
             || self.window.has_word()
-            || self.asides.iter().any(|(aside, _)| !question(aside) && *aside != Aside::HoldProof)
+            || self.asides.iter().any(|(aside, _)| !aside.is_question() && *aside != Aside::HoldProof)
     }
 
     /// What the machine is at that was not started here.

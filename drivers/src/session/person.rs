@@ -31,6 +31,9 @@ pub(super) struct Person {
     pub(super) paused_there: bool,
     /// The tool the program named last.
     pub(super) tool: Option<u32>,
+    /// Questions that are answered still for a job that is over: the lines that make the machine safe wait behind them.
+    #[serde(default)]
+    pub(super) answers_left: u32,
 }
 
 impl Session {
@@ -122,7 +125,13 @@ impl Session {
                 if !std::mem::replace(&mut self.person.shown, true) {
                     let notice = Notice::new("machine.asks", happened, "", "Answer at the machine or here.");
                     self.tell(EventKind::Trouble { notice });
-                    self.answer_to_end();
+                    if self.person_is_waited_for() {
+                        // It says so itself two seconds later only.
+                        self.hear_needs_person();
+                    } else {
+                        self.answer_to_end();
+                        self.answer_behind_end();
+                    }
                 }
             }
             Prompt::End => self.prompt_over(),
@@ -133,6 +142,19 @@ impl Session {
     pub(super) fn prompt_over(&mut self) {
         self.person.prompt = None;
         self.person.shown = false;
+    }
+
+    /// A command was answered. If it waited for a person, nobody is asked any more: Marlin never ends its menu at M0
+    /// (`M0_M1.cpp`).
+    pub(super) fn prompt_answered(&mut self, ordinal: u64) {
+        if self.person.prompt.is_none() {
+            return;
+        }
+        let command = self.run.as_ref().and_then(|run| run.history.command(ordinal));
+        if command.is_some_and(|command| waits_for_person(&command.text)) {
+            self.prompt_over();
+            self.known.generation += 1;
+        }
     }
 
     /// A person lets the machine go on that waits for one: where it asks with a menu, only its own answer ends that. The

@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Session, Stage};
+use super::{Phase, Session, Stage};
 use crate::dialect::{Calm, Spelling};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
@@ -98,8 +98,17 @@ impl Session {
             (Some(line), _) => self.trouble_in_job(code, format!("The machine refused {line}: {sentence}")),
             (None, Some(Frame::Aside(aside))) => self.request_refused(aside, code, &sentence),
             (None, _) => {
-                self.tell_trouble(Notice::new(code, sentence, "The command had no effect.", "Check the command."));
+                self.tell_beside(Notice::new(code, sentence, "The command had no effect.", "Check the command."));
             }
+        }
+    }
+
+    /// Trouble beside whatever stands. What brought the machine into an alarm or a halt stays the reason until that is put
+    /// right: what it says or refuses meanwhile is told, and does not take its place.
+    pub(super) fn tell_beside(&mut self, notice: Notice) {
+        match self.phase {
+            Phase::Alarm | Phase::Halted => self.tell(EventKind::Trouble { notice }),
+            _ => self.tell_trouble(notice),
         }
     }
 
@@ -119,7 +128,7 @@ impl Session {
     pub(super) fn trouble_in_job(&mut self, code: String, happened: String) {
         let Some(run) = &mut self.run else {
             let notice = Notice::new(code, happened, "No job is running.", "Look at the machine.");
-            return self.tell_trouble(notice);
+            return self.tell_beside(notice);
         };
         if run.is_safe_end() {
             let happened = format!("While the job was being ended: {happened}");

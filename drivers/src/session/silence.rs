@@ -303,6 +303,7 @@ impl Session {
         }
         self.end_run(JobPhase::Failed, Some(notice.clone()));
         self.find_out_anew(notice);
+        self.ends_unattended();
     }
 
     /// Nothing runs, and nobody answers.

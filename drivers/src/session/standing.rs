@@ -32,6 +32,8 @@ const LEFT_ON: &str = "machine.spindle_on";
 pub(super) struct LeftOn {
     reports: u32,
     told: bool,
+    /// It was seen at rest with it off.
+    seen_off: bool,
     /// A person has looked, or a job has begun since.
     looked_at: bool,
 }
@@ -107,6 +109,7 @@ impl Session {
         if let Phase::Greeting(greeting) = &self.phase {
             return match greeting.found.as_ref()? {
                 Found::Moves => Some(self.work_notice(&Work::Moves)),
+                Found::Works(_) => Some(self.work_notice(&Work::Works)),
                 Found::Checks => Some(self.work_notice(&Work::Checks)),
                 Found::Sleeps => Some(asleep()),
                 Found::Starts(text) => Some(Notice::new(
@@ -122,7 +125,11 @@ impl Session {
             State::Attention if self.run.is_none() && self.condition == Some(Condition::Sleep) => Some(asleep()),
             State::Attention if self.run.is_none() && !self.needs_person && self.hot_stands() => Some(Notice::new(
                 LEFT_HOT,
-                format!("The machine is at rest, and was hot before this connection.{}", self.what_is_on()),
+                if self.may_still_move() {
+                    format!("The machine was hot before this connection, and may move still.{}", self.what_is_on())
+                } else {
+                    format!("The machine is at rest, and was hot before this connection.{}", self.what_is_on())
+                },
                 "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
                 "Look at the machine. Switch its heaters off at its display, or clear it if they are meant to be on.",
             )),
@@ -155,9 +162,12 @@ impl Session {
             return;
         }
         if !on || !rests {
+            self.left_on.seen_off |= !on && rests;
+            let seen_off = self.left_on.seen_off;
             if std::mem::take(&mut self.left_on).told && !on {
                 self.known.notice = self.known.notice.take().filter(|notice| notice.code != LEFT_ON);
             }
+            self.left_on.seen_off = seen_off;
             return;
         }
         self.left_on.reports += 1;
@@ -166,9 +176,14 @@ impl Session {
         }
         let what = if self.profile.laser.is_some() { "laser" } else { "spindle" };
         let speed = self.known.spindle.map(|spindle| format!(" (S{})", spindle.value)).unwrap_or_default();
+        let since = if self.left_on.seen_off {
+            format!("is on{speed}: nothing here switched it on")
+        } else {
+            format!("has been on{speed} since before this connection")
+        };
         let notice = Notice::new(
             LEFT_ON,
-            format!("The machine is at rest, and its {what} has been on{speed} since before this connection."),
+            format!("The machine is at rest, and its {what} {since}."),
             "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
             format!("Look at the machine. STOP switches the {what} off; clear it if the {what} is meant to be on."),
         );
@@ -208,7 +223,9 @@ impl Session {
         if greeting.found.is_some() {
             // It answers no question meanwhile: Grbl refuses `$I` unless it rests (`system_execute_line`, `system.c`).
             greeting.holds = true;
+            let told = std::mem::take(&mut greeting.hold_told);
             self.deadlines.greet = Some(now + LOOK_AGAIN);
+            self.goes_on_again(told);
             return self.wake_again();
         }
         if !matches!(condition, Some(Condition::Held | Condition::Door)) {
@@ -231,7 +248,7 @@ impl Session {
         if std::mem::replace(&mut greeting.hold_told, true) {
             return;
         }
-        let on = self.still_on();
+        let on = self.what_is_on();
         let notice = Notice::new(
             "machine.held_before",
             format!("{what} since before this connection, and the machine answers no question until it goes on.{on}"),
@@ -249,6 +266,10 @@ impl Session {
         self.go_on();
         (self.person, self.needs_person) = (asked, true);
         self.write_asides_past_window();
+        if matches!(self.dialect.habits().asking, Asking::Realtime { .. }) {
+            // Whether it did shows in its next report.
+            self.deadlines.greet = Some(self.now + LOOK);
+        }
     }
 
     /// Nothing else is said yet.

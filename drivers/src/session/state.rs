@@ -105,9 +105,8 @@ impl Session {
         if self.own_work().is_some() {
             return State::Busy;
         }
-        // A question is no work, even where it has to wait for the one in front of it.
-        let question = |aside: &Aside| matches!(aside, Aside::Query | Aside::Card | Aside::Settings | Aside::Arm);
-        let waits = self.asides.iter().any(|(aside, _)| !question(aside));
+        // A question is no work, even where it has to wait for the one in front of it; nor is the proof that it stands.
+        let waits = self.asides.iter().any(|(aside, _)| !aside.is_question() && *aside != Aside::HoldProof);
         let working = waits || self.window.has_word() || self.moves_by_hand();
         match self.condition {
             Some(Condition::Door) => State::Attention,

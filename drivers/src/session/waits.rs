@@ -325,6 +325,27 @@ impl Session {
         }
     }
 
+    /// A job is over while the machine still works at what it asks a person for. What makes it safe was said, and is read
+    /// when nothing is asked any more: the questions that are still to come are answered as well.
+    pub(super) fn ends_unattended(&mut self) {
+        if self.hears_out_of_turn() {
+            self.person.answers_left = PROMPTS_ANSWERED_MAX;
+        }
+    }
+
+    /// Such a question.
+    pub(super) fn answer_behind_end(&mut self) {
+        let Some(last) = self.person.offered().filter(|_| self.run.is_none() && self.person.answers_left > 0) else {
+            return;
+        };
+        self.person.answers_left -= 1;
+        if let Spelling::Lines(lines) = self.dialect.word(&Word::Choose(last)) {
+            for line in &lines {
+                self.write_past_window(line);
+            }
+        }
+    }
+
     /// A machine in a job that is being ended asks a person: nobody is waited for. The last answer that it offers goes on.
     pub(super) fn answer_to_end(&mut self) {
         let hears = self.hears_out_of_turn();

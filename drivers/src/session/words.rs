@@ -116,7 +116,7 @@ impl Session {
     }
 
     fn act_on(&mut self, said: &Said, about: About) {
-        if said.effect != Effect::Ignore {
+        if !matches!(said.effect, Effect::Ignore | Effect::Halt) {
             self.words.last = Some((self.now, said.text.clone()));
         }
         match (said.effect, about) {
@@ -199,7 +199,7 @@ impl Session {
                 self.hold(Cause::Machine, Some(Notice::new(said.code.clone(), happened, done, to_do)));
                 self.paused_there();
             }
-            None => self.tell_trouble(Notice::new(said.code.clone(), happened, "No job is running.", to_do)),
+            None => self.tell_beside(Notice::new(said.code.clone(), happened, "No job is running.", to_do)),
         }
     }
 

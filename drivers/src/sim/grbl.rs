@@ -21,6 +21,9 @@ use crate::moment::Moment;
 /// How long a machine takes to slow down in a hold, at speed 1.
 const HOLD_TAKES: Duration = Duration::from_millis(60);
 
+/// How long its main loop takes to come round while it moves: the AVR lets eleven bytes of overrides pass meanwhile.
+const MAIN_LOOP_TAKES: Duration = Duration::from_millis(2);
+
 /// What the main loop is busy with; no further line is read meanwhile.
 #[derive(Debug, Clone, PartialEq)]
 enum Busy {
@@ -89,6 +92,8 @@ struct Grbl {
     overrides_told: bool,
     /// Kinds of override bytes that arrived since its main loop came round: each is a flag, and counts once.
     override_flags: u64,
+    /// When it does so.
+    override_flags_until: Moment,
     out: Vec<u8>,
     ledger: Ledger,
     report: Report,
@@ -138,6 +143,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         overrides: [100; 3],
         overrides_told: true,
         override_flags: 0,
+        override_flags_until: Moment::ZERO,
         out: Vec::new(),
         ledger: Ledger::new(setup.keep_lines, flavour.reader),
         report: Report { dialect: flavour.dialect, ..Report::default() },
@@ -148,13 +154,18 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
 impl Simulated for Grbl {
     fn hear(&mut self, now: Moment, bytes: &[u8]) {
         self.report.bytes += bytes.len() as u64;
-        self.override_flags = 0;
+        if now >= self.override_flags_until {
+            self.override_flags = 0;
+        }
         for byte in bytes {
             if (0x90..=0x9d).contains(byte) {
                 let flag = 1_u64 << (byte - 0x90);
                 self.overrides_told = false;
                 if self.override_flags & flag != 0 {
                     continue;
+                }
+                if self.override_flags == 0 {
+                    self.override_flags_until = now + MAIN_LOOP_TAKES;
                 }
                 self.override_flags |= flag;
             }
@@ -291,6 +302,9 @@ impl Grbl {
                 self.advance(now);
                 // `protocol_exec_rt_system` waits behind the alarm's line, and clears what was asked for meanwhile.
                 if self.forgets_until.is_none() {
+                    if self.busy != Busy::No && self.flavour.answers_what_it_drops {
+                        self.ok();
+                    }
                     self.reset(now);
                 }
             }

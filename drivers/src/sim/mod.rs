@@ -76,6 +76,10 @@ pub struct Setup {
     pub emergency_parser: bool,
     /// Marlin's `HOST_KEEPALIVE_FEATURE`.
     pub host_keepalive: bool,
+    /// Marlin's `HOST_PROMPT_SUPPORT` at M0 and M1; a change of filament asks in any case.
+    pub prompts_at_m0: bool,
+    /// How long filament takes to come out of a Marlin before M600 asks for the new one, in seconds. Zero: it asks at once.
+    pub unload_s: f64,
     /// Marlin's `MEATPACK`.
     pub meatpack: bool,
     /// Which Marlin it is.
@@ -167,6 +171,8 @@ impl Default for Setup {
             advanced_ok: false,
             emergency_parser: true,
             host_keepalive: true,
+            prompts_at_m0: false,
+            unload_s: 0.0,
             meatpack: false,
             vintage: Vintage::default(),
             ok_after_resend: true,

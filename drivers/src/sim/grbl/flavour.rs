@@ -3,6 +3,7 @@
 use crate::sim::{Reader, Setup};
 
 /// How a firmware of the family differs from Grbl.
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of the firmware's own")]
 pub(super) struct Flavour {
     pub(super) dialect: &'static str,
     pub(super) banner: &'static [u8],
@@ -23,6 +24,9 @@ pub(super) struct Flavour {
     /// Whether one error makes it refuse every later line of G-code, until a `$` command, an empty line or a reset
     /// (`COMPATIBILITY_LEVEL` 0, `protocol.c`).
     pub(super) error_sticks: bool,
+    /// Whether a line that its main loop was at when it is reset is answered all the same, in front of the banner:
+    /// `gc_execute_line` returns as if it had been done (`protocol.c`; seen on the AVR image).
+    pub(super) answers_what_it_drops: bool,
 }
 
 /// What a firmware of the family does at M6.
@@ -52,6 +56,7 @@ pub(super) static GRBL: Flavour = Flavour {
     tool_change: ToolChange::Refused,
     silent_homing: true,
     error_sticks: false,
+    answers_what_it_drops: true,
 };
 
 pub(super) static GRBLHAL: Flavour = Flavour {
@@ -71,6 +76,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
     tool_change: ToolChange::Waits,
     silent_homing: false,
     error_sticks: true,
+    answers_what_it_drops: false,
 };
 
 pub(super) static FLUIDNC: Flavour = Flavour {
@@ -87,4 +93,5 @@ pub(super) static FLUIDNC: Flavour = Flavour {
     tool_change: ToolChange::Nothing,
     silent_homing: false,
     error_sticks: false,
+    answers_what_it_drops: false,
 };

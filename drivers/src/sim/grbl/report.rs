@@ -177,8 +177,10 @@ impl Grbl {
         if self.flavour.measures_spindle {
             let _ = write!(report, ",{spindle:.0}");
         }
-        // Work offset and overrides are reported only now and then (REPORT_WCO_REFRESH_IDLE_COUNT, REPORT_OVR_…).
-        let turn = if std::mem::replace(&mut self.overrides_told, true) { self.reports % 10 } else { 1 };
+        // Work offset and overrides are reported only now and then, and less often while it moves
+        // (REPORT_WCO_REFRESH_BUSY_COUNT, REPORT_OVR_REFRESH_IDLE_COUNT, …).
+        let every = if self.motion.is_idle() { 10 } else { 20 };
+        let turn = if std::mem::replace(&mut self.overrides_told, true) { self.reports % every } else { 1 };
         match turn {
             0 => {
                 let _ = write!(report, "|WCO:{}", self.said(self.setup.work_offset_mm));

@@ -37,7 +37,7 @@ impl Marlin {
                 Waiting::MotionEnd
             }
             (b'M', 400) => Waiting::MotionEnd,
-            (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => Waiting::Person,
+            (b'M', 0 | 1) if self.flavour.counting == Counting::Flush => self.stop_for_a_person(code),
             (b'M', 600) if self.flavour.counting == Counting::Flush => self.change_filament(),
             (b'M' | b'G', _) => self.switch(command, letter, code.trunc() as i64),
             (b'T', 0..) => {
