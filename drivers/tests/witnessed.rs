@@ -127,8 +127,8 @@ fn lines_taken_behind_a_refused_one_bring_no_storm_of_requests() {
 /// Grbl 1.1h on its AVR: the line that waits for room in the planner when it is reset is answered in front of the banner.
 #[test]
 fn the_answer_to_a_line_that_a_cancel_dropped_is_no_other_hand() {
-    for paused_first in [false, true] {
-        let mut pair = connected("grbl", &setup());
+    for (dialect, paused_first) in [("grbl", false), ("grbl", true), ("grblhal", false), ("grblhal", true)] {
+        let mut pair = connected(dialect, &setup());
         pair.start(long_program());
         pair.run_until(|pair| pair.progress().accepted > 14);
         pair.run_for(Duration::from_secs(1));
@@ -276,7 +276,11 @@ fn a_printer_that_is_found_at_work_is_busy_at_once_with_what_is_hot() {
     let notice = found.notice.unwrap();
     assert_eq!((found.state, &*notice.code), (drivers::State::Busy, "machine.works"));
     assert!(notice.happened.contains("tool0 is set to 215"), "{}", notice.happened);
-    pair.run_until(|pair| pair.session.state() == drivers::State::Attention);
+    assert_eq!(pair.ask(Request::Stop), Ok(()));
+    pair.run_until(|pair| pair.session.state() == drivers::State::Alarm);
+    pair.run_for(Duration::from_secs(2));
+    // It was said to have halted itself.
+    assert_eq!(pair.session.snapshot().notice.unwrap().code, "machine.stopped");
 }
 
 /// Marlin goes on with what it has planned when its cable is pulled. Put back, it was called *running* and then, because it
@@ -317,4 +321,21 @@ fn steps_of_an_override_that_come_late_do_not_lead_past_it() {
         let overrides = pair.session.snapshot().overrides.unwrap().value;
         assert_eq!(overrides.feed_percent, 50, "{dialect}, {latency_ms} ms each way");
     }
+}
+
+/// grblHAL restores spindle and position behind a door that was closed, as `Door:3`, for five seconds; it was said meanwhile
+/// that the door was open and that somebody should close it.
+#[test]
+fn a_mill_that_goes_on_behind_a_closed_door_is_not_said_to_have_it_open() {
+    let mut pair = connected("grblhal", &setup());
+    pair.start(long_program());
+    pair.run_for(Duration::from_secs(2));
+    let mut says = |report: &[u8]| {
+        pair.now = pair.now + Duration::from_millis(100);
+        pair.session.handle(pair.now, drivers::session::Input::Bytes(report));
+        (pair.session.state(), pair.session.snapshot().asked.is_some())
+    };
+    assert_eq!(says(b"<Door:1|MPos:5.000,0.000,0.000|FS:0,0>\r\n"), (drivers::State::Attention, true));
+    assert_eq!(says(b"<Door:0|MPos:5.000,0.000,0.000|FS:0,0>\r\n"), (drivers::State::Attention, true));
+    assert_eq!(says(b"<Door:3|MPos:5.000,0.000,0.000|FS:0,12000>\r\n"), (drivers::State::Running, false));
 }

@@ -368,7 +368,9 @@ fn condition(word: &str) -> Option<Condition> {
         "Tool" => Condition::Held,
         "Hold" if detail == "1" => Condition::Holding,
         "Hold" => Condition::Held,
-        // Door:0 is closed again and ready to resume; the others are open, retracting or restoring.
+        // Door:3 is closed and let go on: the spindle comes to its speed for four seconds, and the tool goes back.
+        "Door" if detail == "3" => Condition::Run,
+        // Door:0 is closed again and ready to resume; the others are open or retracting.
         "Door" => Condition::Door,
         "Alarm" => Condition::Alarm,
         "Sleep" => Condition::Sleep,

@@ -48,6 +48,11 @@ impl Session {
         if self.phase == Phase::Alarm && self.alarm_reset == AlarmReset::Stopped {
             return self.halted_as_asked();
         }
+        if matches!(self.phase, Phase::Greeting(_)) && self.obeying.stop_is_said() {
+            // It was stopped before it had said who it is.
+            self.known.notice = Some(self.stop_notice());
+            return self.halted_as_asked();
+        }
         // Marlin says what it is in words of its own, and then only that it is (`kill`, `MarlinCore.cpp`).
         let text = &*match self.said_just_now().filter(|said| !text.contains(said)) {
             Some(said) => format!("{}. Before that it said: {said}", text.trim_end_matches(['.', '!'])),

@@ -114,6 +114,11 @@ impl Obeying {
         self.go_on = None;
     }
 
+    /// Whether an emergency stop was said that nobody cleared since.
+    pub(super) fn stop_is_said(&self) -> bool {
+        self.stop.is_some()
+    }
+
     /// What was said before counts no more: a person cleared it, or the conversation began anew. True: an emergency stop
     /// was said, and the machine was never seen to obey.
     pub(super) fn stop_over(&mut self) -> bool {

@@ -76,7 +76,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
     tool_change: ToolChange::Waits,
     silent_homing: false,
     error_sticks: true,
-    answers_what_it_drops: false,
+    answers_what_it_drops: true,
 };
 
 pub(super) static FLUIDNC: Flavour = Flavour {
