@@ -339,3 +339,16 @@ fn a_mill_that_goes_on_behind_a_closed_door_is_not_said_to_have_it_open() {
     assert_eq!(says(b"<Door:0|MPos:5.000,0.000,0.000|FS:0,0>\r\n"), (drivers::State::Attention, true));
     assert_eq!(says(b"<Door:3|MPos:5.000,0.000,0.000|FS:0,12000>\r\n"), (drivers::State::Running, false));
 }
+
+/// What another program says into a job may be refused. That told of the error, and not that it was nobody's line here.
+#[test]
+fn a_refusal_of_a_line_that_was_not_sent_from_here_is_another_hand() {
+    for dialect in ["grbl", "grblhal"] {
+        let mut pair = connected(dialect, &setup());
+        pair.start(support::strings(&["G1 X50 F600", "G1 X0"]));
+        pair.run_until(|pair| pair.progress().accepted == 2);
+        pair.machine.hear(pair.now, b"G1 X1 F0 Q5\n");
+        assert_eq!(pair.run_job(), JobPhase::Finished);
+        assert_eq!(pair.progress().unsure, Some(drivers::snapshot::Unsure::ExtraAnswer), "{dialect}");
+    }
+}

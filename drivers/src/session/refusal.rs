@@ -58,12 +58,12 @@ impl Session {
                 }
                 run.line_in_words(ordinal)
             }
-            (None, _) => {
-                self.known.link.answers_extra += u64::from(answers);
-                None
-            }
             _ => None,
         };
+        if frame.is_none() && answers {
+            // What was refused was said by somebody else.
+            self.extra_answer();
+        }
         if only_stuck {
             // For what stands in front of it, of which was told.
             return;
