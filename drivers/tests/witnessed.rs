@@ -352,3 +352,27 @@ fn a_refusal_of_a_line_that_was_not_sent_from_here_is_another_hand() {
         assert_eq!(pair.progress().unsure, Some(drivers::snapshot::Unsure::ExtraAnswer), "{dialect}");
     }
 }
+
+/// A Grbl on its AVR was given a held jog as a whole: when its cable was pulled it went on for 98 mm.
+#[test]
+fn a_held_jog_ends_soon_where_the_cable_is_pulled() {
+    for dialect in ["grbl", "grblhal", "fluidnc"] {
+        for dynamics in [None, Some(drivers::sim::Dynamics::of(&support::profile(dialect)))] {
+            let mut pair = connected(dialect, &Setup { dynamics, ..setup() });
+            let press = drivers::request::Jog { by_mm: [-100.0, 0.0, 0.0], feed_mm_min: 600.0, press: Some(1) };
+            let began = pair.now;
+            let mut ahead = 0.0_f64;
+            while pair.now.since(began) < Duration::from_secs(2) {
+                assert_eq!(pair.ask(Request::Jog(press)), Ok(()), "{dialect}");
+                let next = pair.now + Duration::from_millis(100);
+                pair.run_until(|pair| pair.now >= next);
+                ahead = ahead.max(pair.report().position_mm[0].abs());
+            }
+            assert!(ahead > 17.0, "{dialect}: {ahead} mm in 2 s of 10 mm/s");
+            pair.unplug();
+            pair.run_for(Duration::from_secs(10));
+            let at = pair.report().position_mm[0].abs();
+            assert!(at - ahead <= 11.0, "{dialect}: from {ahead} mm on to {at}");
+        }
+    }
+}

@@ -7,9 +7,10 @@
 //!                                        └───┘ asked for again                             that it stands)
 //! ```
 //!
-//! A machine with a word that ends a jog (Grbl's 0x85) is given the whole distance and that word. It ignores the word
-//! while the jog still waits to be read, so the word is said again with every report that it moves. A machine without
-//! one gets steps of [`STEP`], one after the other.
+//! A machine with a word that ends a jog (Grbl's 0x85) is given parts of [`PART`], the next one before the last is over,
+//! and that word. It ignores the word while the jog still waits to be read, so the word is said again with every report
+//! that it moves. A machine without one gets steps of [`STEP`], one after the other. So a machine whose cable is pulled,
+//! or whose agent is killed, has no more than that.
 
 use std::time::Duration;
 
@@ -38,6 +39,11 @@ pub(super) const HELD_FOR: Duration = Duration::from_millis(300);
 
 /// Length of the steps of a held jog on a machine that has no word to end one.
 const STEP: Duration = Duration::from_millis(200);
+
+/// Length of the parts of a held jog on a machine that has such a word, and what must be left of them when another is said:
+/// as long as a repeat, a report and slowing down take.
+const PART: Duration = Duration::from_millis(600);
+const PART_LEFT: Duration = Duration::from_millis(400);
 
 /// Between questions while something is moved by hand.
 pub(super) const JOGGING_EVERY: Duration = Duration::from_millis(50);
@@ -74,6 +80,12 @@ struct Jogging {
     /// How far this press was told to move so far, in millimetres.
     #[serde(default)]
     told_mm: f64,
+    /// In so many parts.
+    #[serde(default)]
+    parts: u32,
+    /// Where it stood before, as far as that was reported.
+    #[serde(default)]
+    from: Option<[f64; 3]>,
 }
 
 impl Session {
@@ -96,22 +108,52 @@ impl Session {
             Some(jogging) if jogging.press.is_none() || jogging.press != jog.press => return Err(Denied::Moving),
             Some(_) => {}
         }
-        let under_way = self.by_hand.jog.is_some_and(|jogging| jogging.under_way);
-        let mut told_mm = self.by_hand.jog.map_or(0.0, |jogging| jogging.told_mm);
-        if !under_way {
-            let step = self.step_of(jog, told_mm)?;
-            self.say_motion(&Word::Jog(step), Aside::Jog)?;
-            told_mm += length(step.by_mm);
+        let before = self.by_hand.jog;
+        let mut jogging = before.unwrap_or(Jogging {
+            press: jog.press,
+            ending: false,
+            under_way: false,
+            told_mm: 0.0,
+            parts: 0,
+            from: self.known.position_mm.map(|position| position.value),
+        });
+        let ahead_mm = if jogging.under_way { self.wants_a_part(jog, &jogging) } else { Some(0.0) };
+        if let Some(ahead_mm) = ahead_mm {
+            match self.step_of(jog, jogging.told_mm, ahead_mm) {
+                Ok(step) => {
+                    self.say_motion(&Word::Jog(step), Aside::Jog)?;
+                    jogging.told_mm += length(step.by_mm);
+                    jogging.parts += 1;
+                }
+                Err(denied) if !jogging.under_way => return Err(denied),
+                // It comes to the end of what it may at what it was told before.
+                Err(_) => {}
+            }
         }
-        self.by_hand.jog = Some(Jogging { press: jog.press, ending: false, under_way: true, told_mm });
+        self.by_hand.jog = Some(Jogging { under_way: true, ..jogging });
         self.deadlines.jog = jog.press.map(|_| self.now + HELD_FOR);
         self.deadlines.ask = self.deadlines.ask.map(|at| at.min(self.now + JOGGING_EVERY));
         Ok(())
     }
 
-    /// What of a jog may be said: all of it, or as much as a machine that cannot be stopped may be given at once.
-    /// `told_mm`: how far the same press was told to move before.
-    fn step_of(&mut self, jog: Jog, told_mm: f64) -> Result<Jog, Denied> {
+    /// Whether a held jog that is under way comes to the end of its parts: then what is left of them, in millimetres.
+    fn wants_a_part(&self, jog: Jog, jogging: &Jogging) -> Option<f64> {
+        let at = self.known.position_mm?.value;
+        let from = jogging.from?;
+        let moved_mm = length(std::array::from_fn(|axis| at[axis] - from[axis]));
+        let ahead_mm = (jogging.told_mm - moved_mm).max(0.0);
+        let soon = ahead_mm < jog.feed_mm_min / 60.0 * PART_LEFT.as_secs_f64();
+        (soon && self.ends_jogs() && !self.jog_waits()).then_some(ahead_mm)
+    }
+
+    /// Whether the machine has a word that ends a jog.
+    fn ends_jogs(&self) -> bool {
+        matches!(self.dialect.calm(Calm::EndJog), Spelling::Realtime(_))
+    }
+
+    /// What of a jog may be said: all of it, or as much as a machine whose cable is pulled may be given at once.
+    /// `told_mm`: how far the same press was told to move before; `ahead_mm`: how much of that is not done.
+    fn step_of(&mut self, jog: Jog, told_mm: f64, ahead_mm: f64) -> Result<Jog, Denied> {
         let length_mm = length(jog.by_mm);
         let fastest = self.profile.motion.feed_max_mm_min.iter().take(3).copied().fold(0.0, f64::max);
         let bounded = jog.by_mm.iter().all(|by| by.is_finite() && by.abs() <= JOG_MAX_MM)
@@ -123,15 +165,15 @@ impl Session {
         }
         let mut step = jog;
         if jog.press.is_some() {
-            step.by_mm = self.within_envelope(jog.by_mm).ok_or(Denied::OutsideEnvelope)?;
-            if !matches!(self.dialect.calm(Calm::EndJog), Spelling::Realtime(_)) {
-                let part = (jog.feed_mm_min / 60.0 * STEP.as_secs_f64() / length_mm).min(1.0);
-                step.by_mm = step.by_mm.map(|by| by * part);
-            }
+            let ahead = jog.by_mm.map(|by| by / length_mm * ahead_mm);
+            let takes = if self.ends_jogs() { PART } else { STEP };
+            let part = (jog.feed_mm_min / 60.0 * takes.as_secs_f64() / length_mm).min(1.0);
+            let by_mm = jog.by_mm.map(|by| by * part);
+            step.by_mm = self.within_envelope(by_mm, ahead).ok_or(Denied::OutsideEnvelope)?;
             if !self.by_hand.homed {
                 step.by_mm = self.within_a_press(step.by_mm, told_mm)?;
             }
-        } else if self.within_envelope(jog.by_mm).is_none_or(|within| within != jog.by_mm) {
+        } else if self.within_envelope(jog.by_mm, [0.0; 3]).is_none_or(|within| within != jog.by_mm) {
             return Err(Denied::OutsideEnvelope);
         }
         Ok(step)
@@ -151,12 +193,13 @@ impl Session {
         Ok(by_mm.map(|by| by * part))
     }
 
-    /// A move, cut off at the envelope where the machine's position is known; nothing if none of it is left.
-    fn within_envelope(&self, by_mm: [f64; 3]) -> Option<[f64; 3]> {
+    /// A move behind what is still to come, cut off at the envelope where the machine's position is known; nothing if none
+    /// of it is left.
+    fn within_envelope(&self, by_mm: [f64; 3], ahead_mm: [f64; 3]) -> Option<[f64; 3]> {
         let (Some(envelope), Some(from)) = (self.profile.envelope_mm, self.true_position()) else { return Some(by_mm) };
         let within: [f64; 3] = std::array::from_fn(|axis| {
-            let by = by_mm[axis];
-            let room = if by > 0.0 { envelope.max[axis] - from[axis] } else { from[axis] - envelope.min[axis] };
+            let (by, from) = (by_mm[axis], from[axis] + ahead_mm[axis]);
+            let room = if by > 0.0 { envelope.max[axis] - from } else { from - envelope.min[axis] };
             by.signum() * by.abs().min(room.max(0.0))
         });
         within.iter().any(|by| by.abs() >= 0.001).then_some(within)
@@ -182,7 +225,7 @@ impl Session {
         if !bounded {
             return Err(Denied::OutOfRange);
         }
-        if self.within_envelope([0.0, 0.0, -probe.down_mm]).is_none_or(|within| within[2] != -probe.down_mm) {
+        if self.within_envelope([0.0, 0.0, -probe.down_mm], [0.0; 3]).is_none_or(|within| within[2] != -probe.down_mm) {
             return Err(Denied::OutsideEnvelope);
         }
         self.say_motion(&Word::Probe(probe), Aside::Probe)?;
@@ -242,16 +285,20 @@ impl Session {
 
     fn end_jog(&mut self) {
         let unsaid = !self.window.has(Aside::Jog) && self.jog_waits();
+        let in_parts = self.ends_jogs();
         let Some(jogging) = &mut self.by_hand.jog else { return };
         if std::mem::replace(&mut jogging.ending, true) {
             return;
         }
         let (step, under_way) = (jogging.press.is_none(), jogging.under_way);
         self.by_hand.released = jogging.press.or(self.by_hand.released);
+        let first = jogging.parts <= 1 || !in_parts;
         if unsaid {
-            // Nothing of it was said yet.
+            // Nothing of it was said yet, or not the last part.
             self.asides.retain(|(aside, _)| *aside != Aside::Jog);
-            return self.jog_over();
+            if first {
+                return self.jog_over();
+            }
         }
         if !under_way {
             return self.jog_over();
