@@ -254,11 +254,14 @@ fn an_agent_that_is_killed_goes_offline_by_its_last_will() {
     let late = Subscriber::new(broker.port, "fab/test/agent/pi/status", None);
     let message = late.wait_on("/status");
     assert!(message.retained && is_online(&message, false), "{message:?}");
-    // Another life tells the truth at once, and again.
+    // Another life says what it knows itself, at once.
+    let started = jiff::Timestamp::now();
     let mut agent = start();
     status.wait_for("birth", |message| is_online(message, true));
     let first = status.wait_for("state", |message| message.topic == "fab/test/mill/state");
-    assert_ne!(first.body["state"], "idle", "nothing is known of it yet");
+    let at: jiff::Timestamp = first.body["at"].as_str().unwrap().parse().unwrap();
+    // Times are told to the millisecond.
+    assert!(at.as_millisecond() >= started.as_millisecond(), "of the life before: {}", first.body);
     status.wait_for("free mill", free);
     agent.kill().unwrap();
     agent.wait().unwrap();
