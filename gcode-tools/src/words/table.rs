@@ -216,11 +216,9 @@ pub(super) const M: &[Row] = &[
     (920, OTHERS, SETS),
     (980, HAL_LINUXCNC.and(RRF), E::Calls),
     (990, HAL_LINUXCNC.and(RRF), E::Calls),
-    // Skeinforge's extruder on, reversed and off: no firmware here knows them but RepRapFirmware, as retractions.
-    (1010, RRF, E::Retracts),
+    // Skeinforge's extruder on, reversed and off: no firmware here knows them any more.
     (1010, OTHERS, E::Unknown),
     (1020, OTHERS, E::Unknown),
-    (1030, RRF, E::Retracts),
     (1030, OTHERS, E::Unknown),
     (1040, PRINTERS, heats(Heater::Tool)),
     (1050, PRINTERS, E::Talks),
