@@ -216,9 +216,13 @@ pub(super) const M: &[Row] = &[
     (920, OTHERS, SETS),
     (980, HAL_LINUXCNC.and(RRF), E::Calls),
     (990, HAL_LINUXCNC.and(RRF), E::Calls),
-    // Skeinforge's extruder on, reversed and off: no firmware here knows them any more.
+    // Skeinforge's extruder on, reversed and off: no firmware here knows them but RepRapFirmware (`GCodes2.cpp`), as
+    // retractions that Simplify3D writes, and nothing.
+    (1010, RRF, E::Retracts),
     (1010, OTHERS, E::Unknown),
+    (1020, RRF, E::Nothing),
     (1020, OTHERS, E::Unknown),
+    (1030, RRF, E::Retracts),
     (1030, OTHERS, E::Unknown),
     (1040, PRINTERS, heats(Heater::Tool)),
     (1050, PRINTERS, E::Talks),
