@@ -19,6 +19,7 @@ use serde::Serialize;
 use std::io::Read;
 
 mod codes;
+mod commands;
 mod finding;
 mod lines;
 mod machine;
