@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drivers::sim::{Faults, Random};
+use drivers::sim::{Faults, Incident, Random};
 
 /// Something that happens to the machine, its cable or its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub(crate) enum Act {
     Cancel,
     /// An emergency stop.
     Stop,
+    /// Something happens at the machine itself.
+    There(Incident),
+    /// Another program says this to the machine.
+    Stranger(&'static str),
 }
 
 /// What goes wrong in a run.

@@ -13,16 +13,18 @@
 mod fate;
 #[path = "../support/mod.rs"]
 mod support;
+mod surroundings;
 mod verdict;
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use drivers::sim::{Line, LineSpeed, Random, Setup};
+use drivers::sim::{Incident, Line, LineSpeed, Random, Setup};
 use drivers::snapshot::{JobPhase, Progress};
 use drivers::{Denied, Moment, Request, State};
 use fate::{Act, Fate};
 use support::{Pair, Tally, program, usual_line};
+use surroundings::Surroundings;
 use verdict::Seen;
 
 /// Lines of faulted program that a run of the tests streams at least, Marlin and Grbl together. The others add theirs.
@@ -94,6 +96,7 @@ struct Run {
     dialect: &'static str,
     seed: u64,
     fate: Fate,
+    around: Surroundings,
     pair: Pair,
     played: Vec<Played>,
 }
@@ -106,10 +109,11 @@ struct Person {
     cancels: u32,
 }
 
-/// One seed: a program on a bad line, with a person who resumes and gives up, and perhaps another program.
-fn run(dialect: &'static str, seed: u64) -> Run {
+/// One seed: a program on a bad line, with a person who resumes and gives up, and perhaps another program. `around`: whether
+/// anything happens besides.
+fn run(dialect: &'static str, seed: u64, around: bool) -> Run {
     let mut random = Random::new(seed);
-    let setup = Setup {
+    let mut setup = Setup {
         keep_lines: true,
         speed: if random.below(3) == 0 { 50.0 } else { f64::INFINITY },
         advanced_ok: random.below(2) == 0,
@@ -124,17 +128,30 @@ fn run(dialect: &'static str, seed: u64) -> Run {
         ..chatter(seed)
     };
     let fate = Fate::draw(&mut random);
+    let around = if around { Surroundings::draw(dialect, seed, &mut setup) } else { Surroundings::default() };
     let speed = if random.below(2) == 0 { usual_line() } else { LineSpeed::default() };
     let mut pair = Pair::new(dialect, &setup, speed, fate.outward, seed);
     // What a pulled cable or a restarting board leaves of a line is a damaged number, too.
     pair.damaged |= fate.cuts_lines();
     pair.to_host = Line::new(speed, fate.inward, seed.wrapping_add(77));
+    if let Some(found) = around.found {
+        pair.machine.happen(pair.now, found);
+    }
     pair.connected = true;
     pair.hand(drivers::session::Input::LinkUp { may_reset: false });
-    let mut run = Run { dialect, seed, fate, pair, played: Vec::new() };
+    let mut run = Run { dialect, seed, fate, around, pair, played: Vec::new() };
     await_known(&mut run.pair);
-    let acts = run.fate.acts.clone();
-    play(&mut run, program(PROGRAM_LINES, seed), &acts);
+    if run.around.needs_person() {
+        bring_back(&mut run.pair, dialect);
+    }
+    let mut acts = [run.fate.acts.clone(), run.around.acts.clone()].concat();
+    acts.sort_by_key(|(at, _)| *at);
+    let first = run.around.change(program(PROGRAM_LINES, seed));
+    play(&mut run, first, &acts);
+    if let Some(between) = run.around.between {
+        run.pair.machine.happen(run.pair.now, between);
+        run.pair.run_for(Duration::from_secs(5));
+    }
     if run.fate.again && !run.played.is_empty() && bring_back(&mut run.pair, dialect) {
         let mut second = program(PROGRAM_LINES / 4, seed.wrapping_add(1));
         // A first line that no other program has.
@@ -175,6 +192,12 @@ fn bring_back(pair: &mut Pair, dialect: &str) -> bool {
                     pair.machine.reset(pair.now);
                 }
                 let _ = pair.ask(Request::Clear);
+            }
+            State::Busy => drop(pair.ask(Request::Clear)),
+            State::Attention => {
+                pair.machine.happen(pair.now, Incident::DoorClosed);
+                let _ = pair.ask(Request::Clear);
+                let _ = pair.ask(Request::Resume);
             }
             _ => drop(pair.ask(Request::Resume)),
         }
@@ -224,6 +247,8 @@ fn perform(pair: &mut Pair, act: Act) {
         Act::Pause => drop(pair.ask(Request::Pause)),
         Act::Cancel => drop(pair.ask(Request::Cancel)),
         Act::Stop => assert_eq!(pair.ask(Request::Stop), Ok(())),
+        Act::There(incident) => pair.machine.happen(pair.now, incident),
+        Act::Stranger(said) => pair.to_machine.send(pair.now, said.as_bytes()),
     }
 }
 
@@ -281,7 +306,7 @@ fn simulate(dialect: &'static str, share: u64) {
         let seed = first + runs;
         runs += 1;
         let outcome = std::panic::catch_unwind(|| {
-            let run = run(dialect, seed);
+            let run = run(dialect, seed, true);
             let seen = verdict::check(&run);
             let phases: Vec<JobPhase> = run.played.iter().map(|played| played.job.phase).collect();
             let length: usize = run.played.iter().map(|played| played.program.len()).sum();
@@ -324,8 +349,8 @@ fn show(dialect: &'static str, seed: u64) {
     if std::env::var("DIALECT").is_ok_and(|only| only != dialect) {
         return;
     }
-    let run = run(dialect, seed);
-    println!("{dialect} {:#?}", run.fate);
+    let run = run(dialect, seed, number("AROUND") != Some(0));
+    println!("{dialect} {:#?} {:#?}", run.fate, run.around);
     for event in &run.pair.events {
         println!("{event:?}");
     }
@@ -336,7 +361,7 @@ fn show(dialect: &'static str, seed: u64) {
 #[test]
 fn what_once_failed_holds() {
     for (dialect, seed) in ONCE_FAILED {
-        verdict::check(&run(dialect, seed));
+        verdict::check(&run(dialect, seed, false));
     }
 }
 
