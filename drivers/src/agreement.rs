@@ -50,10 +50,13 @@ pub fn differences(profile: &Profile, settings: &[Setting]) -> Vec<Finding> {
     // A profile of any machine of its kind has no figures that a machine could differ from.
     if profile.envelope_mm.is_some() {
         full_scale(profile, &said, &mut found);
+        least_scale(profile, &said, &mut found);
     }
     beam(profile, &said, &mut found);
     travel(profile, &said, &mut found);
     homing(profile, &said, &mut found);
+    hard_limits(profile, &said, &mut found);
+    reports(&said, &mut found);
     if profile.envelope_mm.is_some() {
         rates(profile, &said, &mut found);
     }
@@ -100,6 +103,24 @@ fn full_scale(profile: &Profile, said: &Said, found: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+/// Below which S nothing gets weaker or slower: Grbl raises what is smaller to `$31` (`spindle_compute_pwm_value`).
+fn least_scale(profile: &Profile, said: &Said, found: &mut Vec<Finding>) {
+    let ours = match (profile.kind, &profile.spindle) {
+        (Kind::Laser, _) => 0.0,
+        (Kind::Mill, Some(spindle)) if spindle.s_means == SMeans::Rpm => spindle.min_rpm,
+        _ => return,
+    };
+    let Some(theirs) = said.number("$31").filter(|theirs| *theirs > ours.max(0.5) * 1.005) else { return };
+    let meaning = if profile.kind == Kind::Laser { "burns as strongly" } else { "turns as fast" };
+    tell(
+        found,
+        Severity::Warning,
+        "profile.s_min",
+        format!("Any S above 0 and below {theirs} {meaning} as S{theirs} ($31); its profile says S{ours}."),
+        "Set $31 of the machine, or the profile's min_rpm, so that both mean the same. For a laser $31=0 is usual.",
+    );
 }
 
 /// Whether the beam goes off by itself.
@@ -192,6 +213,34 @@ fn homing(profile: &Profile, said: &Said, found: &mut Vec<Finding>) {
     }
 }
 
+/// Whether its switches stop it where it runs into its end.
+fn hard_limits(profile: &Profile, said: &Said, found: &mut Vec<Finding>) {
+    let (message, help) = match (said.on("$21"), profile.home.switches) {
+        (Some(false), Some(true)) => (
+            "Hard limits are off ($21=0): its switches do not stop it where it runs into the end of its travel.",
+            "Set $21=1, unless noise on their wires stops jobs for no reason.",
+        ),
+        (Some(true), Some(false)) => (
+            "Hard limits are on ($21=1); its profile says that it has no switches: an open input stops jobs.",
+            "Set $21=0, or correct the profile's [home].",
+        ),
+        _ => return,
+    };
+    tell(found, Severity::Note, "profile.hard_limits", message.to_owned(), help);
+}
+
+/// Whether its reports say what the agent counts by.
+fn reports(said: &Said, found: &mut Vec<Finding>) {
+    let Some(mask) = said.number("$10").filter(|mask| *mask as u64 & 2 == 0) else { return };
+    tell(
+        found,
+        Severity::Note,
+        "profile.reports",
+        format!("Its reports do not say how full its buffers are ($10={mask}): executed lines are counted late."),
+        "Set $10=3. Nothing else depends on it.",
+    );
+}
+
 fn rates(profile: &Profile, said: &Said, found: &mut Vec<Finding>) {
     let axes = if profile.kind == Kind::Laser { 0..2 } else { 0..3 };
     let lists = [
@@ -244,11 +293,18 @@ mod test {
         assert_eq!(mill("$110", "2000"), ["profile.rates"]);
         assert_eq!(mill("$13", "1"), ["profile.inches"]);
         assert_eq!(found("grbl-mill-3018", &[("$20", "1"), ("$22", "0")]), ["profile.homing"]);
+        assert_eq!(mill("$10", "1"), ["profile.reports"]);
+        assert!(mill("$10", "3").is_empty() && mill("$31", "0").is_empty());
+        assert_eq!(mill("$31", "5000"), ["profile.s_min"]);
+        assert!(mill("$21", "1").is_empty(), "nobody says whether it has switches");
+        assert_eq!(found("grbl-laser-400", &[("$31", "1")]), ["profile.s_min"]);
         assert_eq!(found("grbl-laser-400", &[("$32", "0")]), ["profile.laser_mode"]);
         assert_eq!(found("grbl-laser-400", &[("$30", "255")]), ["profile.s_max"]);
         assert!(found("grbl-laser-400", &[("$132", "50")]).is_empty(), "it has no Z");
         let switches = "grbl-mill-3018:switches";
         assert_eq!(found(switches, &[("$22", "0")]), ["profile.homing"]);
+        assert_eq!(found("sculpfun-s9", &[("$21", "1")]), ["profile.hard_limits"]);
+        assert_eq!(found(switches, &[("$21", "0")]), ["profile.hard_limits"]);
         assert_eq!(found(switches, &[("$22", "1"), ("$23", "3")]), Vec::<&str>::new());
         assert_eq!(found(switches, &[("$22", "43"), ("$23", "7")]), ["profile.homing"], "a mask, and Z homes down");
     }

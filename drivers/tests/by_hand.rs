@@ -130,6 +130,23 @@ fn a_homed_machine_is_not_jogged_out_of_its_envelope() {
 }
 
 #[test]
+fn a_long_step_of_a_machine_that_was_not_homed_went_untold() {
+    for dialect in DIALECTS {
+        let mut pair = connected(dialect, &setup());
+        let told = |pair: &mut Pair| {
+            pair.run_for(Duration::from_millis(1));
+            pair.events.iter().any(|event| format!("{event:?}").contains("nothing bounds this step"))
+        };
+        assert_eq!(pair.ask(jog([20.0, 0.0, 0.0], 600.0, None)), Ok(()), "{dialect}");
+        assert!(!told(&mut pair), "{dialect}");
+        stands(&mut pair);
+        assert_eq!(pair.ask(jog([0.0, 60.0, 0.0], 600.0, None)), Ok(()), "{dialect}");
+        assert!(told(&mut pair), "{dialect}");
+        stands(&mut pair);
+    }
+}
+
+#[test]
 fn homing_may_take_long_and_grbl_says_nothing_meanwhile() {
     for dialect in DIALECTS {
         let mut pair = connected(dialect, &Setup { rapid_mm_min: 60.0, ..setup() });

@@ -91,7 +91,7 @@ fn reports_in_inches_were_taken_for_millimetres() {
 
 #[test]
 fn a_machine_that_is_not_what_its_profile_says_went_unnoticed() {
-    let same = [(22, 1.0), (23, 3.0), (30, 10000.0), (110, 1000.0), (111, 1000.0), (112, 800.0)];
+    let same = [(21, 1.0), (22, 1.0), (23, 3.0), (30, 10000.0), (110, 1000.0), (111, 1000.0), (112, 800.0)];
     let same: Vec<_> = same
         .into_iter()
         .chain([(120, 30.0), (121, 30.0), (122, 30.0), (130, 260.0), (131, 155.0), (132, 35.0)])
@@ -102,7 +102,10 @@ fn a_machine_that_is_not_what_its_profile_says_went_unnoticed() {
     assert_eq!(differences(&same), Vec::<String>::new());
     for (number, value, code) in [
         (30, 1000.0, "profile.s_max"),
+        (31, 5000.0, "profile.s_min"),
         (32, 1.0, "profile.laser_mode"),
+        (10, 1.0, "profile.reports"),
+        (21, 0.0, "profile.hard_limits"),
         (130, 300.0, "profile.travel"),
         (22, 0.0, "profile.homing"),
         (23, 7.0, "profile.homing"),

@@ -175,6 +175,11 @@ impl Session {
             }
         } else if self.within_envelope(jog.by_mm, [0.0; 3]).is_none_or(|within| within != jog.by_mm) {
             return Err(Denied::OutsideEnvelope);
+        } else if !self.by_hand.homed && length_mm > JOG_NOT_HOMED_MM {
+            // A machine without switches is never homed: whoever asks for so far is told that nothing else bounds it.
+            let text =
+                format!("The machine was not homed: nothing bounds this step but its own length, {length_mm:.0} mm.");
+            self.tell(EventKind::Message { text });
         }
         Ok(step)
     }
