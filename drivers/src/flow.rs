@@ -144,6 +144,10 @@ pub struct Window {
     /// The oldest so many are known to have left the receive buffer: the machine's queue of commands holds them.
     #[serde(default)]
     queued: usize,
+    /// The same of the oldest so many, for another reason: the machine asked for the line behind them, so that it has read
+    /// them, whether it answers them still or not.
+    #[serde(default)]
+    read: usize,
     /// Since a line was rejected it is not known whether those before it are still answered.
     #[serde(default)]
     doubtful: bool,
@@ -152,7 +156,15 @@ pub struct Window {
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, budget: Budget::default(), in_flight: VecDeque::new(), bytes: 0, queued: 0, doubtful: false }
+        Self {
+            limits,
+            budget: Budget::default(),
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            queued: 0,
+            read: 0,
+            doubtful: false,
+        }
     }
 
     /// Changes the limits, for a machine that reported its real buffer.
@@ -178,7 +190,12 @@ impl Window {
 
     /// Frames that are not known to have left the receive buffer.
     fn on_the_wire(&self) -> usize {
-        self.in_flight.len() - self.queued
+        self.in_flight.len() - self.out_of_buffer()
+    }
+
+    /// The oldest so many are known to have left the receive buffer.
+    fn out_of_buffer(&self) -> usize {
+        self.queued.max(self.read)
     }
 
     /// A line was damaged on its way: fewer are on their way from now on.
@@ -206,9 +223,16 @@ impl Window {
         matches!(self.in_flight.front(), Some((Frame::Job(job), _)) if *job == ordinal) && self.in_flight.len() == 1
     }
 
+    /// Whether nothing said behind this command of the job is unanswered: it was said last, or not yet.
+    pub fn holds_nothing_behind(&self, ordinal: u64) -> bool {
+        let before = |(frame, _): &&(Frame, usize)| !matches!(frame, Frame::Job(job) if *job >= ordinal);
+        let mut rest = self.in_flight.iter().skip_while(before);
+        rest.next().is_none_or(|(frame, _)| *frame == Frame::Job(ordinal)) && rest.next().is_none()
+    }
+
     /// Whether the machine's receive buffer holds so many bytes more, however many frames are unanswered.
     pub fn holds(&self, bytes: usize) -> bool {
-        let queued: usize = self.in_flight.iter().take(self.queued).map(|(_, bytes)| bytes).sum();
+        let queued: usize = self.in_flight.iter().take(self.out_of_buffer()).map(|(_, bytes)| bytes).sum();
         self.bytes - queued + bytes <= self.limits.bytes
     }
 
@@ -231,18 +255,20 @@ impl Window {
         self.bytes -= bytes;
         self.budget.answered(self.limits.lines);
         self.queued = self.queued.saturating_sub(1);
+        self.read = self.read.saturating_sub(1);
         self.doubtful &= !self.in_flight.is_empty();
         Some(frame)
     }
 
     /// The machine rejected that command, and everything behind it with it: none of them is answered any more. What
-    /// was said before it still is: by most machines, see [`Window::is_doubtful`].
+    /// was said before it still is: by most machines, see [`Window::is_doubtful`]. All of it has left the receive buffer.
     pub fn reject_from(&mut self, ordinal: u64) {
         let rejected = |(frame, _): &(Frame, usize)| matches!(frame, Frame::Job(job) if *job >= ordinal);
         if let Some(at) = self.in_flight.iter().position(rejected) {
             self.bytes -= self.in_flight.drain(at..).map(|(_, bytes)| bytes).sum::<usize>();
             self.queued = self.queued.min(at);
         }
+        self.read = self.in_flight.len();
         self.doubtful |= !self.in_flight.is_empty();
     }
 
@@ -322,6 +348,7 @@ impl Window {
         self.in_flight.clear();
         self.bytes = 0;
         self.queued = 0;
+        self.read = 0;
         self.doubtful = false;
     }
 }

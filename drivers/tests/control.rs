@@ -94,6 +94,27 @@ fn who_changes_tools_is_the_profiles_to_say() {
     assert!(!pair.executed().contains(&"M6".to_owned()), "{:?}", pair.executed());
 }
 
+/// Machines that do not report how they are were `running` for ever at such a line, and asked nobody.
+#[test]
+fn a_tool_change_by_hand_on_a_machine_that_tells_nothing_by_itself_was_running_for_ever() {
+    for dialect in ["klipper", "reprapfirmware"] {
+        let mut profile = support::profile(dialect);
+        profile.stream.tool_change = Some(ToolChange::Person);
+        let mut pair = Pair::with_profile(profile, &setup(), usual_line(), Faults::default(), 1);
+        pair.connect();
+        pair.start(strings(&["G1 X50 F600", "T1 M6", "G1 X10"]));
+        pair.run_until(|pair| pair.session.state() == State::Attention);
+        assert!(!pair.report().moving, "{dialect}: it asks when it stands");
+        assert!((pair.report().position_mm[0] - 50.0).abs() < 0.01, "{dialect}");
+        assert!(pair.session.snapshot().asked.unwrap().text.contains("tool 1"), "{dialect}");
+        pair.run_for(Duration::from_secs(300));
+        assert_eq!(pair.executed(), ["G1X50F600"], "{dialect}: nothing crossed the tool change");
+        assert_eq!(pair.ask(Request::Resume), Ok(()), "{dialect}");
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.executed(), ["G1X50F600", "G1X10"], "{dialect}");
+    }
+}
+
 /// Until the machine asks that.
 fn asks(pair: &mut Pair, text: &str) {
     pair.run_until(|pair| pair.session.snapshot().asked.is_some_and(|asked| asked.text == text));

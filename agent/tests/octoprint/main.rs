@@ -149,8 +149,7 @@ fn in_order(executed: &[String], wanted: &[String]) {
 }
 
 /// Its `resend_ratio` counts the line it throws away as received and asks for the one behind it: no host can bring
-/// that line back. What any host can do is to come to the end, in order, with nothing twice. Each request costs a wait
-/// for quiet, so that a part of the print is enough.
+/// that line back. What any host can do is to come to the end, in order, with nothing twice.
 #[test]
 fn octoprints_virtual_printer_may_throw_lines_away_and_nothing_runs_twice_or_out_of_order() {
     let settings = ["resend_ratio=5", "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]"];

@@ -17,6 +17,7 @@
 //! < wait
 //! ```
 //!
+//! A line that is passed over is one that it has already, or any of the fourteen behind a line that it asked for.
 //! `ok` names its line; what follows a resend or a line passed over does not. `wait` says that no line is left to be taken,
 //! each second (`gcode.cpp`); what was taken may still move. M112 resets the board.
 //!
@@ -62,6 +63,8 @@ pub(super) static REPETIER: MarlinLike = MarlinLike {
 fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     let heard_one = if let Some(digits) = line.strip_prefix(b"ok ").filter(|rest| rest.iter().all(u8::is_ascii_digit)) {
         Reply::Ok { number: number(digits), planner_free: None, queue_free: None }
+    } else if let Some(number) = line.strip_prefix(b"skip ").and_then(number) {
+        Reply::PassedOver { number }
     } else if line.starts_with(b"busy:paused") || line.starts_with(b"busy:door open") {
         Reply::NeedsPerson
     } else if line.starts_with(b"busy:") {
@@ -92,7 +95,8 @@ mod test {
         assert_eq!(heard("ok"), [Reply::Ok { number: None, planner_free: None, queue_free: None }]);
         assert_eq!(heard("Resend:12"), [Reply::Resend { number: 12 }]);
         assert_eq!(heard("wait"), [Reply::WantsLines]);
-        assert_eq!(heard("skip 13"), [Reply::ChecksumError]);
+        assert_eq!(heard("skip 13"), [Reply::PassedOver { number: 13 }]);
+        assert_eq!(heard("skip x"), [Reply::ChecksumError]);
         assert_eq!(heard("busy:heating"), [Reply::Busy]);
         assert!(matches!(heard("fatal:Heater decoupled")[0], Reply::Halted { .. }));
     }

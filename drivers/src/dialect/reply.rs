@@ -113,6 +113,11 @@ pub enum Reply {
     ChecksumError,
     /// A line did not arrive: the next one came in its place; a resend follows.
     Gap,
+    /// A line was passed over (Repetier): the machine has it already, or waits for an earlier one that it has asked for.
+    PassedOver {
+        /// Its wire number.
+        number: u64,
+    },
     /// Whether its modal state has the spindle or beam on.
     SpindleOn(bool),
     /// A setting of the machine, as key and value.

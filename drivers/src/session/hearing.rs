@@ -75,6 +75,7 @@ impl Session {
         }
         let mut heard = std::mem::take(&mut self.heard);
         self.dialect.read(line, &mut heard);
+        in_front_of_its_answer(&mut heard);
         let strange = heard.iter().any(|reply| matches!(reply, Reply::Chatter | Reply::Message(_)));
         if matches!(self.phase, Phase::Greeting(_)) {
             // What means nothing we know says more of who speaks than an answer does.
@@ -120,6 +121,7 @@ impl Session {
                 self.wire_trouble("a line arrived damaged");
                 self.sign_of_life();
             }
+            Reply::PassedOver { number } => self.hear_passed_over(number),
             Reply::Gap => {
                 self.known.link.gaps += 1;
                 self.health.damage_told = true;
@@ -290,6 +292,7 @@ impl Session {
         }
         run.accepted = run.accepted.max(ordinal);
         run.highest = run.highest.max(ordinal);
+        run.passed_over = 0;
         run.alone_until = None;
         let homed = run.homing.filter(|(at, _)| *at == ordinal && !run.undone.holds(ordinal)).map(|(_, homed)| homed);
         // Only reports that follow the last answer can prove that its motion is over.
@@ -326,6 +329,7 @@ impl Session {
         match (aside, run.stage) {
             (Aside::CounterReset, Stage::Counter) => run.stage = Stage::Streaming,
             (Aside::CounterReset, _) if run.held_from == Stage::Counter => run.held_from = Stage::Streaming,
+            (Aside::HoldProof, Stage::Streaming) => run.stands_for_tool = self.window.is_empty(),
             (Aside::HoldProof, Stage::Holding) => {
                 run.stage = Stage::Held;
                 self.told_job_phase(JobPhase::Held, None);
@@ -536,5 +540,16 @@ impl Session {
         self.run
             .as_ref()
             .is_some_and(|run| matches!(run.stage, Stage::Streaming | Stage::Proving) && !run.is_safe_end())
+    }
+}
+
+/// What is told behind an acknowledgement in the same line belongs to the question that is acknowledged: it counts as told in
+/// front of it, as by other firmwares. Otherwise an answer that is due to an earlier line is taken for that of the question,
+/// whose own then never comes.
+fn in_front_of_its_answer(heard: &mut [Reply]) {
+    if let [Reply::Ok { .. }, told @ ..] = heard {
+        if told.iter().any(|reply| matches!(reply, Reply::Position(_) | Reply::NoPosition(_))) {
+            heard.rotate_left(1);
+        }
     }
 }

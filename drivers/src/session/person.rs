@@ -340,8 +340,11 @@ impl Session {
     /// Waits at a tool change that the machine does not know: until motion has ended, then with the spindle off, until
     /// a person says that the tool is in. As in RS274NGC the spindle stays off; the program starts it again.
     pub(super) fn ask_for_tool(&mut self, ordinal: u64) {
-        let idle = self.condition == Some(Condition::Idle);
-        let Some(run) = self.run.as_mut().filter(|run| idle && run.idle_reports >= 2) else { return };
+        if !self.stands_for_tool() {
+            return;
+        }
+        let Some(run) = &mut self.run else { return };
+        run.stands_for_tool = false;
         run.history.advance();
         run.sent = run.sent.max(ordinal);
         run.accepted = run.accepted.max(ordinal);
@@ -349,11 +352,31 @@ impl Session {
         // It stands still: nothing is left in the planner.
         run.executed_but(0, 1);
         run.stage = Stage::Asking;
-        if !self.is_driven() {
+        let turns = !self.dialect.habits().printer || self.profile.spindle.is_some();
+        if turns && !self.is_driven() {
             self.asides.push_back((Aside::Word, SPINDLE_OFF.to_owned()));
         }
         let what = self.tool_asked();
         self.attention("machine.tool_change", &what);
+    }
+
+    /// Whether motion has ended before a tool change. One that does not report how it is has to prove it: twice, because
+    /// half a word that waits is answered at once.
+    fn stands_for_tool(&mut self) -> bool {
+        let habits = self.dialect.habits();
+        if !habits.stands_by_word() {
+            let idle = self.condition == Some(Condition::Idle);
+            return idle && self.run.as_ref().is_some_and(|run| run.idle_reports >= 2);
+        }
+        let stands = self.run.as_ref().is_some_and(|run| run.stands_for_tool);
+        if !stands && !self.is_asked(Aside::HoldProof) {
+            if let crate::dialect::MotionEnd::Commands([wait, ..]) = habits.motion_end {
+                self.asides.push_back((Aside::Query, (*wait).to_owned()));
+            }
+            self.ask_hold_proof();
+            self.pump_asides();
+        }
+        stands
     }
 
     /// A person says that the tool is in.

@@ -15,7 +15,7 @@ use crate::snapshot::{Cause, JobPhase};
 /// adapters (16 ms for the slowest default) and the time a full receive buffer takes at 115200 baud (11 ms).
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// The same behind the `ok` of a request for the only line that was in flight: the second half of a line that noise cut in
+/// The same behind the `ok` of a request for the last line that was in flight: the second half of a line that noise cut in
 /// two may still arrive and be answered (96 bytes at 115200 baud are 8 ms).
 const SETTLE_ALONE: Duration = Duration::from_millis(20);
 
@@ -43,6 +43,9 @@ const REWINDS_NEAR_STORM: u32 = 3;
 
 /// How far ahead of every line said the number of a question lies: further than any line that could be in flight.
 const PROBE_AHEAD: u64 = 1000;
+
+/// Questions in a row which line is next that a machine may pass over: more than twice as many as it does.
+const PASSED_OVER_MAX: u32 = 40;
 
 /// Idle reports with answers still due that show that an answer was lost.
 const IDLE_REPORTS_LOST: u32 = 5;
@@ -95,13 +98,41 @@ impl Session {
             return;
         }
         let asked = run.resync.is_some_and(|resync| resync.asked);
-        let alone =
-            run.resync.map_or(self.window.holds_only(number), |resync| resync.alone && resync.ordinal == number);
+        let alone = run.resync.is_none_or(|resync| resync.alone && resync.ordinal == number)
+            && self.window.holds_nothing_behind(number);
         run.resync = Some(Resync { ordinal: number, nothing_due: std::mem::take(&mut run.probed), asked, alone });
-        self.resend_ok_until = Some(self.now + if alone { SETTLE } else { RESEND_OK });
+        // Where an earlier line is due an answer, only an `ok` that comes at once is a part of the request.
+        let only = self.window.holds_only(number);
+        self.resend_ok_until = Some(self.now + if only { SETTLE } else { RESEND_OK });
         let settle = (SETTLE * 2_u32.pow(backoff)).min(SETTLE_MAX);
         self.deadlines.settle = Some(self.now + settle);
-        self.deadlines.answer = None;
+        // The quiet that follows is asked for, and says nothing of what the wire is worth.
+        (self.deadlines.answer, self.deadlines.widen) = (None, None);
+    }
+
+    /// The machine passed over a line (Repetier): it waits for an earlier one and its request was lost, or it has the line and
+    /// the answer was lost. Nothing that it passes over is answered. It is asked which line is next, and where it passes over
+    /// that as well, again: behind a request it passes over fourteen lines before it makes another one.
+    pub(super) fn hear_passed_over(&mut self, number: u64) {
+        if self.resyncs() {
+            return self.sign_of_life();
+        }
+        let Some(run) = &mut self.run else { return };
+        let asked = number > run.sent;
+        if run.probed && !asked {
+            return;
+        }
+        if run.passed_over == 0 {
+            self.known.link.gaps += 1;
+            self.health.damage_told = true;
+            self.wire_trouble("a line did not arrive");
+        }
+        let Some(run) = &mut self.run else { return };
+        if run.passed_over < PASSED_OVER_MAX {
+            run.passed_over += 1;
+            self.sign_of_life();
+            self.probe();
+        }
     }
 
     /// Whether a line is to be said again, and the answers to what was in flight are waited for.
@@ -109,9 +140,10 @@ impl Session {
         self.run.as_ref().is_some_and(|run| run.resync.is_some())
     }
 
-    /// The `ok` behind a request has come. If nothing but the damaged line was in flight, that was all.
+    /// The `ok` behind a request has come. If nothing was in flight behind the damaged line, that was all; so it was where
+    /// the machine was asked in the quiet which line is next.
     pub(super) fn alone_settles(&mut self) {
-        if self.run.as_ref().and_then(|run| run.resync).is_some_and(|resync| resync.alone && !resync.asked) {
+        if self.run.as_ref().and_then(|run| run.resync).is_some_and(|resync| resync.alone || resync.asked) {
             self.deadlines.settle = self.deadlines.settle.map(|at| at.min(self.now + SETTLE_ALONE));
         }
     }
@@ -199,7 +231,9 @@ impl Session {
     /// quiet, the question with a number far ahead brings the number it really waits for.
     fn asks_which_line_is_next(&mut self) -> bool {
         let Some(run) = &mut self.run else { return false };
-        let Some(resync) = run.resync.filter(|resync| !resync.asked && !resync.nothing_due) else { return false };
+        // Nothing that was said behind the last line can have been taken.
+        let doubtful = |resync: &Resync| !resync.asked && !resync.nothing_due && !resync.alone;
+        let Some(resync) = run.resync.filter(doubtful) else { return false };
         if run.rewinds_near_with(resync.ordinal) < REWINDS_NEAR_STORM {
             return false;
         }

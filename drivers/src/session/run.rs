@@ -58,7 +58,7 @@ pub(super) struct Resync {
     /// It was asked again in the quiet behind its requests: what it says now is where it stands.
     #[serde(default)]
     pub(super) asked: bool,
-    /// Nothing but the damaged line was unanswered: besides the `ok` behind the request nothing is to come.
+    /// Nothing was said behind the damaged line: besides the `ok` behind the request nothing is to come of it.
     #[serde(default)]
     pub(super) alone: bool,
 }
@@ -140,6 +140,12 @@ pub(super) struct Run {
     /// The machine was asked which line it waits for, and has not said so yet.
     #[serde(default)]
     pub(super) probed: bool,
+    /// Motion ended before the tool change that comes next.
+    #[serde(default)]
+    pub(super) stands_for_tool: bool,
+    /// Lines in a row that it passed over, and was asked after.
+    #[serde(default)]
+    pub(super) passed_over: u32,
     /// Stage to return to on resume.
     pub(super) held_from: Stage,
     /// What the wire had done before.
@@ -217,6 +223,8 @@ impl Run {
             unheard: false,
             loss_counted: false,
             probed: false,
+            stands_for_tool: false,
+            passed_over: 0,
             held_from: stage,
             link_before: LinkCounters::default(),
             starved_since: None,

@@ -76,8 +76,9 @@ impl Session {
     pub(super) fn answer_due(&self) -> Moment {
         let habits = self.dialect.habits();
         let mut patience = self.answer_patience();
-        // On a wire that damages lines an answer is more likely lost than late.
-        let lost = self.window.is_doubtful() || self.window.is_narrow();
+        // On a wire that damages lines an answer is more likely lost than late. A machine that waits for a person answers
+        // nothing, and every question meanwhile fills its receive buffer.
+        let lost = !self.needs_person && (self.window.is_doubtful() || self.window.is_narrow());
         if lost && habits.keepalive && !self.reporting.silent {
             patience = patience.min(BUSY_TOLD);
         }

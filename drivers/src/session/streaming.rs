@@ -119,7 +119,7 @@ impl Session {
         }
     }
 
-    fn pump_asides(&mut self) {
+    pub(super) fn pump_asides(&mut self) {
         while let Some((aside, text)) = self.asides.front() {
             if !self.aside_may_go(*aside) {
                 return;
@@ -136,7 +136,11 @@ impl Session {
                 }
             }
             self.packing.pack(&mut self.spelled);
-            if !self.window.has_room(self.spelled.len()) {
+            let length = self.spelled.len();
+            // What a person says waits for room in the machine, and not for what the wire is worth: "go on" may be what
+            // the line in front of it waits for.
+            let by_person = *aside == Aside::Word && self.window.holds(length);
+            if !(self.window.has_room(length) || by_person) {
                 return;
             }
             self.window.sent(Frame::Aside(*aside), self.spelled.len());
@@ -237,7 +241,7 @@ impl Session {
             run.progress.bytes += length as u64;
             run.homing = homing.map(|homed| (ordinal, homed)).or(run.homing);
             run.idle_reports = 0;
-            run.position_seen = false;
+            (run.position_seen, run.stands_for_tool) = (false, false);
             run.history.advance();
             self.write_spelled();
         }

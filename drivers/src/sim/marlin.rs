@@ -29,6 +29,9 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long nothing may come to do before it says `wait` (`NO_TIMEOUTS` in `Configuration_adv.h`, Repetier's `gcode.cpp`).
 const WAIT_EVERY: Duration = Duration::from_secs(1);
 
+/// The same two signs in the words of `MarlinKimbra`.
+const BARE_BUSY: Option<[&[u8]; 2]> = Some([b"busy:processing\n", b"busy:paused for user\n"]);
+
 /// What the command at the front of the queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Waiting {
@@ -59,6 +62,8 @@ struct Marlin {
     quiet_since: Moment,
     busy_at: Moment,
     last_number: i64,
+    /// Lines that it has read since it was switched on.
+    lines_read: u64,
     /// Lines still passed over in silence behind a line that was asked for again (Repetier).
     skips: u32,
     motion: Motion,
@@ -139,6 +144,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         quiet_since: Moment::ZERO,
         busy_at: Moment::ZERO,
         last_number: 0,
+        lines_read: 0,
         skips: 0,
         motion: Motion::new(setup.planner_blocks, setup.speed).with(setup.dynamics.clone()),
         heaters: heaters::Heaters::new(setup.hot_ends).found(setup.found_hot_c),
@@ -217,7 +223,9 @@ impl Simulated for Marlin {
         let works = self.waiting != Waiting::Nothing || self.own_work.homes;
         if !self.queue.is_empty() && works && self.now >= self.busy_at {
             self.busy_at = self.now + KEEPALIVE;
-            if let Some([working, person]) = self.flavour.keepalive.filter(|_| self.setup.host_keepalive) {
+            let said =
+                if self.setup.bare_busy { self.flavour.keepalive.and(BARE_BUSY) } else { self.flavour.keepalive };
+            if let Some([working, person]) = said.filter(|_| self.setup.host_keepalive) {
                 self.out.extend_from_slice(if self.waiting == Waiting::Person { person } else { working });
             }
         }
@@ -381,6 +389,7 @@ impl Marlin {
 
     fn line_done(&mut self, line: &[u8]) {
         let command = line.trim_ascii_start();
+        self.lines_read += 1;
         if self.flavour.counting != Counting::Flush {
             return self.other_line_done(command);
         }
@@ -390,6 +399,9 @@ impl Marlin {
             }
             if !self.setup.emergency_parser && command == b"M108" {
                 self.stop_waiting();
+            }
+            if self.throws_away() {
+                return self.line_error("checksum mismatch, Last Line: ");
             }
             return self.enqueue(command, None);
         }
@@ -425,9 +437,17 @@ impl Marlin {
             return self.line_error("checksum mismatch, Last Line: ");
         }
         self.last_number = number;
+        if !sets_counter && self.throws_away() {
+            return self.line_error("checksum mismatch, Last Line: ");
+        }
         // The number ends at the first character that is none of its own; a space behind it may be there or not.
         let digits = command[1..asterisk].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
         self.enqueue(command[1 + digits..asterisk].trim_ascii(), Some(number));
+    }
+
+    /// Whether this line is one that it throws away although nothing is wrong with it.
+    fn throws_away(&self) -> bool {
+        self.setup.throws_every > 0 && self.lines_read % self.setup.throws_every == 0
     }
 
     fn enqueue(&mut self, command: &[u8], number: Option<i64>) {

@@ -80,6 +80,8 @@ pub struct Setup {
     pub prompts_at_m0: bool,
     /// How long filament takes to come out of a Marlin before M600 asks for the new one, in seconds. Zero: it asks at once.
     pub unload_s: f64,
+    /// Whether a Marlin says `busy:processing` without the `echo:` in front (`MarlinKimbra`).
+    pub bare_busy: bool,
     /// Marlin's `MEATPACK`.
     pub meatpack: bool,
     /// Which Marlin it is.
@@ -93,6 +95,9 @@ pub struct Setup {
     pub flushes_on_resend: bool,
     /// Whether a line that is asked for again for no reason counts as taken, so that the one behind it is asked for.
     pub throws_lines_away: bool,
+    /// Every so many lines that a Marlin receives, numbered or not, one is thrown away and asked for as the line behind it:
+    /// `OctoPrint`'s virtual printer with `resend_ratio`, where 20 stands for a ratio of 5. Zero: none.
+    pub throws_every: u64,
     /// Grbl's laser mode, `$32`.
     pub laser_mode: bool,
     /// How long a grblHAL or `FluidNC` waits for its spindle to come to speed or to stand, in seconds, saying it is idle.
@@ -173,12 +178,14 @@ impl Default for Setup {
             host_keepalive: true,
             prompts_at_m0: false,
             unload_s: 0.0,
+            bare_busy: false,
             meatpack: false,
             vintage: Vintage::default(),
             ok_after_resend: true,
             passes_over_repeats: true,
             flushes_on_resend: true,
             throws_lines_away: false,
+            throws_every: 0,
             laser_mode: false,
             spin_up_s: 0.0,
             rapid_mm_min: 6000.0,

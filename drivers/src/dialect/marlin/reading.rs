@@ -85,8 +85,10 @@ fn read_ok(rest: &[u8], heard: &mut Vec<Reply>) {
         memchr::memmem::find_iter(rest, key).find(begins).map(|at| &rest[at..])
     };
     let temperatures = [&b"T:"[..], b"T0:", b"B:"].into_iter().filter_map(start).max_by_key(|told| told.len());
-    let _ = temperatures.is_some_and(|told| read_temperatures(told, heard))
-        || start(b"X:").is_some_and(|told| read_position(told, heard));
+    // Behind a position stand the counts of its motors: `Count: A:9712 B:9087 C:425` is no bed of 9087 °C (OctoPrint's
+    // virtual printer, and builds that call the motors so).
+    let _ = start(b"X:").is_some_and(|told| read_position(told, heard))
+        || temperatures.is_some_and(|told| read_temperatures(told, heard));
 }
 
 /// What stands behind `busy:`: "paused for user" and "paused for input" are M0, M1 and M600 waiting for somebody at the
@@ -293,6 +295,8 @@ mod test {
     fn what_stands_behind_the_numbers_of_an_ok_is_read() {
         let ok = Reply::Ok { number: Some(9), planner_free: Some(15), queue_free: Some(4) };
         assert_eq!(heard("ok N9 P15 B4 X:13.0 Y:0 Z:0.2 E:1.0"), [ok.clone(), Reply::Position([13.0, 0.0, 0.2])]);
+        let octoprints = "ok X:91.982 Y:92.468 Z:0.35 E:15.70164 Count: A:9198 B:9246 C:35";
+        assert_eq!(heard(octoprints)[1..], [Reply::Position([91.982, 92.468, 0.35])], "and no bed of 9246 °C");
         assert_eq!(heard("ok N9 P15 B4 T:20.0 /0.0 B:21.0 /0.0")[1..].len(), 1);
         let bare = Reply::Ok { number: None, planner_free: None, queue_free: None };
         assert_eq!(heard("ok X:1.0 Y:2.0 Z:3.0"), [bare, Reply::Position([1.0, 2.0, 3.0])]);

@@ -185,9 +185,11 @@ impl Marlin {
     fn say_position(&mut self, number: Option<i64>) -> bool {
         let [x, y, z] = self.motion.position(self.now);
         let y = if self.setup.nonsense_position { f64::INFINITY } else { y };
-        let told = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 Count X:0 Y:0 Z:0\n");
         let one_line = self.flavour.counting == Counting::Ask;
         let behind_ok = self.setup.position_behind_ok && !one_line;
+        // OctoPrint's virtual printer calls its motors A, B and C.
+        let count = if behind_ok { "Count: A:9712 B:9087 C:425" } else { "Count X:0 Y:0 Z:0" };
+        let told = format!("X:{x:.2} Y:{y:.2} Z:{z:.2} E:0.00 {count}\n");
         if behind_ok {
             self.ok(number, true);
         }
