@@ -328,6 +328,11 @@ impl Window {
         self.in_flight.iter().any(|(frame, _)| *frame == Frame::Aside(aside))
     }
 
+    /// How many commands of this kind have no answer yet.
+    pub fn count(&self, aside: Aside) -> usize {
+        self.in_flight.iter().filter(|(frame, _)| *frame == Frame::Aside(aside)).count()
+    }
+
     /// Whether every frame was answered.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty()

@@ -166,7 +166,7 @@ impl Session {
                 self.position_after_its_answer();
                 let last = self.reporting.position_told(self.now);
                 if self.dialect.habits().numbered {
-                    self.position_ends_doubt();
+                    self.position_ends_doubt(last);
                 } else if last {
                     self.position_past_what_is_lost();
                 }
@@ -176,7 +176,7 @@ impl Session {
             // What it tells is no position; that it tells it in its turn proves as much, where it was asked under a checksum.
             Reply::NoPosition(_) if self.dialect.habits().numbered => {
                 let last = self.reporting.position_told(self.now);
-                self.position_ends_doubt();
+                self.position_ends_doubt(last);
                 self.position_proof(last);
                 if let Some(run) = &mut self.run {
                     run.no_position = true;

@@ -245,7 +245,11 @@ impl Session {
 
     /// A position is said in answer to the last question alone, and in its turn: whatever was said before that and
     /// has no answer yet, will never have one.
-    pub(super) fn position_ends_doubt(&mut self) {
+    /// `last`: it answers the last question for one; with several questions unanswered, any other says nothing of the last.
+    pub(super) fn position_ends_doubt(&mut self, last: bool) {
+        if !last && self.window.count(Aside::Query) > 1 {
+            return;
+        }
         let Some(run) = self.run.as_ref().filter(|run| run.resync.is_none()) else { return };
         let habits = self.dialect.habits();
         if !self.window.is_doubtful() || habits.position_question().is_none() {

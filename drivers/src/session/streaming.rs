@@ -139,7 +139,7 @@ impl Session {
             let length = self.spelled.len();
             // What a person says waits for room in the machine, and not for what the wire is worth: "go on" may be what
             // the line in front of it waits for.
-            let by_person = *aside == Aside::Word && self.window.holds(length);
+            let by_person = *aside == Aside::Word && self.window.is_kept_back(length);
             if !(self.window.has_room(length) || by_person) {
                 return;
             }

@@ -54,7 +54,7 @@ impl Surroundings {
             setup.found_hot_c = [210.0, 60.0];
         }
         let extrudes = is_printer(dialect) && one_in(&mut random, 3);
-        let cold = extrudes && one_in(&mut random, 3);
+        let cold = extrudes && !hot && one_in(&mut random, 3);
         setup.extrudes_above_c = cold.then_some(170.0);
         let people = if is_printer(dialect) { &AT_PRINTERS[..] } else { &AT_MILLS[..] };
         let any = |random: &mut Random| people[random.below(people.len() as u64) as usize];
@@ -114,6 +114,11 @@ impl Surroundings {
         let said =
             self.acts.iter().filter_map(|(_, act)| if let Act::Stranger(said) = act { Some(said) } else { None });
         said.map(|said| said.lines().count() as u64).sum()
+    }
+
+    /// Whether somebody switches check mode on.
+    pub(crate) fn checks(&self) -> bool {
+        self.acts.iter().any(|(_, act)| *act == Act::There(Incident::CheckMode))
     }
 
     /// Whether the machine does something of its own beside a job.
