@@ -2,7 +2,9 @@
 //!
 //! `SEED=n cargo test -p drivers --test simulation` repeats one run and prints what it did (`DIALECT=name` only that
 //! one); `FAULTED_LINES=100000000 cargo test --release -p drivers --test simulation -- --nocapture` runs a hundred
-//! million lines, from the seed `FIRST_SEED` on. With `WIRE=1` every byte in both directions is printed with its time.
+//! million lines, from the seed `FIRST_SEED` on. What people, cards and other programs do besides is drawn as well
+//! (`surroundings.rs`); `AROUND=0` with a `SEED` leaves it out. With `WIRE=1` every byte in both directions is printed with
+//! its time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
