@@ -5,11 +5,14 @@
 //! let cleared = drivers::interlock::Cleared(b"M3 S1000");
 //! ```
 
-use gcode_tools::block::Block;
+use gcode_tools::block::{Block, Item};
+use gcode_tools::time::Firmware;
+use gcode_tools::wire::Alphabet;
 use gcode_tools::words::{self, Firmwares, Heater};
 
+use crate::dialect::Habits;
 use crate::notice::Notice;
-use crate::profile::{Kind, Profile};
+use crate::profile::{Heat, Kind, Profile};
 use crate::snapshot::{Snapshot, State};
 
 /// A command that may be said to the machine. Only [`clear`] makes one.
@@ -27,17 +30,19 @@ impl<'a> Cleared<'a> {
 ///
 /// # Errors
 /// The notice says which rule forbids it; nothing has been sent.
-pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<Cleared<'a>, Notice> {
-    if let Some(byte) = text.iter().find(|byte| **byte < 0x20 || **byte >= 0x7f) {
+pub fn clear<'a>(text: &'a [u8], profile: &Profile, habits: &Habits) -> Result<Cleared<'a>, Notice> {
+    // Text of messages is UTF-8 on printers; Grbl and its kin act on such bytes.
+    let utf8 = habits.alphabet() == Alphabet::Printer;
+    if let Some(byte) = text.iter().find(|byte| matches!(byte, 0..=0x1F | 0x7F) || (**byte >= 0x80 && !utf8)) {
         return Err(refusal(
             "interlock.control_byte",
             format!("The line holds the byte 0x{byte:02X}, which a machine may act on at once."),
         ));
     }
-    if text.len() > line_max {
+    if text.len() > habits.line_max {
         return Err(refusal(
             "interlock.line_too_long",
-            format!("The line has {} characters; the machine takes {line_max}.", text.len()),
+            format!("The line has {} characters; the machine takes {}.", text.len(), habits.line_max),
         ));
     }
     if text.len() == 2 && text.eq_ignore_ascii_case(b"$C") {
@@ -46,7 +51,9 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
             "The line switches check mode on: the machine would take the rest and execute nothing of it.".to_owned(),
         ));
     }
-    if text.first().is_some_and(|letter| letter.eq_ignore_ascii_case(&b'M')) || text.starts_with(b"G10") {
+    // Most lines are plain moves: only those that can hold such a word are looked at.
+    let in_words = text.get(1).is_some_and(|second| second.is_ascii_alphabetic() || *second == b'_');
+    if in_words || memchr::memchr2(b'M', b'm', text).is_some() || memchr::memmem::find(text, b"10").is_some() {
         clear_temperature(text, profile)?;
     }
     Ok(Cleared(text))
@@ -55,34 +62,59 @@ pub fn clear<'a>(text: &'a [u8], profile: &Profile, line_max: usize) -> Result<C
 /// Whose heater words are looked at: RepRapFirmware's come first, because it has more than the others.
 const HEATING: Firmwares = Firmwares::PRINTERS;
 
-/// Heater words may not ask for more than the profile allows.
+/// Heater words may not ask for more than the profile allows, wherever in a line they stand.
 fn clear_temperature(text: &[u8], profile: &Profile) -> Result<(), Notice> {
     let Some(heat) = &profile.heat else { return Ok(()) };
     let block = Block::new(text);
-    let Some((letter, tenths)) = block.codes().next() else { return Ok(()) };
+    let heated = block.codes().filter_map(|(letter, tenths)| code_max_c(heat, profile, &block, letter, tenths));
+    let asked = block.words().filter(|word| matches!(word.letter, b'S' | b'R'));
+    let asked_c = asked.filter_map(|word| word.number()).fold(0.0_f64, f64::max);
+    let by_code = heated.reduce(f64::min).map(|max_c| (asked_c, max_c));
+    let by_name = block.items().filter_map(|item| match item {
+        Item::Extended { text, .. } => command_asks(heat, profile, text),
+        _ => None,
+    });
+    match by_code.into_iter().chain(by_name).find(|(asked_c, max_c)| asked_c > max_c) {
+        Some((asked_c, max_c)) => Err(refusal(
+            "interlock.too_hot",
+            format!("The line asks for {asked_c} °C; the machine's profile allows {max_c} °C."),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What the profile allows at most for the heater that a code heats; nothing where it heats none.
+fn code_max_c(heat: &Heat, profile: &Profile, block: &Block, letter: char, tenths: u32) -> Option<f64> {
     let letter = u8::try_from(letter).unwrap_or_default();
     let bed_max_c = heat.bed_max_c.unwrap_or(0.0);
     // RepRapFirmware's G10 and M568 set a tool's temperatures; other printers' G10 has no S and R.
-    let max_c = match words::effect_of_any(HEATING, letter, tenths).heater() {
-        Some(Heater::Tool) if letter == b'M' && matches!(tenths, 1040 | 1090) => {
+    Some(match words::effect_of_any(HEATING, letter, tenths).heater()? {
+        Heater::Tool if letter == b'M' && matches!(tenths, 1040 | 1090) => {
             let named = block.value('T').filter(|tool| *tool >= 0.0).map(|tool| tool as u32);
             profile.tool_max_c(named).unwrap_or(heat.tool_max_c)
         }
-        Some(Heater::Bed) => bed_max_c,
-        Some(Heater::Chamber) => heat.chamber_max_c.unwrap_or(0.0),
+        Heater::Bed => bed_max_c,
+        Heater::Chamber => heat.chamber_max_c.unwrap_or(0.0),
         // Tuning heats up to its S; E-1 is the bed.
-        Some(Heater::Named) if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
-        Some(Heater::Tool | Heater::Named) => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
-        None => return Ok(()),
+        Heater::Named if block.value('E').is_some_and(|heater| heater < 0.0) => bed_max_c,
+        Heater::Tool | Heater::Named => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
+    })
+}
+
+/// What a command in Klipper's words asks for, and what the profile allows at most for the heater that it names: `extruder`,
+/// `extruder1`, `heater_bed`, or a name of its configuration.
+fn command_asks(heat: &Heat, profile: &Profile, text: &[u8]) -> Option<(f64, f64)> {
+    words::effect_of_command(Firmware::Klipper, text).heater()?;
+    let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
+    let value = |key: &str| text.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let asked_c = value("target")?.trim_matches('"').parse().ok()?;
+    let heater = value("heater").unwrap_or_default().trim_matches('"');
+    let max_c = match heater.strip_prefix("extruder").map(str::parse::<u32>) {
+        Some(number) => profile.tool_max_c(Some(number.unwrap_or(0))).unwrap_or(heat.tool_max_c),
+        None if heater == "heater_bed" => heat.bed_max_c.unwrap_or(0.0),
+        None => profile.tool_max_c(None).unwrap_or(heat.tool_max_c),
     };
-    let asked_c = ['S', 'R'].iter().filter_map(|letter| block.value(*letter)).fold(0.0_f64, f64::max);
-    if asked_c > max_c {
-        return Err(refusal(
-            "interlock.too_hot",
-            format!("The line asks for {asked_c} °C; the machine's profile allows {max_c} °C."),
-        ));
-    }
-    Ok(())
+    Some((asked_c, max_c))
 }
 
 fn refusal(code: &str, happened: String) -> Notice {

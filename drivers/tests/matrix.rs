@@ -235,8 +235,11 @@ fn jogging(dialect: &str) -> Option<Pair> {
 
 fn homing(dialect: &str) -> Option<Pair> {
     let mut pair = connected(dialect);
-    pair.ask(Request::Jog(Jog { by_mm: [-100.0, 0.0, 0.0], feed_mm_min: 1000.0, press: None })).unwrap();
-    pair.run_until(|pair| pair.session.state() == State::Idle);
+    // In steps: one that is longer is told of.
+    for _ in 0..5 {
+        pair.ask(Request::Jog(Jog { by_mm: [-20.0, 0.0, 0.0], feed_mm_min: 1000.0, press: None })).unwrap();
+        pair.run_until(|pair| pair.session.state() == State::Idle);
+    }
     pair.ask(Request::Home).unwrap();
     pair.run_for(Duration::from_millis(500));
     Some(pair)

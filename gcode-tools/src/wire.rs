@@ -214,7 +214,9 @@ fn drop_leading_zeros(out: &mut Vec<u8>, from: usize) {
 /// Writes text without the bytes that must not be sent; returns how many those are.
 fn text_bytes(text: &[u8], alphabet: Alphabet, out: &mut Vec<u8>) -> usize {
     let before = out.len();
-    out.extend(text.iter().filter(|byte| may_be_sent(**byte, alphabet)));
+    // What is no UTF-8 is no text to a printer either.
+    let ascii_only = !text.is_ascii() && std::str::from_utf8(text).is_err();
+    out.extend(text.iter().filter(|byte| may_be_sent(**byte, alphabet) && !(ascii_only && **byte >= 0x80)));
     text.len() - (out.len() - before)
 }
 
@@ -264,6 +266,10 @@ mod test {
         let mut out = Vec::new();
         assert_eq!(compact_for(&Block::new("M117 Tür?".as_bytes()), Alphabet::Printer, &mut out), Compacted::Whole);
         assert_eq!(out, "M117 Tür?".as_bytes());
+        out.clear();
+        // Latin-1: preflight says of it that it is not sent.
+        assert_eq!(compact_for(&Block::new(b"M117 T\xFCr"), Alphabet::Printer, &mut out), Compacted::Stripped(1));
+        assert_eq!(out, b"M117 Tr");
     }
 
     fn written(line: &str, numbers: Numbers) -> String {

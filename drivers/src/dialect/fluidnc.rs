@@ -21,7 +21,7 @@
 
 use gcode_tools::wire::Numbers;
 
-use super::grbl::{GrblLike, HABITS};
+use super::grbl::{CRITICAL, GrblLike, HABITS};
 use super::grbl_codes::{self, Sentences};
 use super::{Habits, Likeness, NumbersRead};
 use crate::flow::Limits;
@@ -43,6 +43,7 @@ pub(super) static FLUIDNC: GrblLike = GrblLike {
     },
     errors: &[ERRORS, grbl_codes::ERRORS],
     alarms: &[ALARMS, grbl_codes::ALARMS],
+    critical: CRITICAL,
     firmware: |version| {
         // `3.9 FluidNC v3.9.9 (esp32-wifi)`: the first number is there for programs that look for Grbl's.
         version.find("FluidNC").map_or_else(|| format!("FluidNC {version}"), |at| version[at..].to_owned())

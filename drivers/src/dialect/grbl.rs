@@ -38,6 +38,8 @@ pub(super) struct GrblLike {
     pub(super) errors: &'static [Sentences],
     /// What alarm numbers mean, the firmware's own table first.
     pub(super) alarms: &'static [Sentences],
+    /// Alarms that nothing but a reset ends.
+    pub(super) critical: &'static [u32],
     /// The firmware's name and version, from the first field of `[VER:…]`.
     pub(super) firmware: fn(&str) -> String,
     pub(super) likeness: fn(&[u8]) -> Likeness,
@@ -49,9 +51,14 @@ pub(super) static GRBL: GrblLike = GrblLike {
     habits: Habits { name: "grbl", tool_change: false, ..HABITS },
     errors: &[ERRORS],
     alarms: &[ALARMS],
+    critical: CRITICAL,
     firmware: |version| format!("Grbl {version}"),
     likeness: |line| if is_kin(line) { Likeness::Kin } else { Likeness::None },
 };
+
+/// A limit was hit, or would have been: Grbl waits for a reset (`protocol.c`). 10 is the emergency stop of a grblHAL that says
+/// it is a Grbl; elsewhere a reset does no harm.
+pub(super) const CRITICAL: &[u32] = &[1, 2, 10];
 
 /// What Grbl and its kin have in common.
 pub(super) const HABITS: Habits = Habits {
@@ -218,9 +225,7 @@ impl GrblLike {
             return Reply::Alarm {
                 code: format!("{name}.alarm.{number}"),
                 sentence: sentence(self.alarms, number, unknown),
-                // A limit was hit, or would have been: Grbl waits for a reset (`protocol.c`). 10 is grblHAL's
-                // emergency stop.
-                needs_reset: matches!(number, 1 | 2 | 10),
+                needs_reset: self.critical.contains(&number),
             };
         }
         if let Some((key, value)) = setting(line) {

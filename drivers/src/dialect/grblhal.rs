@@ -61,6 +61,8 @@ pub(super) static GRBLHAL: GrblLike = GrblLike {
     },
     errors: &[ERRORS, grbl_codes::ERRORS],
     alarms: &[ALARMS, grbl_codes::ALARMS],
+    // `alarm_is_critical` (`alarms.c`): `$X` is refused with error 79.
+    critical: &[1, 2, 10, 17, 20],
     firmware: |version| format!("grblHAL {version}"),
     likeness,
 };

@@ -33,8 +33,12 @@ pub enum Card {
     Opened(String),
     /// It prints: so many bytes of so many, where it says so.
     Printing(Option<[u64; 2]>),
-    /// It prints nothing.
+    /// It prints nothing, for all that it says: it says the same of a print that is paused.
     Rests,
+    /// It is through with its file.
+    Done,
+    /// Its print is paused.
+    Paused,
 }
 
 /// A status report.

@@ -93,9 +93,37 @@ fn waits_for_target(effect: Effect) -> bool {
     effect.waits_for_heat() && effect.heater() != Some(Heater::Named)
 }
 
-/// Whether a command is done only when something is hot.
-pub(super) fn waits_for_heat(text: &[u8]) -> bool {
-    effects(&Block::new(text), true).any(waits_for_target)
+/// A temperature that a command waits for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct HeatWaited {
+    heater: Option<Heater>,
+    /// The tool that the command names.
+    tool: Option<u32>,
+    /// What it asks for, in °C.
+    pub(super) target_c: Option<f64>,
+}
+
+impl HeatWaited {
+    /// Whether it is that of the heater with this name in a report.
+    pub(super) fn is_of(&self, heater: &str) -> bool {
+        let number = || heater.strip_prefix("tool")?.parse::<u32>().ok();
+        match self.heater {
+            Some(Heater::Bed) => heater == "bed",
+            Some(Heater::Chamber) => heater == "chamber",
+            Some(Heater::Tool) => number().is_some_and(|number| self.tool.is_none_or(|tool| tool == number)),
+            // All of them.
+            Some(Heater::Named) | None => true,
+        }
+    }
+}
+
+/// The temperature that a command waits for, if it is done only when something is hot.
+pub(super) fn heat_waited_for(text: &[u8]) -> Option<HeatWaited> {
+    let block = Block::new(text);
+    let effect = effects(&block, true).find(|effect| waits_for_target(*effect))?;
+    let tool = block.value('T').filter(|tool| (0.0..100.0).contains(tool)).map(|tool| tool as u32);
+    let target_c = ['S', 'R'].into_iter().find_map(|letter| block.value(letter));
+    Some(HeatWaited { heater: effect.heater(), tool, target_c })
 }
 
 /// How long a dwell takes: Grbl's P is seconds; Marlin's P is milliseconds and its S seconds. Bounded by an hour, so

@@ -442,6 +442,14 @@ impl Session {
         self.by_hand.homed = homed;
     }
 
+    /// Whether the oldest line without an answer is one of the program that makes a mill home.
+    pub(super) fn program_homes(&self) -> bool {
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
+        let due = self.run.as_ref().and_then(|run| run.history.command(ordinal));
+        let homes = |text: &[u8]| words::effect_of_system(text) == Effect::Homes;
+        !self.dialect.habits().printer && due.is_some_and(|command| homes(&command.text))
+    }
+
     /// Whether the oldest line without an answer may take as long as homing takes, in silence.
     pub(super) fn works_by_hand(&self) -> bool {
         matches!(self.window.oldest(), Some(Frame::Aside(Aside::Home | Aside::Probe)))

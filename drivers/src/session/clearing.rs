@@ -65,6 +65,9 @@ pub(super) struct Clearing {
     unseen: bool,
     /// What it needed before.
     needed: AlarmReset,
+    /// It was stopped from here before.
+    #[serde(default)]
+    stopped: bool,
     /// It has reported, since it was last told, that it is as before.
     #[serde(default)]
     reported: bool,
@@ -78,8 +81,8 @@ pub(super) struct Clearing {
 
 impl Clearing {
     fn new(step: Step, needed: AlarmReset, unseen: bool, heard_before: u64) -> Self {
-        let (refused, slept, reported, boots) = (None, false, false, false);
-        Self { step, resets: 0, unlocks: 0, refused, slept, unseen, needed, reported, heard_before, boots }
+        let (refused, slept, stopped, reported, boots) = (None, false, false, false, false);
+        Self { step, resets: 0, unlocks: 0, refused, slept, unseen, needed, stopped, reported, heard_before, boots }
     }
 }
 
@@ -101,21 +104,25 @@ impl Session {
             (self.phase, self.alarm_reset) = (Phase::Alarm, AlarmReset::Needed);
         }
         let reports = matches!(self.dialect.habits().asking, Asking::Realtime { .. });
-        let needed = self.alarm_reset;
+        let (needed, stopped) = (self.alarm_reset, std::mem::take(&mut self.stopped));
         if !reports || self.phase == Phase::Halted {
             let cause = self.alarm_cause.take();
             // Only a machine that answers again is free.
             self.link_up(false);
-            (self.alarm_cause, self.clearing) = (cause, Some(Clearing::new(Step::Asking, needed, unseen, heard)));
+            let clearing = Clearing { stopped, ..Clearing::new(Step::Asking, needed, unseen, heard) };
+            (self.alarm_cause, self.clearing) = (cause, Some(clearing));
             self.deadlines.clear = Some(self.now + ANSWERS_WITHIN);
             if unseen {
                 self.stop_cleared_unseen();
             }
             return;
         }
-        let resets = needed == AlarmReset::Needed && matches!(self.dialect.calm(Calm::Drop), Spelling::Realtime(_));
+        // The reset that stopped it may have come while the machine forgets one.
+        let stopped_by_reset = stopped && self.dialect.calm(Calm::Halt) == self.dialect.calm(Calm::Drop);
+        let needs = needed == AlarmReset::Needed || stopped_by_reset;
+        let resets = needs && self.resets();
         let step = if resets { Step::Resetting } else { Step::Unlocking };
-        self.clearing = Some(Clearing { slept, ..Clearing::new(step, needed, unseen, heard) });
+        self.clearing = Some(Clearing { slept, stopped, ..Clearing::new(step, needed, unseen, heard) });
         self.alarm_reset = AlarmReset::Awaited;
         let hears_from = if slept || !resets { self.now } else { self.reset_heard_from };
         self.deadlines.clear = Some(hears_from.max(self.now));
@@ -209,6 +216,22 @@ impl Session {
         true
     }
 
+    /// Whether a byte resets it.
+    fn resets(&self) -> bool {
+        matches!(self.dialect.calm(Calm::Drop), Spelling::Realtime(_))
+    }
+
+    /// It does not take the word that unlocks it: then a reset is what is left (error 79 of grblHAL, behind a critical alarm).
+    pub(super) fn unlock_refused(&mut self, sentence: &str) {
+        self.clearing_refused(sentence);
+        let resets = self.resets();
+        let Some(clearing) = &mut self.clearing else { return };
+        if resets && clearing.step == Step::Unlocking && clearing.resets == 0 {
+            clearing.step = Step::Resetting;
+            self.clear_due();
+        }
+    }
+
     /// The machine says why it does not leave its alarm.
     pub(super) fn clearing_refused(&mut self, sentence: &str) {
         if let Some(clearing) = &mut self.clearing {
@@ -243,7 +266,7 @@ impl Session {
         let Some(clearing) = self.clearing.take() else { return };
         self.deadlines.clear = None;
         self.alarm_cause = None;
-        self.alarm_reset = AlarmReset::NotNeeded;
+        (self.alarm_reset, self.stopped) = (AlarmReset::NotNeeded, false);
         if clearing.step != Step::Asking {
             self.phase = Phase::Ready;
             // That it was never seen to stop stays said.
@@ -269,7 +292,7 @@ impl Session {
             "The machine is still in alarm, and nothing else is sent.",
             format!("Look at the machine. {}", self.dialect.habits().way_out),
         );
-        self.alarm_reset = clearing.needed;
+        (self.alarm_reset, self.stopped) = (clearing.needed, clearing.stopped);
         if clearing.step == Step::Asking {
             self.deadlines.greet = None;
             self.phase = Phase::Halted;

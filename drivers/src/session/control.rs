@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{ASIDES_MAX, AlarmReset, Phase, Session, Stage};
+use super::{ASIDES_MAX, NOTHING_CHANGED, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Spelling, Word};
+use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock;
 use crate::notice::Notice;
@@ -277,6 +278,10 @@ impl Session {
             self.say_urgently(&bytes, true);
         }
         let notice = self.stop_notice();
+        // What put it in trouble stays said until it is put right.
+        let latched = matches!(self.phase, Phase::Alarm | Phase::Halted);
+        let cause = self.known.notice.clone().filter(|cause| latched && cause.code != NOTHING_CHANGED);
+        let cause = self.alarm_cause.take().filter(|_| latched).or(cause);
         self.end_run(JobPhase::Cancelled, Some(notice.clone()));
         if self.phase != Phase::Halted {
             self.obeying.stop_said(self.now);
@@ -286,11 +291,18 @@ impl Session {
             self.wire.clear();
             if !greeting {
                 self.phase = Phase::Alarm;
-                self.alarm_reset = AlarmReset::Stopped;
+                self.stopped = true;
                 self.position_lost();
             }
         }
-        self.tell_trouble(notice);
+        match cause {
+            Some(cause) => {
+                self.known.notice = Some(cause.clone());
+                self.alarm_cause = Some(cause);
+                self.tell(EventKind::Trouble { notice });
+            }
+            None => self.tell_trouble(notice),
+        }
         Ok(())
     }
 
@@ -314,6 +326,8 @@ impl Session {
                 self.left_on.looked_at();
                 self.left_hot.looked_at();
                 self.own_work.looked_at();
+                // Whether it prints from its card is asked at once.
+                self.deadlines.ask = self.deadlines.ask.map(|_| self.now);
                 self.known.notice = None;
                 // What a drive is in no word from here changes.
                 if self.run.is_none() { self.drives_may_go_on() } else { Ok(()) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session};
-use crate::dialect::{self, Asking, Effect, Likeness, MotionEnd};
+use crate::dialect::{self, Asking, Dialect, Effect, Likeness, MotionEnd};
 use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
@@ -202,7 +202,8 @@ impl Session {
         self.needs_person = false;
         self.position_lost();
         self.prompt_over();
-        self.alarm_reset = super::AlarmReset::NotNeeded;
+        self.stranger = None;
+        (self.alarm_reset, self.stopped) = (super::AlarmReset::NotNeeded, false);
         (self.clearing, self.alarm_cause) = (None, None);
         self.reporting = super::reporting::Reporting::default();
         self.packing = super::packing::Packing::default();
@@ -354,20 +355,42 @@ impl Session {
                 return false;
             }
         }
+        if likeness > own && self.run.is_some() {
+            return self.stranger_in_job(other, line);
+        }
         if likeness > own {
             self.wrong_machine(name);
         }
         likeness <= own
     }
 
-    /// A machine that proves to be another one than configured is never sent a job.
-    pub(super) fn wrong_machine(&mut self, other: &str) {
-        let notice = Notice::new(
+    /// A line in a job that another firmware would say. A program may write such words (M118): only what a board says as it
+    /// starts, or of its own name, counts, and then the job is made safe first.
+    fn stranger_in_job(&mut self, other: &'static dyn Dialect, line: &[u8]) -> bool {
+        let mut heard = Vec::new();
+        other.read(line, &mut heard);
+        if !heard.iter().any(|reply| matches!(reply, dialect::Reply::Started | dialect::Reply::Identity(_))) {
+            return true;
+        }
+        let other = other.habits().name;
+        self.stranger = Some(other.to_owned());
+        let notice = self.wrong_notice(other);
+        self.cancel_as(JobPhase::Failed, Some(notice));
+        false
+    }
+
+    fn wrong_notice(&self, other: &str) -> Notice {
+        Notice::new(
             "machine.wrong",
             format!("The machine on this port speaks {other}; {} is configured.", self.dialect.habits().name),
             "No job was sent and none will be.",
             "Check that the cable leads to the right machine, or correct the dialect in the configuration.",
-        );
+        )
+    }
+
+    /// A machine that proves to be another one than configured is never sent a job.
+    pub(super) fn wrong_machine(&mut self, other: &str) {
+        let notice = self.wrong_notice(other);
         self.end_run(JobPhase::Failed, Some(notice.clone()));
         self.forget_conversation();
         self.phase = Phase::Wrong;

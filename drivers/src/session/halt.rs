@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmReset, Phase, Session};
+use super::{Phase, Session};
 use crate::event::EventKind;
 use crate::notice::Notice;
 use crate::snapshot::JobPhase;
@@ -45,7 +45,7 @@ impl Session {
             }
             return;
         }
-        if self.phase == Phase::Alarm && self.alarm_reset == AlarmReset::Stopped {
+        if self.phase == Phase::Alarm && self.stopped {
             return self.halted_as_asked();
         }
         if matches!(self.phase, Phase::Greeting(_)) && self.obeying.stop_is_said() {
@@ -79,7 +79,7 @@ impl Session {
         let reason = self.known.notice.clone();
         self.forget_conversation();
         self.phase = Phase::Halted;
-        self.alarm_reset = AlarmReset::Stopped;
+        self.stopped = true;
         self.known.notice = reason;
     }
 

@@ -1,7 +1,7 @@
 //! What a machine says, and what it means for the conversation.
 
 use super::said::without_control;
-use super::{AlarmReset, HEARD_LINE_MAX, Phase, Session, Stage};
+use super::{HEARD_LINE_MAX, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Effect, Reply, Spelling, Status};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
@@ -188,7 +188,7 @@ impl Session {
                 }
                 self.known.generation += 1;
                 self.found_hot();
-                if self.waits_for_heat() {
+                if self.still_heats(temperatures) {
                     self.sign_of_life();
                 }
             }
@@ -202,14 +202,6 @@ impl Session {
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
-    }
-
-    /// Whether the command that is due an answer waits for a temperature: firmwares without a keepalive say nothing
-    /// but temperatures then, for minutes.
-    fn waits_for_heat(&self) -> bool {
-        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
-        let due = self.run.as_ref().and_then(|run| run.history.command(ordinal));
-        due.is_some_and(|command| super::barrier::waits_for_heat(&command.text))
     }
 
     fn note_temperature(&mut self, heater: &str, actual_c: f64, target_c: Option<f64>) {
@@ -399,11 +391,7 @@ impl Session {
                 "machine.alarm".to_owned(),
                 "The machine reports that it is in alarm; it is locked until somebody clears it.".to_owned(),
             ),
-            Some(condition)
-                if condition != Condition::Alarm
-                    && self.phase == Phase::Alarm
-                    && self.alarm_reset != AlarmReset::Stopped =>
-            {
+            Some(condition) if condition != Condition::Alarm && self.phase == Phase::Alarm && !self.stopped => {
                 // Unlocked at the machine, or by our own word.
                 self.obeying.stop_over();
                 self.phase = Phase::Ready;
@@ -430,6 +418,7 @@ impl Session {
         // Without a word for it, a pause between two moves is no hold: lines are still on their way.
         let can_hold = self.dialect.calm(Calm::Hold) != Spelling::None;
         let planner_blocks = self.planner_blocks();
+        let hold_on_its_way = self.hold_on_its_way();
         let Some(run) = &mut self.run else { return };
         if let (Some(Condition::Door), Some(ending)) = (condition, run.ending.clone()) {
             // It was reset, which switched off what turned; with its door open it reads nothing.
@@ -451,6 +440,8 @@ impl Session {
         let safe_end = run.is_safe_end();
         match (run.stage, condition) {
             (Stage::Holding | Stage::Cancelling, _) if !can_hold => {}
+            // It may have rested between two moves before it heard the hold, or never hear it.
+            (Stage::Holding | Stage::Cancelling, Some(Condition::Idle)) if !nothing_due && hold_on_its_way => {}
             (Stage::Streaming | Stage::Proving, Some(Condition::Held)) if can_hold && safe_end => self.safe_end_held(),
             (Stage::Holding, Some(Condition::Held | Condition::Idle | Condition::Door)) => {
                 run.stage = Stage::Held;

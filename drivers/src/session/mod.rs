@@ -158,8 +158,6 @@ enum AlarmReset {
     Needed,
     /// A person cleared the alarm: it is over when the machine shows that it is.
     Awaited,
-    /// It was stopped from here: only a person here ends that, whatever the machine reports.
-    Stopped,
 }
 
 /// When the session wants to be called again, by reason.
@@ -250,6 +248,9 @@ pub struct Session {
     /// What an alarm needs besides a person.
     #[serde(default)]
     alarm_reset: AlarmReset,
+    /// It was stopped from here: only a person here ends that, whatever the machine reports.
+    #[serde(default)]
+    stopped: bool,
     /// What is asked of a person, and what people did at the machine.
     #[serde(default)]
     person: person::Person,
@@ -261,6 +262,9 @@ pub struct Session {
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
     health: health::Health,
+    /// Whose banner came in the middle of a job that is being ended for it.
+    #[serde(default)]
+    stranger: Option<String>,
     /// What turned or burned when it was found.
     #[serde(default)]
     left_on: standing::LeftOn,
@@ -353,11 +357,13 @@ impl Session {
             answers_named: false,
             needs_person: false,
             alarm_reset: AlarmReset::default(),
+            stopped: false,
             person: person::Person::default(),
             by_hand: by_hand::ByHand::default(),
             settings: Settings::default(),
             first_identity: None,
             health: health::Health::default(),
+            stranger: None,
             left_on: standing::LeftOn::default(),
             left_hot: standing::LeftHot::default(),
             own_work: own_work::OwnWork::default(),

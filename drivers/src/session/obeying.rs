@@ -11,6 +11,7 @@ use crate::dialect::{Asking, Calm, Condition, Reply, Spelling, Status, Word};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::request::Override;
+use crate::session::run::Run;
 
 /// What a machine shows sooner than this may have been on its way before it heard the word: two of Grbl's report
 /// periods, and an adapter that holds back what it has.
@@ -175,7 +176,7 @@ impl Session {
         let Some(stop) = &mut self.obeying.stop else { return };
         self.obeying.stop_seen = true;
         if std::mem::take(&mut stop.told) {
-            self.known.notice = Some(self.stop_notice());
+            self.known.notice = Some(self.alarm_cause.clone().unwrap_or_else(|| self.stop_notice()));
             self.known.generation += 1;
         }
         // Should it show otherwise later, that is told anew.
@@ -225,11 +226,21 @@ impl Session {
         );
     }
 
+    /// Whether a report may have been made before the machine heard its hold.
+    pub(super) fn hold_on_its_way(&self) -> bool {
+        self.now.since(self.obeying.hold.at) < ON_ITS_WAY
+    }
+
     /// A report while the machine is to stand still.
     pub(super) fn hold_reported(&mut self, condition: Option<Condition>) {
-        let holds = self.run.as_ref().is_some_and(|run| matches!(run.stage, Stage::Holding | Stage::Cancelling));
-        if !holds || condition != Some(Condition::Run) || self.dialect.calm(Calm::Hold) == Spelling::None {
-            return;
+        let holds = |run: &&mut Run| matches!(run.stage, Stage::Holding | Stage::Held | Stage::Cancelling);
+        let can_hold = self.dialect.calm(Calm::Hold) != Spelling::None;
+        let on_its_way = self.hold_on_its_way();
+        let moves = condition == Some(Condition::Run) && can_hold;
+        let Some(run) = self.run.as_mut().filter(|_| moves).filter(holds) else { return };
+        if run.stage == Stage::Held && !on_its_way {
+            // It was not held after all.
+            run.stage = Stage::Holding;
         }
         match self.obeying.hold.unheard(self.now, ON_ITS_WAY, AGAIN_MAX) {
             Remedy::Wait => {}

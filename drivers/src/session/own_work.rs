@@ -49,6 +49,7 @@ pub(super) enum Work {
 
 /// What shows work that was not started here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub(super) struct OwnWork {
     card: Option<Card>,
     /// Questions for it in a row without a word in answer.
@@ -64,13 +65,39 @@ pub(super) struct OwnWork {
     alike: u32,
     moves: bool,
     works: bool,
+    /// A print of somebody else's ended in the middle, or was paused, and nobody has looked at it yet.
+    #[serde(default)]
+    paused: bool,
 }
 
 impl OwnWork {
-    /// A person says that it is free, or something of ours begins.
+    /// A person says that it is free, or something of ours begins. That it prints from its card no word from here ends: it is
+    /// asked again, where it can be.
     pub(super) fn looked_at(&mut self) {
         let Self { card_unanswered, card_asked, .. } = *self;
-        *self = Self { card_unanswered, card_asked, ..Self::default() };
+        let asks = self.has_card();
+        let card = self.card.take().filter(|card| asks && matches!(card, Card::Printing(_) | Card::Opened(_)));
+        *self = Self { card, card_unanswered, card_asked, ..Self::default() };
+    }
+
+    /// Whether somebody has to look at a print that was not started here.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// It was paused at its display, or goes on.
+    pub(super) fn paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// What it says of its print now, behind what it said last. True: its print ended in the middle, or is paused.
+    fn stands_in_the_middle(&self, now: &Card) -> bool {
+        match (&self.card, now) {
+            (Some(Card::Printing(Some([done, size]))), Card::Rests) => done < size,
+            (Some(Card::Printing(None)), Card::Rests) | (_, Card::Paused) => true,
+            (_, Card::Rests) => self.paused,
+            _ => false,
+        }
     }
 
     /// Whether the question for a print from the card still makes sense.
@@ -131,10 +158,12 @@ impl Session {
     pub(super) fn hear_card(&mut self, card: Card) {
         let own = &mut self.own_work;
         own.card_unanswered = 0;
-        if card != Card::Rests && self.run.is_some() {
+        if matches!(card, Card::Opened(_) | Card::Printing(_)) && self.run.is_some() {
             return self.another_hand(super::hands::Sign::Card);
         }
         let own = &mut self.own_work;
+        own.paused = self.run.is_none() && own.stands_in_the_middle(&card);
+        let card = if matches!(card, Card::Done | Card::Paused) { Card::Rests } else { card };
         let began = card != Card::Rests && own.card.as_ref().is_none_or(|known| *known == Card::Rests);
         if card == Card::Rests && own.card.as_ref().is_some_and(|known| *known != Card::Rests) {
             // What it has planned of it may still move.
@@ -218,7 +247,10 @@ impl Session {
 
     /// A position was told. One that changes while nothing here moves the machine is somebody else's work.
     pub(super) fn note_own_motion(&mut self, place: [f64; 3]) {
-        let asked = matches!(self.dialect.habits().asking, Asking::Commands { .. });
+        // Only where it is asked for its position again and again: elsewhere nothing would show that it stands.
+        let habits = self.dialect.habits();
+        let asks = |commands: &[&str]| commands.iter().any(|command| habits.asks_position(command.as_bytes()));
+        let asked = matches!(habits.asking, Asking::Commands { commands, .. } if asks(commands));
         if !asked || self.phase != Phase::Ready || self.is_ours() {
             self.own_work.places = [None; 2];
             self.own_work.moves = false;
@@ -254,6 +286,19 @@ impl Session {
         self.window.clear();
         self.asides.clear();
         self.end_run(JobPhase::Failed, Some(notice));
+    }
+
+    /// What is told of a print that was not started here and stands.
+    pub(super) fn print_paused(&self) -> Notice {
+        Notice::new(
+            "machine.print_paused",
+            format!(
+                "A print that was not started here stands in the middle: it was paused or ended at the machine.{}",
+                self.what_is_on()
+            ),
+            "Nothing but questions was sent, and no job is taken meanwhile.",
+            "Resume or end it at the machine. If it is over, look at the bed, then clear it.",
+        )
     }
 
     /// What is told of a machine at work that was not started here.

@@ -199,8 +199,13 @@ impl Session {
     pub(super) fn hear_action(&mut self, action: HostAction) {
         self.sign_of_life();
         let Some(run) = &self.run else {
-            if action == HostAction::Resume {
-                self.needs_person = false;
+            match action {
+                HostAction::Resume => {
+                    self.needs_person = false;
+                    self.own_work.paused(false);
+                }
+                HostAction::Pause if self.phase == Phase::Ready => self.own_work.paused(true),
+                _ => {}
             }
             return;
         };

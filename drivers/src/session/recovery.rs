@@ -306,7 +306,7 @@ impl Session {
     fn say_number_ahead(&mut self) -> bool {
         let number = self.run.as_ref().map_or(0, |run| run.sent) + PROBE_AHEAD;
         self.spelled.clear();
-        let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits().line_max) else { return false };
+        let Ok(cleared) = interlock::clear(b"", &self.profile, self.dialect.habits()) else { return false };
         self.dialect.spell(cleared, Some(number), &mut self.spelled);
         self.pack_spelled();
         self.write_spelled();

@@ -80,7 +80,7 @@ impl Session {
             return;
         }
         if let Some(Frame::Aside(Aside::Unlock)) = frame {
-            return self.clearing_refused(&sentence);
+            return self.unlock_refused(&sentence);
         }
         if let Some(Frame::Aside(aside)) = frame {
             self.hand_answered(aside, true);

@@ -86,7 +86,8 @@ impl Session {
         let works = match &self.run {
             // Somebody waits for the end; what the machine works at has been said, and is not waited for any longer.
             Some(run) if run.is_safe_end() || matches!(run.stage, Stage::Holding | Stage::Cancelling) => false,
-            Some(_) => !tells,
+            // Grbl answers nothing while it homes, in a program as little as by hand.
+            Some(_) => !tells || self.program_homes(),
             None => !tells && self.waits_for_motion(),
         };
         if self.run.as_ref().is_some_and(|run| !run.is_safe_end()) {
@@ -168,7 +169,7 @@ impl Session {
         let holding = self.run.as_ref().is_some_and(|run| run.stage == Stage::Holding);
         self.reporting.positions_lost();
         for text in holding.then_some(wait).into_iter().chain([question]) {
-            let Ok(cleared) = interlock::clear(text.as_bytes(), &self.profile, habits.line_max) else { return };
+            let Ok(cleared) = interlock::clear(text.as_bytes(), &self.profile, habits) else { return };
             self.spelled.clear();
             self.dialect.spell(cleared, None, &mut self.spelled);
             if !self.window.holds(self.spelled.len()) {

@@ -27,9 +27,24 @@ const LEFT_ON_REPORTS: u32 = 2;
 /// Stable code of the notice.
 const LEFT_ON: &str = "machine.spindle_on";
 
-/// A spindle or beam that was on when the machine was found, and that nobody has looked at yet.
+/// Behind what it is asked what is still on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Behind {
+    /// The machine was found.
+    #[default]
+    Finding,
+    /// It worked for somebody else.
+    OwnWork,
+    /// A job was ended early, and was made safe.
+    EarlyEnd,
+}
+
+/// A spindle or beam that was on when the machine was found, or behind a job that was ended early, and that nobody has
+/// looked at yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct LeftOn {
+    #[serde(default)]
+    behind: Behind,
     reports: u32,
     told: bool,
     /// It was seen at rest with it off.
@@ -44,6 +59,11 @@ impl LeftOn {
         self.told
     }
 
+    /// A report said so, and the next one may say that it was damaged.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.reports > 0 && !self.told && !self.looked_at
+    }
+
     /// Somebody has.
     pub(super) fn looked_at(&mut self) {
         *self = Self { looked_at: true, ..Self::default() };
@@ -56,10 +76,23 @@ const COLD_REPORTS: u32 = 2;
 /// Stable code of the notice.
 const LEFT_HOT: &str = "machine.hot";
 
-/// Heaters that were on when the machine was found, and that nobody has looked at yet.
+/// Reports in a row that must show one on behind a job that was ended early: what was said may not have been done yet, where
+/// a line is answered as it is taken.
+const HOT_REPORTS: u32 = 2;
+
+/// Heaters that were on when the machine was found, behind somebody else's work or a job that was ended early, and that nobody
+/// has looked at yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct LeftHot {
+    #[serde(default)]
+    behind: Behind,
     told: bool,
+    /// Reports in a row that one is on.
+    #[serde(default)]
+    hot_reports: u32,
+    /// Behind an early end: one was on, as far as was known.
+    #[serde(default)]
+    suspected: bool,
     cold_reports: u32,
     /// A person has looked, a job has begun since, or it was found cold.
     looked_at: bool,
@@ -69,6 +102,11 @@ impl LeftHot {
     /// Whether somebody has to look.
     pub(super) fn is_told(&self) -> bool {
         self.told
+    }
+
+    /// It may be on still: the next reports tell.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspected && !self.told && !self.looked_at
     }
 
     /// Somebody has.
@@ -81,13 +119,30 @@ impl Session {
     /// What a report says of the heaters of a machine that was just found: one that is on was switched on by somebody
     /// else, or by an agent that was killed.
     pub(super) fn found_hot(&mut self) {
+        if self.own_work().is_some_and(|work| work != Work::Checks) {
+            self.left_hot = LeftHot { behind: Behind::OwnWork, ..LeftHot::default() };
+        }
         if self.left_hot.looked_at || self.run.is_some() {
             return;
         }
-        let on = self.known.temperatures.iter().any(|heater| heater.target_c.is_some_and(|target| target > 0.0));
-        self.left_hot.told = on;
+        let on = self.is_hot();
+        let left = &mut self.left_hot;
+        (left.hot_reports, left.suspected) = (if on { left.hot_reports.saturating_add(1) } else { 0 }, on);
+        left.told = on && (left.behind != Behind::EarlyEnd || left.hot_reports >= HOT_REPORTS);
         self.left_hot.cold_reports = if on { 0 } else { self.left_hot.cold_reports + 1 };
         self.left_hot.looked_at = self.left_hot.cold_reports >= COLD_REPORTS;
+    }
+
+    /// Whether any heater has a target, as far as is known.
+    fn is_hot(&self) -> bool {
+        self.known.temperatures.iter().any(|heater| heater.target_c.is_some_and(|target| target > 0.0))
+    }
+
+    /// A job was ended early, and what makes the machine safe was said: its next reports are held against that.
+    pub(super) fn made_safe(&mut self) {
+        let behind = Behind::EarlyEnd;
+        self.left_on = LeftOn { behind, ..LeftOn::default() };
+        self.left_hot = LeftHot { behind, suspected: self.is_hot(), ..LeftHot::default() };
     }
 
     /// What stands while a machine is in a state that it was not brought to from here, and why. True: there is something.
@@ -123,13 +178,12 @@ impl Session {
         match state {
             State::Busy => self.own_work().map(|work| self.work_notice(&work)),
             State::Attention if self.run.is_none() && self.condition == Some(Condition::Sleep) => Some(asleep()),
+            State::Attention if self.run.is_none() && !self.needs_person && self.own_work.is_paused() => {
+                Some(self.print_paused())
+            }
             State::Attention if self.run.is_none() && !self.needs_person && self.hot_stands() => Some(Notice::new(
                 LEFT_HOT,
-                if self.may_still_move() {
-                    format!("The machine was hot before this connection, and may move still.{}", self.what_is_on())
-                } else {
-                    format!("The machine is at rest, and was hot before this connection.{}", self.what_is_on())
-                },
+                format!("{}{}", self.left_hot.behind.still_hot(self.may_still_move()), self.what_is_on()),
                 "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
                 "Look at the machine. Switch its heaters off at its display, or clear it if they are meant to be on.",
             )),
@@ -163,11 +217,11 @@ impl Session {
         }
         if !on || !rests {
             self.left_on.seen_off |= !on && rests;
-            let seen_off = self.left_on.seen_off;
+            let (behind, seen_off) = (self.left_on.behind, self.left_on.seen_off);
             if std::mem::take(&mut self.left_on).told && !on {
                 self.known.notice = self.known.notice.take().filter(|notice| notice.code != LEFT_ON);
             }
-            self.left_on.seen_off = seen_off;
+            (self.left_on.behind, self.left_on.seen_off) = (behind, seen_off);
             return;
         }
         self.left_on.reports += 1;
@@ -176,14 +230,16 @@ impl Session {
         }
         let what = if self.profile.laser.is_some() { "laser" } else { "spindle" };
         let speed = self.known.spindle.map(|spindle| format!(" (S{})", spindle.value)).unwrap_or_default();
-        let since = if self.left_on.seen_off {
-            format!("is on{speed}: nothing here switched it on")
-        } else {
-            format!("has been on{speed} since before this connection")
+        let happened = match self.left_on.behind {
+            Behind::EarlyEnd => format!("The job was ended early, and the {what} is still on{speed}."),
+            _ if self.left_on.seen_off => {
+                format!("The machine is at rest, and its {what} is on{speed}: nothing here switched it on.")
+            }
+            _ => format!("The machine is at rest, and its {what} has been on{speed} since before this connection."),
         };
         let notice = Notice::new(
             LEFT_ON,
-            format!("The machine is at rest, and its {what} {since}."),
+            happened,
             "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
             format!("Look at the machine. STOP switches the {what} off; clear it if the {what} is meant to be on."),
         );
@@ -291,6 +347,18 @@ impl Session {
     /// Whether the machine that is greeted was found standing.
     pub(super) fn greets_one_in_a_hold(&self) -> bool {
         matches!(&self.phase, Phase::Greeting(greeting) if greeting.hold_told)
+    }
+}
+
+impl Behind {
+    /// What is told of a machine that is hot.
+    fn still_hot(self, may_move: bool) -> &'static str {
+        match self {
+            Self::Finding if may_move => "The machine was hot before this connection, and may move still.",
+            Self::Finding => "The machine is at rest, and was hot before this connection.",
+            Self::OwnWork => "The machine is at rest, and is hot behind work that was not started here.",
+            Self::EarlyEnd => "The job was ended early, and the machine is still hot.",
+        }
     }
 }
 

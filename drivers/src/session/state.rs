@@ -1,6 +1,6 @@
 //! What the machine is doing, told from where the conversation stands, and what is known of it now.
 
-use super::{AlarmReset, Phase, STALE_AFTER_INTERVALS, STALE_AFTER_MIN, Session, Stage};
+use super::{Phase, STALE_AFTER_INTERVALS, STALE_AFTER_MIN, Session, Stage};
 use crate::dialect::{Condition, Status};
 use crate::event::EventKind;
 use crate::flow::Aside;
@@ -116,9 +116,12 @@ impl Session {
             Some(Condition::Sleep) => State::Attention,
             // Nothing here runs, and its words for waiting for a person are for another's print.
             _ if self.needs_person => State::Attention,
+            _ if self.own_work.is_paused() => State::Attention,
             _ if working => State::Running,
             Some(Condition::Idle) if self.left_on.is_told() => State::Attention,
             Some(Condition::Idle) | None if self.left_hot.is_told() => State::Attention,
+            Some(Condition::Idle) if self.left_on.is_suspected() => State::Unknown,
+            Some(Condition::Idle) | None if self.left_hot.is_suspected() => State::Unknown,
             Some(Condition::Idle) => State::Idle,
             Some(Condition::Check) => State::Busy,
             // A machine that reports its condition has not done so yet.
@@ -134,7 +137,7 @@ impl Session {
                 self.run.as_ref().map_or(Cause::Machine, |run| run.hold_cause)
             }
             State::Attention if self.run.is_some() => Cause::Program,
-            State::Alarm if self.alarm_reset == AlarmReset::Stopped => Cause::Asked,
+            State::Alarm if self.stopped => Cause::Asked,
             State::Running => Cause::Asked,
             State::Idle => Cause::Program,
             _ => Cause::Machine,

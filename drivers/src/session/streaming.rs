@@ -127,7 +127,7 @@ impl Session {
             let habits = self.dialect.habits();
             let number = (*aside == Aside::CounterReset).then_some(0);
             self.spelled.clear();
-            match interlock::clear(text.as_bytes(), &self.profile, habits.line_max) {
+            match interlock::clear(text.as_bytes(), &self.profile, habits) {
                 Ok(cleared) => self.dialect.spell(cleared, number, &mut self.spelled),
                 Err(notice) => {
                     self.asides.pop_front();
@@ -210,7 +210,7 @@ impl Session {
                 }
             }
             let homing = homing_word(&next.text, habits.printer);
-            let cleared = match interlock::clear(text, &self.profile, habits.line_max) {
+            let cleared = match interlock::clear(text, &self.profile, habits) {
                 Ok(cleared) => cleared,
                 Err(mut notice) => {
                     notice.happened = format!("Line {} was not sent: {}", next.program_line, notice.happened);
@@ -256,7 +256,7 @@ impl Session {
     /// wait for room. It is answered in its turn, like any other. The bytes that the window leaves of the receive
     /// buffer hold it; if they do not, only its answer is lost.
     pub(super) fn say_past_window(&mut self, line: &str) {
-        let Ok(cleared) = interlock::clear(line.as_bytes(), &self.profile, self.dialect.habits().line_max) else {
+        let Ok(cleared) = interlock::clear(line.as_bytes(), &self.profile, self.dialect.habits()) else {
             return;
         };
         self.spelled.clear();
@@ -297,6 +297,9 @@ impl Session {
         if let Some((job, phase, notice)) = self.close_run(phase, notice) {
             self.tell(EventKind::Job { job, phase, notice });
         }
+        if let Some(other) = self.stranger.take() {
+            self.wrong_machine(&other);
+        }
     }
 
     /// The same, and what is to be told of it: which job, how it is called, and why.
@@ -310,6 +313,9 @@ impl Session {
         let mut progress = run.progress();
         if run.let_motors_go(&self.profile.safety.safe_end) {
             self.by_hand.homed = false;
+        }
+        if run.is_safe_end() {
+            self.made_safe();
         }
         // A job that was already being ended keeps the reason it had.
         let (phase, notice) = match run.ending.take().or_else(|| self.pending_ending.take()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Session, Stage};
+use super::{Phase, Session, Stage, barrier};
 use crate::dialect::{Asking, Calm, Condition, MotionEnd, Spelling, Word};
 use crate::event::EventKind;
 use crate::flow::{Aside, Frame};
@@ -51,6 +51,14 @@ const PROMPTS_ANSWERED_MAX: u32 = 8;
 /// How long a tool change may take while the machine says that it is idle: its own macro dwells (`FluidNC`).
 const TOOL_CHANGE_IDLE_MAX: Duration = Duration::from_secs(300);
 
+/// How far from its target a heater may be that is waited for no longer: the band in which Marlin's time at the target goes on
+/// (`TEMP_HYSTERESIS`, `Configuration.h`).
+const HEAT_REACHED_C: f64 = 3.0;
+
+/// How long a machine may stay at its target before the answer is overdue: Marlin stays there for 10 s before it answers
+/// (`TEMP_RESIDENCY_TIME`), others for less.
+const HEAT_SETTLES: Duration = Duration::from_secs(15);
+
 /// Asking intervals without a word after which what is known is old.
 const QUIET_INTERVALS: u32 = 5;
 
@@ -72,6 +80,9 @@ pub(super) struct Waits {
     over_by: Moment,
     /// Nobody waits for it any longer.
     hurried: bool,
+    /// Since when the heat was reached that a command waits for, and which command.
+    #[serde(default)]
+    heat_reached: Option<(u64, Moment)>,
 }
 
 impl Session {
@@ -92,7 +103,12 @@ impl Session {
     /// Nothing was heard for so long that what is shown of the machine is old: that is said where it works.
     pub(super) fn fell_quiet(&mut self) {
         let works = self.run.is_some() || !self.window.is_empty();
-        if self.phase != Phase::Ready || !works || self.works_by_hand() || self.known.notice.is_some() {
+        if self.phase != Phase::Ready
+            || !works
+            || self.works_by_hand()
+            || self.program_homes()
+            || self.known.notice.is_some()
+        {
             return;
         }
         let seconds = self.now.since(self.waits.heard_at).as_secs();
@@ -101,6 +117,22 @@ impl Session {
         let to_do = "Look at it, and at its cable, if it does not move either.";
         self.known.notice = Some(Notice::new(QUIET, text, "What is shown of it is as old as that.", to_do));
         self.known.generation += 1;
+    }
+
+    /// Whether the command that is due an answer waits for a temperature that is not reached yet: firmwares without a
+    /// keepalive say nothing but temperatures then, for minutes. One that tells them for ever, and has them, lost its answer.
+    pub(super) fn still_heats(&mut self, told: &[(String, f64, Option<f64>)]) -> bool {
+        let Some(Frame::Job(ordinal)) = self.window.oldest() else { return false };
+        let Some(command) = self.run.as_ref().and_then(|run| run.history.command(ordinal)) else { return false };
+        let Some(heat) = barrier::heat_waited_for(&command.text) else { return false };
+        let reached = told.iter().filter(|(heater, ..)| heat.is_of(heater)).all(|(_, actual_c, target_c)| {
+            // Some firmwares tell no target while they wait.
+            let goal_c = target_c.or(heat.target_c);
+            goal_c.is_none_or(|goal_c| goal_c <= 0.0 || (actual_c - goal_c).abs() <= HEAT_REACHED_C)
+        });
+        let known = self.waits.heat_reached.filter(|(of, _)| reached && *of == ordinal);
+        self.waits.heat_reached = reached.then(|| known.unwrap_or((ordinal, self.now)));
+        self.waits.heat_reached.is_none_or(|(_, since)| self.now.since(since) < HEAT_SETTLES)
     }
 
     /// An answer came, or the machine says that it works.

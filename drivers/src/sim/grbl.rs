@@ -61,6 +61,8 @@ struct Grbl {
     lock: Lock,
     /// A limit was hit: nothing but a reset is heard.
     limit: bool,
+    /// An alarm that nothing but a reset ends.
+    critical: bool,
     /// It says until then what the alarm is, and forgets a reset that comes meanwhile.
     forgets_until: Option<Moment>,
     homing: bool,
@@ -125,6 +127,7 @@ fn build_flavour(flavour: &'static Flavour, setup: &Setup) -> Box<dyn Simulated>
         motion: Motion::new(setup.planner_blocks.saturating_sub(1).max(1), setup.speed).with(setup.dynamics.clone()),
         lock: Lock::No,
         limit: false,
+        critical: false,
         forgets_until: None,
         homing: false,
         asked: false,
@@ -235,7 +238,7 @@ impl Simulated for Grbl {
         self.now = self.now.max(now);
         let moving = !self.motion.is_idle() && !self.motion.is_held();
         let homing = std::mem::take(&mut self.homing);
-        self.limit = false;
+        (self.limit, self.critical) = (false, false);
         self.forgets_until = None;
         self.jogging = false;
         self.jog_ends_at = None;

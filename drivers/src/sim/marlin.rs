@@ -295,6 +295,7 @@ impl Simulated for Marlin {
             Incident::CardPrint => return self.print_from_card(now),
             Incident::MovedThere => return self.moved_there(now),
             Incident::HomedThere => return self.homed_there(now),
+            Incident::Paused | Incident::Resumed | Incident::Cancelled if !self.acts_there(incident) => b"",
             Incident::Paused => b"//action:pause\n",
             Incident::Resumed => b"//action:resume\n",
             Incident::Cancelled => b"//action:cancel\n",
@@ -303,7 +304,11 @@ impl Simulated for Marlin {
                 self.out.extend_from_slice(text.as_bytes());
                 b"\n"
             }
-            Incident::DoorOpened | Incident::DoorClosed | Incident::PutToSleep | Incident::CheckMode => b"",
+            Incident::DoorOpened
+            | Incident::DoorClosed
+            | Incident::PutToSleep
+            | Incident::CheckMode
+            | Incident::Alarm(_) => b"",
         };
         self.out.extend_from_slice(said);
     }

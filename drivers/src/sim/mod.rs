@@ -113,6 +113,10 @@ pub struct Setup {
     pub refuse_line: Option<u64>,
     /// What a printer says in front of its answer to a command that begins so: `("G29", "Error:Probing Failed")`.
     pub says: Vec<(String, String)>,
+    /// Commands that a printer does not know, by how they begin: `M104`.
+    pub unknown: Vec<String>,
+    /// Whether a printer tells its host of what somebody does at its display (Marlin's `HOST_ACTION_COMMANDS`).
+    pub host_actions: bool,
     /// Commands (printers) in a thousand in front of whose answer it says something beside the matter.
     pub chatter_permille: u32,
     /// Commands (printers) in a thousand at which it complains of itself or asks for a pause.
@@ -193,6 +197,8 @@ impl Default for Setup {
             silent_after: None,
             refuse_line: None,
             says: Vec::new(),
+            unknown: Vec::new(),
+            host_actions: true,
             chatter_permille: 0,
             complaints_permille: 0,
             extrudes_above_c: None,
@@ -290,6 +296,8 @@ pub struct Report {
 pub enum Incident {
     /// A limit switch is hit, or a heater runs away: the machine ends all work by itself.
     Limit,
+    /// A mill raises this alarm where it rests.
+    Alarm(u32),
     /// The safety door is opened.
     DoorOpened,
     /// The safety door is closed.

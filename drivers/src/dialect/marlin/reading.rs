@@ -114,7 +114,14 @@ fn read_card(line: &[u8]) -> Option<Card> {
     if starts(&[b"File selected"]) {
         return Some(Card::Opened(String::new()));
     }
-    starts(&[b"Not SD printing", b"Done printing file"]).then_some(Card::Rests)
+    let rest = [
+        (&[&b"Not SD printing"[..]][..], Card::Rests),
+        // RepRapFirmware's word for it is the second (`GCodes.cpp`).
+        (&[b"Done printing file", b"Finished printing file"], Card::Done),
+        // Prusa's (`cardreader.cpp`).
+        (&[b"SD print paused"], Card::Paused),
+    ];
+    rest.into_iter().find(|(words, _)| starts(words)).map(|(_, card)| card)
 }
 
 /// What an `echo:` says that is no sentence for people.
@@ -372,7 +379,9 @@ mod test {
             ("SD printing byte 50%", Card::Printing(None)),
             ("Not SD printing", Card::Rests),
             ("Not SD printing.", Card::Rests),
-            ("Done printing file", Card::Rests),
+            ("Done printing file", Card::Done),
+            ("Finished printing file cube.gcode, print time was 0h 1m", Card::Done),
+            ("SD print paused", Card::Paused),
             ("File opened: CUBE.GCO Size: 12345", Card::Opened("CUBE.GCO".into())),
             ("File opened:cube.gcode Size:12345", Card::Opened("cube.gcode".into())),
             ("echo:File selected", Card::Opened(String::new())),

@@ -27,6 +27,8 @@ pub(super) struct Flavour {
     /// Whether a line that its main loop was at when it is reset is answered all the same, in front of the banner:
     /// `gc_execute_line` returns as if it had been done (`protocol.c`; seen on the AVR image).
     pub(super) answers_what_it_drops: bool,
+    /// Alarms that `$X` does not end (`alarm_is_critical`, `alarms.c`).
+    pub(super) critical: &'static [u32],
 }
 
 /// What a firmware of the family does at M6.
@@ -57,6 +59,7 @@ pub(super) static GRBL: Flavour = Flavour {
     silent_homing: true,
     error_sticks: false,
     answers_what_it_drops: true,
+    critical: &[],
 };
 
 pub(super) static GRBLHAL: Flavour = Flavour {
@@ -77,6 +80,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
     silent_homing: false,
     error_sticks: true,
     answers_what_it_drops: true,
+    critical: &[1, 2, 10, 17, 20],
 };
 
 pub(super) static FLUIDNC: Flavour = Flavour {
@@ -94,4 +98,5 @@ pub(super) static FLUIDNC: Flavour = Flavour {
     silent_homing: false,
     error_sticks: false,
     answers_what_it_drops: false,
+    critical: &[],
 };

@@ -25,6 +25,11 @@ impl Grbl {
                 self.forgets_until = Some(now + ALARM_TAKES);
                 self.out.extend_from_slice(b"ALARM:1\r\n");
             }
+            Incident::Alarm(number) => {
+                self.lock = Lock::Alarm;
+                self.critical = self.flavour.critical.contains(&number);
+                self.out.extend_from_slice(format!("ALARM:{number}\r\n").as_bytes());
+            }
             Incident::DoorOpened if self.homing => {
                 self.motion.drop_all(now);
                 (self.homing, self.lock, self.busy) = (false, Lock::Alarm, Busy::No);

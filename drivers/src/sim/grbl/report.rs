@@ -65,6 +65,7 @@ impl Grbl {
                 Some(info) => self.out.extend_from_slice(info.as_bytes()),
                 None => return self.error(3),
             },
+            b"$X" if self.critical => return self.error(79),
             b"$X" => {
                 if self.lock == Lock::Alarm {
                     self.lock = Lock::No;

@@ -2,9 +2,9 @@
 
 use super::{Marlin, Waiting};
 use crate::moment::Moment;
-use crate::sim::Simulated as _;
 use crate::sim::motion::length_mm;
 use crate::sim::printer::Counting;
+use crate::sim::{Incident, Simulated as _};
 
 /// Moves of a print from the card, and of what somebody does at the display.
 const CARD_MOVES: u32 = 60;
@@ -26,6 +26,8 @@ pub(super) struct OwnWork {
     moves: u32,
     /// It comes from the card.
     card: bool,
+    /// It was paused at the display.
+    paused: bool,
     /// It homes, and answers nothing meanwhile.
     pub(super) homes: bool,
 }
@@ -33,14 +35,14 @@ pub(super) struct OwnWork {
 impl OwnWork {
     /// Whether there is something left of it.
     pub(super) fn is_on(self) -> bool {
-        self.moves_left > 0
+        self.moves_left > 0 && !self.paused
     }
 }
 
 impl Marlin {
     /// A file from its card is chosen and printed.
     pub(super) fn print_from_card(&mut self, now: Moment) {
-        self.own_work = OwnWork { moves_left: CARD_MOVES, moves: CARD_MOVES, card: true, homes: false };
+        self.own_work = OwnWork { moves_left: CARD_MOVES, moves: CARD_MOVES, card: true, ..OwnWork::default() };
         let size = u64::from(CARD_MOVES) * MOVE_BYTES;
         let words = match self.flavour.counting {
             Counting::Ignore => format!("File opened:cube.gcode Size:{size}\nFile selected\n"),
@@ -50,9 +52,19 @@ impl Marlin {
         self.advance(now);
     }
 
+    /// Somebody pauses, resumes or ends at the display what it prints. True: its host is told of it.
+    pub(super) fn acts_there(&mut self, incident: Incident) -> bool {
+        match incident {
+            Incident::Paused => self.own_work.paused = self.own_work.card,
+            Incident::Cancelled => self.own_work = OwnWork::default(),
+            _ => self.own_work.paused = false,
+        }
+        self.setup.host_actions
+    }
+
     /// Somebody moves it.
     pub(super) fn moved_there(&mut self, now: Moment) {
-        self.own_work = OwnWork { moves_left: MENU_MOVES, moves: MENU_MOVES, card: false, homes: false };
+        self.own_work = OwnWork { moves_left: MENU_MOVES, moves: MENU_MOVES, ..OwnWork::default() };
         self.advance(now);
     }
 
@@ -70,7 +82,7 @@ impl Marlin {
         if self.own_work.homes && self.motion.is_idle() {
             self.own_work.homes = false;
         }
-        while self.own_work.moves_left > 0 && self.motion.used() < 2 {
+        while self.own_work.moves_left > 0 && !self.own_work.paused && self.motion.used() < 2 {
             let from = self.motion.planned();
             let step = if self.own_work.moves_left % 2 == 0 { STEP_MM } else { -STEP_MM };
             let to = [from[0] + step, from[1] + 0.5, from[2]];
@@ -84,11 +96,12 @@ impl Marlin {
 
     /// The answer to M27.
     pub(super) fn say_card(&mut self) {
-        let OwnWork { moves_left, moves, card, .. } = self.own_work;
+        let OwnWork { moves_left, moves, card, paused, .. } = self.own_work;
         let size = u64::from(moves) * MOVE_BYTES;
         let done = size - u64::from(moves_left) * MOVE_BYTES;
         let answer = match () {
-            () if card => format!("SD printing byte {done}/{size}\n"),
+            // `report_status` (`cardreader.cpp`) says of a print that is paused what it says of none.
+            () if card && !paused => format!("SD printing byte {done}/{size}\n"),
             () if self.flavour.counting == Counting::Ignore => "Not SD printing.\n".to_owned(),
             () => "Not SD printing\n".to_owned(),
         };

@@ -111,6 +111,7 @@ impl Marlin {
         let (klipper, any) = (self.flavour.identity.is_empty(), self.flavour.counting == Counting::Ask);
         let tenths = (value * 10.0).round().max(0.0) as u32;
         match letter {
+            _ if self.setup.unknown.iter().any(|start| command.starts_with(start.as_bytes())) => false,
             // Klipper compares names: `G01` is none of its own (`gcode.py`).
             _ if klipper && command.get(1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_') => {
                 words::effect_of_command(Firmware::Klipper, command).is_known()
