@@ -176,10 +176,7 @@ impl Session {
         } else if self.within_envelope(jog.by_mm, [0.0; 3]).is_none_or(|within| within != jog.by_mm) {
             return Err(Denied::OutsideEnvelope);
         } else if !self.by_hand.homed && length_mm > JOG_NOT_HOMED_MM {
-            // A machine without switches is never homed: whoever asks for so far is told that nothing else bounds it.
-            let text =
-                format!("The machine was not homed: nothing bounds this step but its own length, {length_mm:.0} mm.");
-            self.tell(EventKind::Message { text });
+            step.by_mm = self.within_a_press(jog.by_mm, 0.0)?;
         }
         Ok(step)
     }
@@ -187,7 +184,7 @@ impl Session {
     /// A move of a machine that was not homed, cut off at what is left of one press.
     fn within_a_press(&mut self, by_mm: [f64; 3], told_mm: f64) -> Result<[f64; 3], Denied> {
         if told_mm == 0.0 {
-            let text = format!("The machine was not homed: one press moves it {JOG_NOT_HOMED_MM} mm at most.");
+            let text = format!("The machine was not homed: one press or step moves it {JOG_NOT_HOMED_MM} mm at most.");
             self.tell(EventKind::Message { text });
         }
         let left_mm = JOG_NOT_HOMED_MM - told_mm;
