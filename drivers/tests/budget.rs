@@ -37,7 +37,6 @@ fn seconds(dialect: &str, faults: Faults) -> (f64, u32) {
         }
         assert_eq!(pair.report().violations, Vec::<String>::new(), "{dialect}, seed {seed}");
         if pair.progress().phase != JobPhase::Finished {
-            println!("{dialect}, seed {seed}: {:?}", pair.notices());
             held += 1;
             continue;
         }

@@ -270,7 +270,7 @@ fn after_a_power_cut_the_running_job_has_failed_and_nothing_starts() {
     let workshop = Workshop::new(&[("mill", "grbl-router-6040", 1.0)]);
     let agent = workshop.start();
     agent.machine_is("mill", "idle");
-    let running = agent.submit("mill", PLATE);
+    let running = agent.submit("mill", b"G21 G90\nG1 X30 F300\nM2\n");
     let waiting = agent.submit("mill", b"G21 G90\nG0 X1\nM2\n");
     assert_eq!(agent.act("jobs", id(&running), "start").status, 200);
     agent.machine_is("mill", "running");

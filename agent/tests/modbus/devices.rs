@@ -165,7 +165,9 @@ fn a_drive_that_loses_its_link_in_a_job_is_told_to_stop_the_job_holds_and_the_al
         });
         assert_eq!(event.qos, 1, "an alarm is never lost: {event:?}");
     }
-    let state = told.wait_for("the drive's state", |message| {
+    // What is true now is told once, and kept for who asks later.
+    let kept = Subscriber::new(broker.port, "fab/#", None);
+    let state = kept.wait_for("the drive's state", |message| {
         message.topic.ends_with("/mill/state") && of_drive(&message.body).0 == "drive.does_not_stop"
     });
     assert!(!of_drive(&state.body).2 && of_drive(&state.body).3.contains("unprotected"), "{state:?}");

@@ -147,7 +147,7 @@ fn own(line: &[u8], heard: &mut Vec<Reply>) -> bool {
     if read_temperatures(line, heard) {
         if let Some(Reply::Temperatures(told)) = heard.last() {
             if told.iter().any(|(_, actual_c, target_c)| is_on_its_way(*actual_c, target_c.unwrap_or(0.0))) {
-                heard.push(Reply::Busy);
+                heard.push(Reply::Heats);
             }
         }
         return true;
@@ -201,7 +201,7 @@ mod test {
 
     #[test]
     fn temperatures_are_work_only_while_something_is_on_its_way() {
-        let works = |line: &str| heard(line).contains(&Reply::Busy);
+        let works = |line: &str| heard(line).contains(&Reply::Heats);
         assert!(works("B:23.4 /60.0 T0:21.0 /0.0") && works("T0:180.0 /0.0"));
         assert!(!works("B:60.4 /60.0 T0:21.0 /0.0") && !works("T0:21.0 /0.0"));
     }

@@ -132,6 +132,8 @@ pub enum Reply {
     Codes(String),
     /// Alive, working on a long command.
     Busy,
+    /// Something is on its way to its temperature: work, where a command waits for that.
+    Heats,
     /// It has nothing left to do and waits for lines (`wait`): whatever it was told before, it has taken and answered.
     WantsLines,
     /// Waiting for a person.

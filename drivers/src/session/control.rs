@@ -212,7 +212,7 @@ impl Session {
     /// Says "go on": only a person's request leads here.
     pub(super) fn go_on(&mut self) {
         if std::mem::take(&mut self.needs_person) {
-            self.calm(Calm::StopWaiting);
+            self.stop_waiting();
             self.answer_what_is_asked(self.person.offered());
             // One that does not report its state shows by its answer, or by saying that it works, that it goes on.
             self.needs_person = self.dialect.habits().stands_by_word() && !self.window.is_empty();

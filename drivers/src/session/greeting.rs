@@ -439,7 +439,7 @@ impl Session {
                 self.deadlines.greet = Some(now + Duration::from_millis(50));
             }
             // It lives, and answers in its turn; more questions would fill its receive buffer.
-            Reply::Busy | Reply::NeedsPerson if greeting.tries > 0 => {
+            Reply::Busy | Reply::Heats | Reply::NeedsPerson if greeting.tries > 0 => {
                 self.deadlines.greet = Some(now + GREET_SLOWLY);
                 if reply == Reply::NeedsPerson {
                     self.needs_person = true;
@@ -450,7 +450,7 @@ impl Session {
                     self.goes_on_again(told);
                 }
             }
-            Reply::Busy => self.deadlines.greet = Some(now + GREET_EVERY),
+            Reply::Busy | Reply::Heats => self.deadlines.greet = Some(now + GREET_EVERY),
             Reply::Halted { text, explained } => self.halted(&text, explained),
             Reply::Starting(text) => {
                 greeting.found = Some(Found::Starts(text));

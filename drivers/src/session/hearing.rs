@@ -128,7 +128,9 @@ impl Session {
                 self.wire_trouble("a line did not arrive");
                 self.sign_of_life();
             }
-            Reply::Busy => {
+            // In a job, where only a question is due an answer, nothing waits for a temperature.
+            Reply::Heats if self.run.is_some() && self.is_only_asked() => {}
+            Reply::Busy | Reply::Heats => {
                 self.needs_person = false;
                 self.works_on();
                 self.busy_heard();
@@ -202,6 +204,11 @@ impl Session {
             Reply::Chatter => self.known.link.chatter += 1,
             _ => {}
         }
+    }
+
+    /// Whether a question is the oldest of what has no answer: everything before it was answered.
+    fn is_only_asked(&self) -> bool {
+        matches!(self.window.oldest(), Some(Frame::Aside(aside)) if aside.is_question())
     }
 
     fn note_temperature(&mut self, heater: &str, actual_c: f64, target_c: Option<f64>) {

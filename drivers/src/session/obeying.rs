@@ -160,6 +160,7 @@ impl Session {
             Reply::Halted { .. } | Reply::Alarm { .. } => self.stop_obeyed(),
             Reply::Ok { .. }
             | Reply::Busy
+            | Reply::Heats
             | Reply::NeedsPerson
             | Reply::Temperatures(_)
             | Reply::Position(_)

@@ -165,7 +165,10 @@ impl Session {
             return;
         }
         if let Spelling::Lines(lines) = self.dialect.word(&Word::Choose(offered.unwrap_or(GOES_ON))) {
-            self.asides.extend(lines.into_iter().map(|line| (Aside::Word, line)));
+            for line in &lines {
+                // The window is full of what waits behind the question, or too narrow on a bad wire.
+                self.say_past_window(line);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::greeting::Greeting;
 use super::{Phase, Session, Stage};
-use crate::dialect::{Asking, Calm, MotionEnd};
+use crate::dialect::{Asking, MotionEnd};
 use crate::flow::{Aside, Frame};
 use crate::interlock::{self, Response, Trouble};
 use crate::moment::Moment;
@@ -145,7 +145,7 @@ impl Session {
         let ending = run.stage == Stage::Cancelling || run.is_safe_end();
         if ending && self.needs_person {
             // The word that ends the machine's wait was lost, or the wait began after it.
-            return self.calm(Calm::StopWaiting);
+            return self.stop_waiting();
         }
         if run.stage == Stage::Counter {
             self.window.clear();

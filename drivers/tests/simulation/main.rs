@@ -266,12 +266,16 @@ fn attend(run: &mut Run, person: &mut Person, executed_before: u64, until: Optio
             if steps.get() % CLAIMS_EVERY == 0 {
                 claims.check(pair);
             }
-            is_over(pair) || is_time(pair) || matches!(pair.session.state(), State::Held | State::Attention)
+            is_over(pair)
+                || is_time(pair)
+                || matches!(pair.session.state(), State::Held | State::Attention)
+                || is_to_hold_behind_a_wait(pair)
         });
         if is_over(pair) {
             return;
         }
-        match pair.session.state() {
+        let state = if is_to_hold_behind_a_wait(pair) { State::Attention } else { pair.session.state() };
+        match state {
             State::Held if person.resumes < RESUMES => {
                 person.resumes += 1;
                 let resumed = pair.ask(Request::Resume);
@@ -293,6 +297,13 @@ fn attend(run: &mut Run, person: &mut Person, executed_before: u64, until: Optio
             _ => {}
         }
     }
+}
+
+/// Whether the machine waits for a person, and comes to the hold that was asked for only behind that.
+fn is_to_hold_behind_a_wait(pair: &Pair) -> bool {
+    let snapshot = pair.session.snapshot();
+    let waits = snapshot.notice.as_ref().is_some_and(|notice| notice.code == "machine.waits_for_person");
+    snapshot.state == State::Holding && waits
 }
 
 /// `share`: of the lines wanted, one in so many.
