@@ -153,7 +153,10 @@ fn in_order(executed: &[String], wanted: &[String]) {
 /// first lines: without its G90 the printer makes moves of metres, and takes its time for them.
 #[test]
 fn octoprints_virtual_printer_may_throw_lines_away_and_nothing_runs_twice_or_out_of_order() {
-    let settings = ["faults={\"40\": [\"resend_ratio 5\"]}", "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]"];
+    let settings = [
+        "faults={\"40\": [\"resend_ratio 5\"]}",
+        "simulated_errors=[\"105:resend_with_timeout\",\"110:missing_lineno\"]",
+    ];
     let Sent { report, complaints, executed, wanted, .. } = faults::send_some(2_000, &settings);
     assert_eq!(report["outcome"], "finished", "{report}\n{complaints}");
     let resends = report["resends"].as_u64().unwrap();
