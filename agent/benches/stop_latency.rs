@@ -306,6 +306,7 @@ fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16, 
         baud: drivers::machine::Baud::Profile,
         profile: Arc::new(Profile::named(profile).unwrap()),
         reconnect: true,
+        watch_table: false,
     };
     let stopped = setup("bench".to_owned(), &wire.path, case.profile);
     let others = (1..).zip(others).map(|(number, port)| setup(format!("m{number}"), port, Kind::of(number).profile));

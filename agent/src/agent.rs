@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::machine::Machine;
-use drivers::{Notice, Request, Snapshot, State, shell};
+use drivers::request::Calming;
+use drivers::{Notice, Snapshot, State, shell};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -146,7 +147,7 @@ async fn rest(machine: Machine, desk: Desk) {
 /// The job of a machine is ended, and what it switched on is off, before the agent that speaks for it goes: the job could
 /// not go on without it, and a spindle or a heater would stay on for ever.
 async fn leave(machine: &Machine, desk: &Desk) {
-    if machine.ask(Request::Leave).await.is_err() {
+    if machine.calm(Calming::Leave).await.is_err() {
         return;
     }
     let mut watch = machine.watch();
@@ -166,7 +167,7 @@ async fn leave(machine: &Machine, desk: &Desk) {
     let hastened = async {
         tokio::time::sleep(HASTEN).await;
         // What runs in the machine itself is held, and there is nothing to hasten.
-        let _ = machine.ask(Request::Hasten).await;
+        let _ = machine.calm(Calming::Hasten).await;
         std::future::pending::<()>().await;
     };
     let left = async {

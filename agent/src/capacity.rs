@@ -9,6 +9,8 @@ use drivers::profile::{Kind, Profile};
 use drivers::{Moment, Snapshot, State};
 use serde_json::{Value, json};
 
+use crate::jobs::gate::{Missing, OutOfService};
+
 /// Version of this document's form. It goes up when a field changes its meaning, not when one is added.
 pub const VERSION: u32 = 1;
 
@@ -26,6 +28,8 @@ pub struct Queue {
     pub running_s: Option<f64>,
     /// How long the waiting jobs take together, in seconds. Absent: one of them has no estimate.
     pub waiting_s: Option<f64>,
+    /// A person took the machine out of service.
+    pub out_of_service: Option<OutOfService>,
 }
 
 /// Whether a machine is free, and when.
@@ -58,7 +62,9 @@ impl Capacity {
     /// Whether the machine is free, and when. Nothing is guessed: without an estimate there is no `free_at`.
     pub fn of(profile: &Profile, snapshot: &Snapshot, queue: &Queue) -> Self {
         let full = queue.length_max > 0 && queue.length >= queue.length_max;
+        let out = queue.out_of_service.clone().map(|out| Missing::InService(out).notice());
         let (accepting_jobs, reason) = match snapshot.state {
+            _ if out.is_some() => (false, out.map(|notice| Reason::new(&notice.code, &notice.happened))),
             _ if full => (false, Some(Reason::new("queue.full", &format!("{} jobs wait already.", queue.length)))),
             State::Idle if queue.length == 0 => (true, None),
             State::Idle => (true, Some(Reason::new("queue.waiting", "Other jobs wait to be started first."))),

@@ -27,6 +27,7 @@ pub fn machine(machine: &Machine, queue: &Queue, jobs: &Jobs) -> Value {
     document["kind"] = json!(profile.kind);
     document["dialect"] = json!(profile.dialect);
     document["profile"] = json!(profile.name);
+    document["out_of_service"] = json!(queue.out_of_service);
     document["job"] = current_job(&snapshot, jobs, epoch);
     document["link"]["likely_cause"] = json!(likely_cause(&snapshot, surroundings::read()));
     let capacity = Capacity::of(profile, &snapshot, queue).document(machine.name(), |moment| wall(epoch, moment));

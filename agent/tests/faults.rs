@@ -13,7 +13,7 @@ use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
 use drivers::snapshot::JobPhase;
-use drivers::{Denied, Snapshot, State, sim};
+use drivers::{Denied, Permit, Request, Snapshot, State, sim};
 use fab_agent::Agent;
 use fab_agent::client::Client;
 use fab_agent::config::{Config, Http, Store};
@@ -54,6 +54,7 @@ fn config(ports: &[Port], names: [&str; 2], folder: &std::path::Path) -> Config 
         baud: drivers::machine::Baud::Profile,
         profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
         reconnect: true,
+        watch_table: false,
     };
     Config {
         site: "test".to_owned(),
@@ -109,7 +110,8 @@ async fn a_panic_in_one_machines_thread_fails_its_job_and_leaves_the_other_runni
     // Its thread writes to the log that this program cannot be opened, and runs into the trap.
     trap.store(true, Ordering::SeqCst);
     let nothing = Job { id: "nothing".to_owned(), lines: 1, from_line: 1 };
-    assert_eq!(faulty.start(nothing, PathBuf::from("/nowhere")).await, Err(Denied::Offline));
+    let permit = Permit::of_the_terminal(faulty.name(), Request::Start(nothing));
+    assert_eq!(faulty.start(permit, PathBuf::from("/nowhere")).await, Err(Denied::Offline));
     assert!(!trap.load(Ordering::SeqCst), "the thread panicked");
     let snapshot = until(faulty, |snapshot| snapshot.state == State::Offline).await;
     assert_eq!(snapshot.notice.as_ref().unwrap().code, "machine.fault");

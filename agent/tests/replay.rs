@@ -78,6 +78,7 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
             baud: drivers::machine::Baud::Profile,
             profile: Arc::new(Profile::named("grbl-router-6040").unwrap()),
             reconnect: true,
+            watch_table: false,
         }],
     };
     let agent = Agent::start(config).await.unwrap();

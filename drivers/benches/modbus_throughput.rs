@@ -24,7 +24,7 @@ use drivers::profile::Profile;
 use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, LineSpeed, simulated};
-use drivers::{State, shell};
+use drivers::{Permit, State, shell};
 use tokio::runtime::Runtime;
 use tokio_modbus::Request;
 use tokio_modbus::client::Client as _;
@@ -131,6 +131,7 @@ async fn stream(kind: &str, speed: LineSpeed, transactions: u16, lines: u64) -> 
         baud: drivers::machine::Baud::Profile,
         profile: Arc::new(profile),
         reconnect: false,
+        watch_table: false,
     };
     let machine = shell::spawn(setup).unwrap();
     let mut watch = machine.watch();
@@ -139,7 +140,8 @@ async fn stream(kind: &str, speed: LineSpeed, transactions: u16, lines: u64) -> 
     let program: Vec<String> = (1..=lines as usize).map(command).collect();
     file.write_all(program.join("\n").as_bytes()).unwrap();
     let job = Job { id: "bench".into(), lines, from_line: 1 };
-    machine.start(job, file.path().to_owned()).await.unwrap();
+    let permit = Permit::of_the_terminal(machine.name(), drivers::Request::Start(job));
+    machine.start(permit, file.path().to_owned()).await.unwrap();
     // Numbers are published ten times a second, each with its time: the rate is that between the first that shows lines
     // and the last before the end, and not that until somebody hears of the end.
     let mut counted = Vec::new();

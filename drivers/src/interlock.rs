@@ -174,23 +174,24 @@ pub fn respond(trouble: Trouble) -> Response {
 ///
 /// # Errors
 /// The reason it may not.
-pub fn may_probe(snapshot: &Snapshot, profile: &Profile) -> Result<(), crate::request::Denied> {
+pub fn may_probe(state: State, snapshot: &Snapshot, profile: &Profile) -> Result<(), crate::request::Denied> {
     use crate::request::Denied;
     if profile.kind != Kind::Mill {
         return Err(Denied::Unsupported);
     }
-    may_start(snapshot)?;
+    may_start(state, snapshot)?;
     if snapshot.spindle.is_some_and(|spindle| spindle.value > 0.0) { Err(Denied::SpindleOn) } else { Ok(()) }
 }
 
-/// Whether a job may start on a machine as it is known now, or a person move it by hand.
+/// Whether a job may start on a machine as it is known now, or a person move it by hand. `state` is what it does, whatever
+/// lies on its table.
 ///
 /// # Errors
 /// The reason it may not.
-pub fn may_start(snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
+pub fn may_start(state: State, snapshot: &Snapshot) -> Result<(), crate::request::Denied> {
     use crate::request::Denied;
     let has_job = snapshot.job.as_ref().is_some_and(|job| !job.phase.is_over());
-    match snapshot.state {
+    match state {
         State::Idle => Ok(()),
         State::Offline => Err(Denied::Offline),
         State::Connecting | State::Unknown => Err(Denied::NotReady),

@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::event::Event;
 use crate::modbus::auxiliary::Drives;
 use crate::moment::Moment;
+use crate::permit::{Permit, StillGood};
 use crate::profile::Profile;
-use crate::request::{Answer, Denied, Job, Request};
+use crate::request::{Answer, Calming, Denied, Request};
 use crate::snapshot::Snapshot;
 
 /// Requests that may wait for one machine. More is a client gone wild; it is told "busy".
@@ -63,48 +64,43 @@ pub struct Setup {
     pub profile: Arc<Profile>,
     /// Whether to open the link again after it is lost. One-shot commands do not.
     pub reconnect: bool,
+    /// Whether a job starts only when a person has said that the bed, stock or table is clear since the last work on it.
+    /// Whoever sits at the terminal of a one-shot command sees it.
+    pub watch_table: bool,
 }
 
-/// Says whether whoever asked for a start still wants it.
-pub type StillWanted = Arc<dyn Fn() -> bool + Send + Sync>;
-
 /// A program file to run.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Program {
     /// Where it is. The file must stay as it is until the job is over.
     pub path: PathBuf,
+    /// SHA-256 of its bytes in hexadecimal, as they were read a moment ago. Absent: nobody checked it.
+    pub sha256: Option<String>,
     /// Lines it had when it was checked. A file that ends elsewhere, changes or cannot be read makes the job hold until a
     /// person decides. Absent: nobody is there to decide, and the job is ended safely.
     pub checked_lines: Option<u64>,
-    /// Asked at the last moment before the machine is told anything. Absent: it is wanted whatever happens.
-    pub still_wanted: Option<StillWanted>,
-}
-
-impl Program {
-    /// Whether whoever asked for its start still wants it.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.still_wanted.as_ref().is_none_or(|wanted| wanted())
-    }
 }
 
 impl From<PathBuf> for Program {
     fn from(path: PathBuf) -> Self {
-        Self { path, checked_lines: None, still_wanted: None }
-    }
-}
-
-impl std::fmt::Debug for Program {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Program").field("path", &self.path).finish_non_exhaustive()
+        Self { path, sha256: None, checked_lines: None }
     }
 }
 
 /// A request with the place its answer goes.
-#[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) request: Request,
     pub(crate) program: Option<Program>,
+    /// Asked at the last moment before the machine is told anything. Absent: it is good whatever happens.
+    pub(crate) still_good: Option<StillGood>,
     pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+impl Order {
+    /// Whether whoever was given leave for it still wants it, and may.
+    pub(crate) fn is_good(still_good: Option<&StillGood>) -> bool {
+        still_good.is_none_or(|good| good())
+    }
 }
 
 /// The time of day of moment zero. It follows the clock when that is set: a Pi without a battery begins days behind.
@@ -211,17 +207,29 @@ impl Machine {
         self.epoch.now() + Duration::from_micros(moment.0)
     }
 
-    /// Asks something that needs no program. A full inbox is an answer, not a wait.
-    pub async fn ask(&self, request: Request) -> Answer {
-        if request == Request::Stop {
-            return self.stop().await;
+    /// Asks for what only calms a machine: nobody's leave is needed. A full inbox is an answer, not a wait.
+    pub async fn calm(&self, calming: Calming) -> Answer {
+        match calming.into() {
+            Request::Stop => self.stop().await,
+            request => self.order(request, None, None).await,
         }
-        self.order(request, None).await
+    }
+
+    /// Asks for what a permit gives leave to, a start aside.
+    pub async fn act(&self, permit: Permit) -> Answer {
+        match permit.used(self.name(), None)? {
+            (Request::Start(_), _) => Err(Denied::NotPermitted),
+            (request, still_good) => self.order(request, None, still_good).await,
+        }
     }
 
     /// Starts a program file.
-    pub async fn start(&self, job: Job, program: impl Into<Program>) -> Answer {
-        self.order(Request::Start(job), Some(program.into())).await
+    pub async fn start(&self, permit: Permit, program: impl Into<Program>) -> Answer {
+        let program = program.into();
+        match permit.used(self.name(), program.sha256.as_deref())? {
+            (request @ Request::Start(_), still_good) => self.order(request, Some(program), still_good).await,
+            _ => Err(Denied::NotPermitted),
+        }
     }
 
     /// Emergency stop, on a lane of its own: never behind a job, a full inbox or a blocked write.
@@ -252,9 +260,9 @@ impl Machine {
         while snapshot.changed().await.is_ok() {}
     }
 
-    async fn order(&self, request: Request, program: Option<Program>) -> Answer {
+    async fn order(&self, request: Request, program: Option<Program>, still_good: Option<StillGood>) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.inbox.try_send(Order { request, program, answer }).map_err(|error| match error {
+        self.inbox.try_send(Order { request, program, still_good, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Denied::Busy,
             mpsc::error::TrySendError::Closed(_) => Denied::Offline,
         })?;

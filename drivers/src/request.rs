@@ -40,6 +40,36 @@ pub enum Request {
     Choose(u8),
 }
 
+/// What only calms a machine: no decision can be wrong, and nobody's leave is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calming {
+    /// Feed hold.
+    Pause,
+    /// End the job early and make the machine safe.
+    Cancel,
+    /// The agent ends, see [`Request::Leave`].
+    Leave,
+    /// Nobody waits any longer, see [`Request::Hasten`].
+    Hasten,
+    /// Emergency stop.
+    Stop,
+    /// The button of a jog was let go.
+    JogStop(Option<u64>),
+}
+
+impl From<Calming> for Request {
+    fn from(calming: Calming) -> Self {
+        match calming {
+            Calming::Pause => Self::Pause,
+            Calming::Cancel => Self::Cancel,
+            Calming::Leave => Self::Leave,
+            Calming::Hasten => Self::Hasten,
+            Calming::Stop => Self::Stop,
+            Calming::JogStop(press) => Self::JogStop(press),
+        }
+    }
+}
+
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -118,6 +148,11 @@ pub enum Denied {
     /// A person is needed at the machine first.
     #[error("A person is needed at the machine first. Nothing was sent.")]
     Attention,
+    /// Nobody has said that the bed, stock or table is clear since the last work.
+    #[error(
+        "Nobody has said that the table is clear since the last work on it. Nothing was started. Look at the machine; when its table is clear, say so, then start the job again."
+    )]
+    NotClear,
     /// The machine is holding or stopping; the request makes no sense until it has.
     #[error("The machine is still coming to a stop. Nothing was sent. Try again in a moment.")]
     Stopping,
@@ -131,10 +166,11 @@ pub enum Denied {
     #[error("This machine has no such command. Nothing was sent.")]
     Unsupported,
     /// The start was asked for too long ago, or by somebody who has gone.
-    #[error(
-        "The start was asked for more than 10 s ago, or whoever asked has gone. Nothing was sent. Start the job again."
-    )]
+    #[error("This was asked for more than 10 s ago, or whoever asked has gone. Nothing was sent. Ask again.")]
     Stale,
+    /// What was shown gives no leave to this.
+    #[error("The permit is for another machine, another program or another request. Nothing was sent.")]
+    NotPermitted,
     /// Too many requests are waiting.
     #[error("The machine's inbox is full. The request was dropped. Try again.")]
     Busy,
@@ -196,11 +232,13 @@ impl Denied {
             Self::NoJob => "job.none",
             Self::Alarm => "machine.alarm",
             Self::Attention => "machine.attention",
+            Self::NotClear => "table.not_clear",
             Self::Stopping => "machine.stopping",
             Self::NotResumable => "job.not_resumable",
             Self::OutOfRange => "request.out_of_range",
             Self::Unsupported => "request.unsupported",
             Self::Stale => "job.start_stale",
+            Self::NotPermitted => "request.not_permitted",
             Self::Busy => "machine.busy",
             Self::Occupied => "machine.occupied",
             Self::Moving => "machine.moving",

@@ -190,6 +190,10 @@ impl Shell {
     fn live(mut self) {
         let nice = priority::ask(priority::MACHINE);
         tracing::info!(machine = %self.setup.name, ?nice, "its thread runs");
+        if self.setup.watch_table {
+            let now = self.now();
+            self.handle(now, Input::WatchTable);
+        }
         let mut wait = Duration::ZERO;
         while catch_unwind(AssertUnwindSafe(|| self.serve(wait))).is_err() {
             wait = REOPEN_LAST;

@@ -9,8 +9,10 @@ use crate::notice::Notice;
 use crate::work_place::WorkPlace;
 
 mod beside;
+mod table;
 
 pub use beside::{Beside, Hindrance, PointReading, SpindleReport, SpindleState};
+pub use table::{Occupied, Table};
 
 /// A value that came from the machine, with when it was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -453,6 +455,12 @@ pub struct Snapshot {
     pub cause: Cause,
     /// Why, where there is a reason a person should read (alarm, hold, attention).
     pub notice: Option<Notice>,
+    /// Whether its bed, stock or table is clear.
+    #[serde(default)]
+    pub table: Table,
+    /// Nothing but the word that it is clear is missing: it needs a person (`attention`) for that alone.
+    #[serde(default)]
+    pub waits_for_clear: bool,
     /// Who the machine says it is; absent until it has said so.
     pub identity: Option<Identity>,
     /// Position in machine coordinates, X Y Z, millimetres.
@@ -516,6 +524,8 @@ impl Snapshot {
             since: at,
             cause: Cause::Machine,
             notice: None,
+            table: Table::default(),
+            waits_for_clear: false,
             identity: None,
             position_mm: None,
             work_position_mm: None,

@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use drivers::machine::{Baud, Machine, Program, Setup};
-use drivers::request::Job;
+use drivers::permit::StillGood;
+use drivers::request::{Calming, Job};
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{Denied, Request, State, shell};
-use real::{machine, until};
+use drivers::{Denied, Permit, Request, State, shell};
+use real::{leave, leave_to_start, machine, until};
 use support::{commands, program};
 
 fn fast() -> sim::Setup {
@@ -42,7 +43,7 @@ async fn a_program_goes_from_a_file_to_the_machine_over_a_pseudo_terminal() {
         until(&machine, |snapshot| snapshot.state == State::Idle).await;
         let program = program(20_000, 3);
         let (_keep, path) = file(&program);
-        assert_eq!(machine.start(job(&program), path).await, Ok(()));
+        assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
         let end = until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await;
         assert_eq!(end.job.as_ref().map(|job| job.phase), Some(JobPhase::Finished), "{dialect}: {:?}", end.notice);
         let report = port.report().unwrap();
@@ -59,7 +60,7 @@ async fn a_program_goes_over_tcp() {
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let program = program(2_000, 4);
     let (_keep, path) = file(&program);
-    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase == JobPhase::Finished)).await;
     assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program));
 }
@@ -76,7 +77,7 @@ async fn every_wrong_port_gets_its_own_code() {
         let machine = machine(port, support::profile("grbl"));
         let snapshot = until(&machine, |snapshot| snapshot.notice.is_some()).await;
         assert_eq!(snapshot.notice.as_ref().map(|notice| notice.code.as_str()), Some(code));
-        assert_eq!(machine.ask(Request::Pause).await, Err(Denied::Offline));
+        assert_eq!(machine.calm(Calming::Pause).await, Err(Denied::Offline));
         assert_eq!(machine.stop().await, Err(Denied::Offline));
     }
 }
@@ -102,7 +103,7 @@ async fn a_machine_that_vanishes_in_the_middle_fails_the_job_and_comes_back_idle
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let program = program(5_000, 5);
     let (_keep, path) = file(&program);
-    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
     drop(port);
     let lost = until(&machine, |snapshot| snapshot.state == State::Offline).await;
@@ -123,7 +124,7 @@ async fn a_machine_that_comes_back_under_another_name_is_found_and_nothing_goes_
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let program = program(5_000, 5);
     let (_keep, path) = file(&program);
-    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.executed > 2)).await;
     // Two are open at once: the second has another name for certain.
     let back = Port::on_pty(simulated("marlin", &slow).unwrap(), Between::default(), None).unwrap();
@@ -137,7 +138,7 @@ async fn a_machine_that_comes_back_under_another_name_is_found_and_nothing_goes_
     std::os::unix::fs::symlink(back.address(), &link).unwrap();
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     assert_eq!(back.report().unwrap().executed, 0, "nothing starts by itself");
-    assert_eq!(machine.ask(Request::Resume).await, Err(Denied::NoJob));
+    assert_eq!(machine.act(leave(&machine, Request::Resume)).await, Err(Denied::NoJob));
 }
 
 #[tokio::test]
@@ -149,7 +150,7 @@ async fn a_board_that_is_reset_in_a_job_fails_it_and_waits() {
         until(&machine, |snapshot| snapshot.state == State::Idle).await;
         let program = program(5_000, 5);
         let (_keep, path) = file(&program);
-        assert_eq!(machine.start(job(&program), path).await, Ok(()));
+        assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
         until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
         port.reset();
         let over = until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await;
@@ -162,8 +163,14 @@ async fn a_board_that_is_reset_in_a_job_fails_it_and_waits() {
 
 fn detecting(port: &str, first: Option<u32>) -> Machine {
     let profile = Arc::new(support::profile("marlin"));
-    let setup =
-        Setup { name: "test".into(), port: port.into(), baud: Baud::Detect { first }, profile, reconnect: true };
+    let setup = Setup {
+        name: "test".into(),
+        port: port.into(),
+        baud: Baud::Detect { first },
+        profile,
+        reconnect: true,
+        watch_table: false,
+    };
     shell::spawn(setup).unwrap()
 }
 
@@ -188,7 +195,7 @@ async fn whoever_asks_while_the_rate_is_being_found_is_answered_at_once() {
     let port = Port::on_pty(simulated("marlin", &fast()).unwrap(), between, None).unwrap();
     let machine = detecting(port.address(), None);
     assert_eq!(machine.stop().await, Err(Denied::Offline));
-    assert_eq!(machine.ask(Request::Pause).await, Err(Denied::Offline));
+    assert_eq!(machine.calm(Calming::Pause).await, Err(Denied::Offline));
 }
 
 #[tokio::test]
@@ -200,12 +207,12 @@ async fn a_stop_skips_a_full_line() {
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let program = program(5_000, 5);
     let (_keep, path) = file(&program);
-    assert_eq!(machine.start(job(&program), path).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job(&program)), path).await, Ok(()));
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
     assert_eq!(machine.stop().await, Ok(()));
     let stopped = until(&machine, |snapshot| snapshot.state == State::Alarm).await;
     assert_eq!(stopped.job.as_ref().map(|job| job.phase), Some(JobPhase::Cancelled));
-    assert_eq!(machine.ask(Request::Resume).await, Err(Denied::Alarm));
+    assert_eq!(machine.act(leave(&machine, Request::Resume)).await, Err(Denied::Alarm));
 }
 
 #[tokio::test]
@@ -229,7 +236,7 @@ async fn a_file_cut_short_was_called_finished() {
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let program = program(500, 5);
     let (_keep, path) = file(&program[..300]);
-    assert_eq!(machine.start(job(&program), checked(path.clone(), 500)).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job(&program)), checked(path.clone(), 500)).await, Ok(()));
     let held = until(&machine, |snapshot| snapshot.state == State::Held).await;
     let notice = held.notice.as_ref().unwrap();
     let behind = format!("Line {} ", std::fs::read_to_string(&path).unwrap().lines().count() + 1);
@@ -237,13 +244,13 @@ async fn a_file_cut_short_was_called_finished() {
     assert_eq!(port.report().unwrap().executed_lines.unwrap(), commands(&program[..300]));
     // Other content than at first is not read on, whatever it is.
     std::fs::write(&path, program.join("\n")).unwrap();
-    assert_eq!(machine.ask(Request::Resume).await, Ok(()));
+    assert_eq!(machine.act(leave(&machine, Request::Resume)).await, Ok(()));
     let written_to = |snapshot: &drivers::Snapshot| {
         let notice = snapshot.notice.as_ref();
         snapshot.state == State::Held && notice.is_some_and(|notice| notice.happened.contains("was written to"))
     };
     until(&machine, written_to).await;
-    assert_eq!(machine.ask(Request::Cancel).await, Ok(()));
+    assert_eq!(machine.calm(Calming::Cancel).await, Ok(()));
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase == JobPhase::Cancelled)).await;
 }
 
@@ -258,19 +265,20 @@ async fn a_disk_that_gave_nothing_held_up_the_start_and_the_stop_behind_it() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let wanted = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let asked = wanted.clone();
-    let still_wanted: drivers::machine::StillWanted = Arc::new(move || asked.load(std::sync::atomic::Ordering::SeqCst));
-    let program = Program { still_wanted: Some(still_wanted), ..checked(pipe.clone(), 5) };
+    let still_good: StillGood = Arc::new(move || asked.load(std::sync::atomic::Ordering::SeqCst));
+    let program = Program { sha256: Some("a".to_owned()), ..checked(pipe.clone(), 5) };
+    let permit = Permit::to_start(machine.name(), job(&support::program(5, 1)), "a", still_good);
     let started = tokio::spawn({
         let machine = machine.clone();
-        async move { machine.start(job(&support::program(5, 1)), program).await }
+        async move { machine.start(permit, program).await }
     });
     // Other people are heard meanwhile.
-    assert_eq!(machine.ask(Request::Pause).await, Err(Denied::NoJob));
+    assert_eq!(machine.calm(Calming::Pause).await, Err(Denied::NoJob));
     wanted.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(started.await.unwrap(), Err(Denied::Stale));
     let again = tokio::spawn({
         let machine = machine.clone();
-        async move { machine.start(job(&support::program(5, 1)), checked(pipe, 5)).await }
+        async move { machine.start(leave_to_start(&machine, job(&support::program(5, 1))), checked(pipe, 5)).await }
     });
     tokio::task::yield_now().await;
     assert_eq!(machine.stop().await, Ok(()));

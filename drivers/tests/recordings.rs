@@ -15,7 +15,7 @@ use drivers::session::Input;
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Faults, LineSpeed, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{EventKind, Notice, Request, Snapshot, State, shell};
+use drivers::{EventKind, Notice, Permit, Request, Snapshot, State, shell};
 use support::{Pair, program, setup, usual_line};
 
 /// Real time after which something that should have happened counts as never happening.
@@ -125,6 +125,7 @@ fn machine(port: &str, dialect: &str) -> Machine {
         baud: drivers::machine::Baud::Profile,
         profile,
         reconnect: true,
+        watch_table: false,
     })
     .unwrap()
 }
@@ -148,7 +149,10 @@ async fn the_shell_records_a_job_longer_than_its_memory_and_it_says_the_same_aga
         let machine = machine(port.address(), dialect);
         until(&machine, |snapshot| snapshot.state == State::Idle).await;
         let (file, job) = job_file(&program(20_000, 3));
-        assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+        assert_eq!(
+            machine.start(Permit::of_the_terminal(machine.name(), Request::Start(job)), file.path().to_owned()).await,
+            Ok(())
+        );
         until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase == JobPhase::Finished)).await;
         let recording = machine.recording().await.unwrap().text;
         assert!(recording.len() < 1_700_000, "{} bytes", recording.len());
@@ -167,7 +171,10 @@ async fn a_lost_link_hands_over_a_recording_of_what_led_to_it() {
     let mut recordings = machine.recordings();
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let (file, job) = job_file(&program(5_000, 5));
-    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    assert_eq!(
+        machine.start(Permit::of_the_terminal(machine.name(), Request::Start(job)), file.path().to_owned()).await,
+        Ok(())
+    );
     until(&machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.accepted > 20)).await;
     drop(port);
     let recording = tokio::time::timeout(PATIENCE, recordings.recv()).await.unwrap().unwrap();

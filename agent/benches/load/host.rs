@@ -52,6 +52,7 @@ fn config(folder: &Path, broker: Option<u16>, ports: &[String]) -> Config {
         baud: machine::Baud::Profile,
         profile: Arc::new(Profile::named(Kind::of(number).profile).unwrap()),
         reconnect: true,
+        watch_table: false,
     };
     Config {
         site: "bench".to_owned(),

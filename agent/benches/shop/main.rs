@@ -74,6 +74,7 @@ fn config(folder: &Path, ports: &[String]) -> Config {
         baud: machine::Baud::Profile,
         profile: Arc::new(Profile::named(Kind::of(number).profile).unwrap()),
         reconnect: true,
+        watch_table: false,
     };
     Config {
         site: "shop".to_owned(),

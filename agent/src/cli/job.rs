@@ -133,7 +133,7 @@ fn of(job: &str, part: Option<&str>) -> String {
     client::path(&levels, [])
 }
 
-fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+pub(super) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::Usage(Notice::new(
@@ -146,7 +146,7 @@ fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     Ok(Some(text.trim().to_owned()))
 }
 
-fn failed(failure: client::Failure) -> Failure {
+pub(super) fn failed(failure: client::Failure) -> Failure {
     Failure::Failed(Notice::new(failure.code, failure.message, "", ""))
 }
 
@@ -191,7 +191,7 @@ fn line(job: &Value) -> String {
 }
 
 /// Text of the agent for a terminal: names of programs come from strangers and may hold escape codes.
-fn printable(text: &Value) -> String {
+pub(super) fn printable(text: &Value) -> String {
     text.as_str().unwrap_or_default().chars().filter(|character| !character.is_control()).collect()
 }
 

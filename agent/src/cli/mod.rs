@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod doctor;
 mod job;
+mod machine;
 mod modbus;
 mod ports;
 mod profile;
@@ -50,6 +51,12 @@ enum Command {
     Replay(replay::Arguments),
     /// Submits, lists, starts, holds and ends jobs of a running agent
     Job(job::Arguments),
+    /// Says what the machines of a running agent do
+    Status(machine::Status),
+    /// Emergency stop of a machine of a running agent
+    Stop(machine::Machine),
+    /// Says that the alarm was looked at, or that the table is clear
+    Clear(machine::Machine),
     /// Lists, shows and checks machine profiles
     Profile(profile::Arguments),
     /// Checks a configuration, or prints its schema
@@ -102,6 +109,9 @@ pub fn main() -> ExitCode {
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Job(arguments) => job::run(arguments).await,
+            Command::Status(arguments) => machine::status(arguments).await,
+            Command::Stop(arguments) => machine::stop(arguments).await,
+            Command::Clear(arguments) => machine::clear(arguments).await,
             Command::Profile(arguments) => profile::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use drivers::machine::{Baud, Machine, Setup};
 use drivers::probe::{self, probe};
 use drivers::profile::{Attach, Profile};
-use drivers::request::Job;
+use drivers::request::{Calming, Job};
 use drivers::snapshot::{JobPhase, Progress};
-use drivers::{Event, EventKind, Notice, Request, Snapshot, State, shell};
+use drivers::{Event, EventKind, Notice, Permit, Request, Snapshot, State, shell};
 use gcode_tools::analysis::{Info, analyse};
 use gcode_tools::formats;
 use gcode_tools::preflight::{self, Conditions, Finding, Severity};
@@ -215,6 +215,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
         baud: baud.map_or(Baud::Profile, Baud::Fixed),
         profile: Arc::new(profile),
         reconnect: false,
+        watch_table: false,
     };
     let (dialect, baud_used) = (setup.profile.dialect.clone(), baud.unwrap_or(setup.profile.serial.baud));
     let machine = shell::spawn(setup).map_err(|error| thread(&error))?;
@@ -384,6 +385,12 @@ async fn check(
     )))
 }
 
+/// Leave of whoever sits at this terminal, and looks at the machine.
+#[expect(clippy::disallowed_methods, reason = "nobody else is to be asked")]
+pub(super) fn at_the_terminal(machine: &Machine, request: Request) -> Permit {
+    Permit::of_the_terminal(machine.name(), request)
+}
+
 /// Streams the job and shows how far it is.
 async fn stream(
     machine: &Machine,
@@ -396,7 +403,8 @@ async fn stream(
     let mut people = Keys::listen();
     let mut events = machine.events();
     let started = Instant::now();
-    machine.start(job, arguments.file.clone()).await.map_err(Notice::from)?;
+    let permit = at_the_terminal(machine, Request::Start(job));
+    machine.start(permit, arguments.file.clone()).await.map_err(Notice::from)?;
     let bar = bar(info, arguments.json);
     let mut watch = machine.watch();
     let mut said: Option<Notice> = None;
@@ -418,7 +426,7 @@ async fn stream(
         if ending.is_none() && given_up.is_none() && snapshot.waits_for_agent && !people.are_here() {
             given_up.clone_from(&said);
             bar.suspend(|| complain(&"Nobody is here to decide: the job is cancelled and the machine made safe."));
-            let _ = machine.ask(Request::Cancel).await;
+            let _ = machine.calm(Calming::Cancel).await;
         }
         tokio::select! {
             changed = watch.changed() => if changed.is_err() { break lost(machine) },
@@ -434,7 +442,7 @@ async fn stream(
                 }
             }
             () = people.next() => {
-                if let Err(denied) = machine.ask(Request::Resume).await {
+                if let Err(denied) = machine.act(at_the_terminal(machine, Request::Resume)).await {
                     bar.suspend(|| complain(&denied));
                 }
             }

@@ -227,6 +227,9 @@ fn store(section: &Section, folder: &Path) -> Store {
     store
 }
 
+/// Whether a job starts only when a person has said that the table is clear, unless a machine's section says otherwise.
+const ASKS_FOR_CLEAR: bool = true;
+
 fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
     let mut machines: Vec<machine::Setup> = Vec::new();
     let sections = root.sections("machine");
@@ -245,6 +248,7 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         };
         let beside = section.devices("auxiliary");
         let attach = section.text("attach");
+        let clear = section.text("clear");
         section.finish();
         if let Some((id, span)) = &id {
             if let Err(error) = topics::check_machine(id) {
@@ -287,8 +291,18 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
             }
             profile
         });
+        let watch_table = match clear.as_ref().map(|(word, span)| (word.as_str(), span)) {
+            None => ASKS_FOR_CLEAR,
+            Some(("said", _)) => true,
+            Some(("assumed", _)) => false,
+            Some((_, span)) => {
+                section.problem(span, "Write \"said\" or \"assumed\".");
+                ASKS_FOR_CLEAR
+            }
+        };
         if let (Some((name, _)), Some((port, _)), Some(profile)) = (id, port, profile) {
-            machines.push(machine::Setup { name, port, baud, profile: Arc::new(profile), reconnect: true });
+            let profile = Arc::new(profile);
+            machines.push(machine::Setup { name, port, baud, profile, reconnect: true, watch_table });
         }
     }
     machines
@@ -385,6 +399,8 @@ pub fn schema() -> serde_json::Value {
                 ] },
                 "attach": { "enum": ["named", "as-configured"], "default": "named",
                     "description": "Whether it must name itself, or a person's word stands for that." },
+                "clear": { "enum": ["said", "assumed"], "default": if ASKS_FOR_CLEAR { "said" } else { "assumed" },
+                    "description": "Whether a person must say that the table is clear before a job starts." },
                 "auxiliary": { "type": "array", "description": "Drives and meters beside the machine, written as in its profile (docs/modbus.md).", "items": {
                     "type": "object", "required": ["name"], "properties": {
                         "name": text("Its name, unique on the machine."),

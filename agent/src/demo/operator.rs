@@ -45,6 +45,8 @@ impl<'a> Operator<'a> {
 
     /// Keeps a program waiting on the machine, and shows what the machine does.
     pub(crate) async fn attend(&self) {
+        // Nothing lies on the machines of a demo that begins. Later, whoever plays with it says so on the page.
+        let _ = self.ready().await;
         loop {
             let Ok(job) = self.submit().await else {
                 sleep(READY_MAX).await;
@@ -96,6 +98,11 @@ impl<'a> Operator<'a> {
             let state = machine["state"].as_str().unwrap_or("unknown").to_owned();
             if state == "idle" {
                 return Ok(());
+            }
+            // It stands in front of the machine, and looks.
+            if machine["waits_for_clear"] == true {
+                self.client.post(&format!("{path}/clear"), "application/json", "").await?;
+                continue;
             }
             if Instant::now() > deadline {
                 return Err(failure("demo.not_ready", &format!("The machine is {state} and did not become idle.")));

@@ -41,6 +41,7 @@ impl Shop {
             baud: drivers::machine::Baud::Profile,
             profile: stand.profile.clone(),
             reconnect: true,
+            watch_table: true,
         };
         self.stands.iter().map(setup).collect()
     }
@@ -73,9 +74,9 @@ impl Stand {
 mod test {
     use std::time::Duration;
 
-    use drivers::State;
     use drivers::request::Job;
     use drivers::snapshot::JobPhase;
+    use drivers::{Permit, Request, State};
 
     use super::*;
 
@@ -87,13 +88,15 @@ mod test {
         let shop = Shop::open(2000.0).unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (setup, bundle) in shop.setups().into_iter().zip(BUNDLES) {
-            let machine = drivers::shell::spawn(setup).unwrap();
+            let machine = drivers::shell::spawn(machine::Setup { watch_table: false, ..setup }).unwrap();
             let mut snapshots = machine.watch();
             let ready = snapshots.wait_for(|snapshot| snapshot.state == State::Idle);
             tokio::time::timeout(PATIENCE, ready).await.unwrap().unwrap();
             let path = folder.path().join(bundle.file);
             std::fs::write(&path, bundle.program).unwrap();
-            machine.start(Job { id: "j".into(), lines: 0, from_line: 1 }, path).await.unwrap();
+            let job = Job { id: "j".into(), lines: 0, from_line: 1 };
+            let permit = Permit::of_the_terminal(machine.name(), Request::Start(job));
+            machine.start(permit, path).await.unwrap();
             let over = snapshots.wait_for(|snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over()));
             let snapshot = tokio::time::timeout(PATIENCE, over).await.unwrap().unwrap().clone();
             let job = snapshot.job.clone().unwrap();

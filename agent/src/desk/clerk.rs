@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use drivers::Request;
 use drivers::machine::Machine;
+use drivers::request::Calming;
+use drivers::{Permit, Request};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -13,9 +14,10 @@ use super::check::{Checked, check, thin};
 use super::follow::{COUNT_EVERY, KEEP_EVERY};
 use super::refusal::{self, Refusal, denied};
 use super::start::{self, Start, Submitted, Wanted};
-use super::{Action, Ask, QUEUE_MAX, Reply, Submission, facts};
+use super::{Action, Ask, QUEUE_MAX, Reply, Submission, facts, passage};
 use crate::capacity::Queue;
 use crate::host::clock;
+use crate::jobs::gate::{self, Missing, OutOfService, Verified};
 use crate::jobs::{Counts, JobState, Jobs, Record, new_id};
 use crate::store::{Change, Contents, Fact, News, NotWritten, Store, Who};
 
@@ -32,8 +34,10 @@ const CONFIGURATION: &str = "configuration";
 enum Decision {
     /// Nothing more.
     Done(Arc<Record>),
-    /// Ask the machine.
-    Ask(Box<Machine>, Request, Arc<Record>),
+    /// Ask the machine for what only calms it.
+    Calm(Box<Machine>, Calming, Arc<Record>),
+    /// Ask the machine for what the gate gives leave to.
+    Ask(Box<Machine>, Permit, Arc<Record>),
     /// Arm the job, which is to be started.
     Arm(Arc<Record>),
 }
@@ -48,6 +52,8 @@ pub(super) struct Clerk {
     pub(super) machines: Arc<[Machine]>,
     /// SHA-256 of each machine's profile.
     profiles: BTreeMap<String, String>,
+    /// Machines that somebody took out of service.
+    pub(super) out_of_service: BTreeMap<String, OutOfService>,
     pub(super) asks: mpsc::Sender<Ask>,
     checks: Arc<Semaphore>,
     /// Whether the store has said what is in it.
@@ -82,6 +88,7 @@ impl Clerk {
             queues,
             machines,
             profiles,
+            out_of_service: BTreeMap::new(),
             asks,
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
             opened: false,
@@ -107,6 +114,7 @@ impl Clerk {
                 _ = count.tick() => {
                     self.follow_clock();
                     self.count();
+                    self.service_due();
                 }
                 _ = keep.tick() => self.keep(|_| true),
             }
@@ -133,6 +141,7 @@ impl Clerk {
             }
             Ask::Happened(machine, event) => self.happened(&machine, event),
             Ask::Missed(machine, missed) => self.store.tell([facts::missed(&machine, missed)], []),
+            Ask::Service(machine, out, who, reply) => drop(reply.send(self.set_service(&machine, out, who))),
             Ask::Forget(record, who, reply) => {
                 self.forget(&record, who);
                 let _ = reply.send(Ok(record));
@@ -162,6 +171,7 @@ impl Clerk {
             self.jobs.insert(record.id.clone(), Arc::new(record));
         }
         let mut told = vec![facts::started(contents.ended_well, clock::is_set(), contents.lost, &interrupted)];
+        self.put_out_of_service_again(&contents.kept);
         let before = contents.kept.iter().find(|(name, _)| name == CONFIGURATION).map(|(_, value)| value);
         if before.is_some_and(|before| *before != self.configuration) {
             told.push(facts::configuration(&self.configuration));
@@ -226,7 +236,7 @@ impl Clerk {
         self.published();
     }
 
-    fn published(&self) {
+    pub(super) fn published(&self) {
         self.publish.send_replace(Arc::new(self.jobs.clone()));
         for (machine, queue) in &self.queues {
             let waiting: Vec<_> =
@@ -237,6 +247,7 @@ impl Clerk {
                 length_max: QUEUE_MAX,
                 running_s: running.and_then(|job| job.time_s),
                 waiting_s: waiting.iter().map(|job| job.time_s).sum(),
+                out_of_service: self.out_of_service.get(machine).cloned(),
             };
             queue.send_if_modified(|queue| {
                 let changed = *queue != queue_now;
@@ -359,13 +370,20 @@ impl Clerk {
     /// Does what needs no machine. A machine is asked on a task of its own: one that is slow to answer keeps nobody
     /// else waiting.
     fn act(&mut self, id: &str, action: Action, wanted: Wanted, who: Option<Who>, reply: Reply) {
-        match self.decide(id, action, who.clone()) {
+        match self.decide(id, action, &wanted, who.clone()) {
             Err(refusal) => drop(reply.send(Err(refusal))),
             Ok(Decision::Done(record)) => drop(reply.send(Ok(record))),
-            Ok(Decision::Ask(machine, request, record)) => {
+            Ok(Decision::Calm(machine, calming, record)) => {
                 self.store.tell([facts::asked(action, &record, who)], []);
                 tokio::spawn(async move {
-                    let asked = machine.ask(request).await;
+                    let asked = machine.calm(calming).await;
+                    drop(reply.send(asked.map(|()| record).map_err(denied)));
+                });
+            }
+            Ok(Decision::Ask(machine, permit, record)) => {
+                self.store.tell([facts::asked(action, &record, who)], []);
+                tokio::spawn(async move {
+                    let asked = machine.act(permit).await;
                     drop(reply.send(asked.map(|()| record).map_err(denied)));
                 });
             }
@@ -381,10 +399,10 @@ impl Clerk {
         }
     }
 
-    fn decide(&mut self, id: &str, action: Action, who: Option<Who>) -> Result<Decision, Refusal> {
+    fn decide(&mut self, id: &str, action: Action, wanted: &Wanted, who: Option<Who>) -> Result<Decision, Refusal> {
         let job = self.jobs.get(id).cloned().ok_or_else(|| Refusal::Unknown(refusal::no_such_job()))?;
-        let request = match action {
-            Action::Start => return self.decide_start(&job),
+        let calming = match action {
+            Action::Start => return self.decide_start(&job, wanted, who),
             Action::Cancel if matches!(job.state, JobState::Queued | JobState::Checking) => {
                 let mut record = Record::clone(&job);
                 record.state = JobState::Cancelled;
@@ -401,30 +419,52 @@ impl Clerk {
                 return Ok(Decision::Done(job));
             }
             _ if !job.state.is_on_machine() => return Err(Refusal::Conflict(refusal::not_running(job.state))),
-            Action::Pause => Request::Pause,
-            Action::Resume => Request::Resume,
-            Action::Cancel => Request::Cancel,
+            Action::Resume => {
+                let machine = self.machine(&job.machine)?.clone();
+                let permit = passage::to_ask(&machine, Request::Resume, wanted)?;
+                return Ok(Decision::Ask(Box::new(machine), permit, job));
+            }
+            Action::Pause => Calming::Pause,
+            Action::Cancel => Calming::Cancel,
         };
-        Ok(Decision::Ask(Box::new(self.machine(&job.machine)?.clone()), request, job))
+        Ok(Decision::Calm(Box::new(self.machine(&job.machine)?.clone()), calming, job))
     }
 
-    fn decide_start(&mut self, job: &Arc<Record>) -> Result<Decision, Refusal> {
+    fn decide_start(&mut self, job: &Arc<Record>, wanted: &Wanted, who: Option<Who>) -> Result<Decision, Refusal> {
         self.machine(&job.machine)?;
-        if job.state != JobState::Queued {
-            return Err(Refusal::Conflict(refusal::not_startable(job.state)));
-        }
         if self.arming.contains(&job.id) {
             return Err(Refusal::Conflict(refusal::not_startable(JobState::Armed)));
         }
         self.may_take_work()?;
-        if self.needs_check(job) {
-            self.check_again(job);
-            return Err(Refusal::Conflict(refusal::checked_again()));
+        if let Err(missing) = self.may_start(job, Verified::NotYet, wanted) {
+            if job.state == JobState::Queued {
+                self.store.tell(missing.first().map(|first| facts::start_void(job, &first.notice()).by(who)), []);
+            }
+            if missing.contains(&Missing::Check) && job.state == JobState::Queued {
+                self.check_again(job);
+            }
+            return Err(Refusal::Missing(missing));
         }
         let mut record = Record::clone(job);
         record.state = JobState::Armed;
         record.started_at = Some(stamp(jiff::Timestamp::now()));
         Ok(Decision::Arm(Arc::new(record)))
+    }
+
+    /// What the gate says of a start, and the permit if it lets it through.
+    pub(super) fn may_start(
+        &self,
+        job: &Record,
+        program: Verified<'_>,
+        wanted: &Wanted,
+    ) -> Result<Permit, Vec<Missing>> {
+        let Ok(machine) = self.machine(&job.machine) else { return Err(vec![Missing::Check]) };
+        let snapshot = machine.snapshot();
+        let out_of_service = self.out_of_service.get(&job.machine);
+        let facts = passage::facts(machine, &snapshot, out_of_service, wanted);
+        let profile_sha256 = self.profiles.get(&job.machine).map(String::as_str);
+        let pass = gate::start(&facts, &gate::Wanted { job, profile_sha256, program })?;
+        Ok(pass.permit(wanted.still_good()))
     }
 
     fn forget(&mut self, job: &Record, who: Option<Who>) {

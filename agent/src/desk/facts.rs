@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Action;
 use crate::jobs::Record;
+use crate::jobs::gate::OutOfService;
 use crate::status;
 use crate::store::{Class, Fact, Gap, Who};
 
@@ -91,6 +92,13 @@ pub(super) fn configuration(now: &str) -> Fact {
 /// Something a person asked of a machine.
 pub(crate) fn asked_of_machine(action: &str, machine: &str, who: Option<Who>) -> Fact {
     let body = json!({ "type": "asked", "action": action, "machine": machine });
+    Fact::new(Class::Person, body).of_machine(machine).by(who)
+}
+
+/// A machine is out of service, or back.
+pub(super) fn service(machine: &str, out: Option<&OutOfService>, who: Option<Who>) -> Fact {
+    let action = if out.is_some() { "out_of_service" } else { "into_service" };
+    let body = json!({ "type": "asked", "action": action, "machine": machine, "out_of_service": out });
     Fact::new(Class::Person, body).of_machine(machine).by(who)
 }
 

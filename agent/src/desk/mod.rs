@@ -7,7 +7,9 @@ mod check;
 mod clerk;
 pub mod facts;
 mod follow;
+mod passage;
 mod refusal;
+mod service;
 mod start;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ pub(crate) use self::follow::KEEP_EVERY;
 pub use self::refusal::{Refusal, no_such_job, no_such_machine};
 use self::start::{Armed, Pulse, Submitted, Wanted};
 use crate::capacity::Queue;
+use crate::jobs::gate::OutOfService;
 use crate::jobs::{JobState, Jobs, Record};
 use crate::store::{News, Page, Previews, Programs, Spooled, Store, Who};
 
@@ -94,6 +97,8 @@ enum Ask {
     Happened(String, Event),
     /// Events of a machine that came faster than they were taken.
     Missed(String, u64),
+    /// A machine is taken out of service, or put back.
+    Service(String, Option<OutOfService>, Option<Who>, oneshot::Sender<Result<(), Refusal>>),
     /// A job that is no longer in memory is to be forgotten.
     Forget(Arc<Record>, Option<Who>, Reply),
     Alive(oneshot::Sender<()>),

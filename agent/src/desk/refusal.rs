@@ -4,6 +4,7 @@ use drivers::{Denied, Notice};
 
 use super::QUEUE_MAX;
 use crate::jobs::JobState;
+use crate::jobs::gate::Missing;
 
 /// Why something was not done: a stable code, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum Refusal {
     Invalid(Notice),
     /// The store does not take or give it.
     Store(Notice),
+    /// What is missing before it may be done, most important first.
+    Missing(Vec<Missing>),
     /// Too much is asked at once.
     Busy,
 }
@@ -43,12 +46,7 @@ pub fn no_such_job() -> Notice {
 }
 
 pub(super) fn not_startable(state: JobState) -> Notice {
-    Notice::new(
-        "job.not_startable",
-        format!("The job is {}, and a job is started once.", state.word()),
-        "Nothing was started.",
-        "Submit the program again to run it again.",
-    )
+    Missing::Queued(state).notice()
 }
 
 pub(super) fn not_running(state: JobState) -> Notice {
@@ -88,14 +86,5 @@ pub(super) fn not_deletable(state: JobState) -> Notice {
         format!("The job is {}: the machine is at work on it.", state.word()),
         "Nothing was deleted.",
         "Cancel it first, and delete it when it is over.",
-    )
-}
-
-pub(super) fn checked_again() -> Notice {
-    Notice::new(
-        "job.checked_again",
-        "The machine's profile is not the one that the program was checked against.",
-        "Nothing was started. The program is being checked again.",
-        "Look at what the check finds, then start the job.",
     )
 }

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drivers::machine::{Machine, Program};
-use drivers::request::Job;
-use drivers::{Answer, Denied, Notice};
+use drivers::permit::StillGood;
+use drivers::{Answer, Denied, Notice, Permit};
 use tokio::sync::mpsc;
 
 use super::clerk::{Clerk, stamp};
@@ -23,6 +23,7 @@ use super::refusal::{self, denied};
 use super::{Ask, Refusal, Reply, facts};
 use crate::desk::Action;
 use crate::host::clock;
+use crate::jobs::gate::{Missing, Verified};
 use crate::jobs::{JobState, Reason, Record};
 use crate::place;
 use crate::store::{Asked, Change, Fact, NotWritten, Spooled, Store, Who};
@@ -38,6 +39,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether it still is when a machine is about to be told.
+    pub(super) fn still_good(&self) -> StillGood {
+        let wanted = self.clone();
+        Arc::new(move || wanted.is_fresh())
+    }
+
     pub(super) fn is_fresh(&self) -> bool {
         !self.gone.load(Ordering::Acquire) && self.asked.age() < FRESH_FOR
     }
@@ -155,6 +162,8 @@ pub(super) enum NotArmed {
     Place(Notice),
     /// It is not on the disk that it is, or it may not be.
     Store(Notice),
+    /// Something else is missing by now.
+    Missing(Vec<Missing>),
     /// Whoever asked has gone, or it took too long.
     Stale,
 }
@@ -204,12 +213,6 @@ async fn armed(
     }
 }
 
-/// A program that is run only if its start is still wanted when the machine's thread takes it.
-fn program(path: PathBuf, lines: u64, wanted: &Wanted) -> Program {
-    let wanted = wanted.clone();
-    Program { path, checked_lines: Some(lines), still_wanted: Some(Arc::new(move || wanted.is_fresh())) }
-}
-
 impl Clerk {
     /// A job is armed on the disk, or is not. Only now the machine is told, and only if that is still wanted.
     pub(super) fn armed(&mut self, armed: Armed) {
@@ -221,16 +224,21 @@ impl Clerk {
             return drop(reply.send(Err(Refusal::Unknown(refusal::no_such_job()))));
         };
         let outcome = outcome.and_then(|path| match job.state {
-            JobState::Queued if wanted.is_fresh() => Ok(path),
+            JobState::Queued if wanted.is_fresh() => {
+                // What was true when it was asked for may not be true any more.
+                let permit = self.may_start(&job, Verified::Has(&job.sha256), &wanted).map_err(NotArmed::Missing)?;
+                let (sha256, checked_lines) = (Some(job.sha256.clone()), Some(job.lines));
+                Ok((permit, Program { path, sha256, checked_lines }))
+            }
             _ => Err(NotArmed::Stale),
         });
         match outcome {
-            Ok(path) => self.start(&job, program(path, job.lines, &wanted), reply),
+            Ok((permit, program)) => self.start(&job, permit, program, reply),
             Err(not_armed) => self.not_armed(&job, not_armed, reply),
         }
     }
 
-    fn start(&mut self, job: &Record, program: Program, reply: Reply) {
+    fn start(&mut self, job: &Record, permit: Permit, program: Program, reply: Reply) {
         let machine = match self.machine(&job.machine) {
             Ok(machine) => machine.clone(),
             Err(refusal) => return drop(reply.send(Err(refusal))),
@@ -238,12 +246,11 @@ impl Clerk {
         let mut record = job.clone();
         record.state = JobState::Armed;
         record.started_at = Some(stamp(jiff::Timestamp::now()));
-        let order = Job { id: record.id.clone(), lines: record.lines, from_line: 1 };
         // It is on the disk already.
         self.remember(Arc::new(record));
         let (asks, id) = (self.asks.clone(), job.id.clone());
         tokio::spawn(async move {
-            let started = machine.start(order, program).await;
+            let started = machine.start(permit, program).await;
             // A desk that is gone needs no answer.
             let _ = asks.send(Ask::Started(id, started, reply)).await;
         });
@@ -266,6 +273,11 @@ impl Clerk {
             NotArmed::Place(notice) => {
                 self.put(record, [facts::start_void(job, &notice)]);
                 Refusal::Conflict(notice)
+            }
+            NotArmed::Missing(missing) => {
+                let told = missing.first().map(|first| facts::start_void(job, &first.notice()));
+                self.put(record, told);
+                Refusal::Missing(missing)
             }
             NotArmed::Store(notice) => {
                 self.put(record, []);

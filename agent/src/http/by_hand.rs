@@ -7,13 +7,14 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use drivers::request::{Jog, Override, Probe};
+use drivers::request::{Calming, Jog, Override, Probe};
 use drivers::{Notice, Request, State as MachineState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::machines::{document, found, shown};
+use super::jobs::From;
+use super::machines::{document, found, note, shown};
 use super::problem::Problem;
 
 /// A distance along each axis, in millimetres.
@@ -59,22 +60,44 @@ pub(super) struct AnswerBody {
     choice: u8,
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
-async fn ask(shared: &Shared, name: &str, request: Request) -> Result<Json<Value>, Problem> {
+/// Asks it of the machine, and writes down who did.
+async fn ask(shared: &Shared, name: &str, request: Request, who: From) -> Result<Json<Value>, Problem> {
     let machine = found(shared, name)?;
-    machine.ask(request).await?;
+    let action = match &request {
+        Request::Home => Some("home"),
+        Request::Probe(_) => Some("probe"),
+        Request::Override(_) => Some("override"),
+        Request::Choose(_) => Some("answer"),
+        Request::Resume => Some("resume"),
+        // A button that is held asks ten times a second: what began it is written down.
+        Request::Jog(_) if machine.snapshot().state != MachineState::Running => Some("jog"),
+        _ => None,
+    };
+    shared.desk.ask(name, request).await?;
+    if let Some(action) = action {
+        note(shared, action, name, who);
+    }
     Ok(Json(document(shared, machine)))
 }
 
-pub(super) async fn home(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    ask(&shared, &name, Request::Home).await
+pub(super) async fn home(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
+    ask(&shared, &name, Request::Home, who).await
 }
 
 /// A person says that the machine may go on, where no job is what waits.
-pub(super) async fn resume(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn resume(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
-    machine.ask(Request::Resume).await?;
+    let _ = ask(&shared, &name, Request::Resume, who).await?;
     shown(machine, RESUME_PATIENCE, "resume.nothing_changed", |state| {
         !matches!(state, MachineState::Attention | MachineState::Held)
     })
@@ -88,6 +111,7 @@ const RESUME_PATIENCE: Duration = Duration::from_secs(6);
 pub(super) async fn jog(
     State(shared): State<Shared>,
     Path(name): Path<String>,
+    who: From,
     body: Body<JogBody>,
 ) -> Result<Json<Value>, Problem> {
     found(&shared, &name)?;
@@ -95,25 +119,31 @@ pub(super) async fn jog(
         JogBody::Move { by_mm, feed_mm_min, press } => {
             Request::Jog(Jog { by_mm: [by_mm.x, by_mm.y, by_mm.z], feed_mm_min, press })
         }
-        JogBody::End { stop: true, press } => Request::JogStop(press),
+        JogBody::End { stop: true, press } => {
+            let machine = found(&shared, &name)?;
+            machine.calm(Calming::JogStop(press)).await?;
+            return Ok(Json(document(&shared, machine)));
+        }
         JogBody::End { .. } => return Err(bad("`stop` is true or absent.")),
     };
-    ask(&shared, &name, request).await
+    ask(&shared, &name, request, who).await
 }
 
 pub(super) async fn probe(
     State(shared): State<Shared>,
     Path(name): Path<String>,
+    who: From,
     body: Body<ProbeBody>,
 ) -> Result<Json<Value>, Problem> {
     found(&shared, &name)?;
     let ProbeBody { down_mm, feed_mm_min } = read(body)?;
-    ask(&shared, &name, Request::Probe(Probe { down_mm, feed_mm_min })).await
+    ask(&shared, &name, Request::Probe(Probe { down_mm, feed_mm_min }), who).await
 }
 
 pub(super) async fn change_override(
     State(shared): State<Shared>,
     Path(name): Path<String>,
+    who: From,
     body: Body<OverrideBody>,
 ) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
@@ -128,7 +158,7 @@ pub(super) async fn change_override(
         return Err(bad("No override is named."));
     }
     for change in changes.into_iter().flatten() {
-        machine.ask(Request::Override(change)).await?;
+        let _ = ask(&shared, &name, Request::Override(change), who.clone()).await?;
     }
     Ok(Json(document(&shared, machine)))
 }
@@ -136,14 +166,15 @@ pub(super) async fn change_override(
 pub(super) async fn answer(
     State(shared): State<Shared>,
     Path(name): Path<String>,
+    who: From,
     body: Body<AnswerBody>,
 ) -> Result<Json<Value>, Problem> {
     found(&shared, &name)?;
     let AnswerBody { choice } = read(body)?;
-    ask(&shared, &name, Request::Choose(choice)).await
+    ask(&shared, &name, Request::Choose(choice), who).await
 }
 
-fn read<T>(body: Body<T>) -> Result<T, Problem> {
+pub(super) fn read<T>(body: Body<T>) -> Result<T, Problem> {
     body.map(|Json(read)| read).map_err(|rejection| bad(&format!("{}.", rejection.body_text())))
 }
 
@@ -181,6 +212,13 @@ pub(super) fn body_schema(path: &str) -> Option<Value> {
                 "flow_percent": whole("Extrusion flow", 10, 200),
             }),
             &[],
+        ),
+        "out-of-service" => object(
+            json!({
+                "reason": { "type": "string", "description": "Why, in words for people" },
+                "until": { "type": "string", "format": "date-time", "description": "Until when; without it, until it is put back" },
+            }),
+            &["reason"],
         ),
         "answer" => {
             object(json!({ "choice": whole("Place of the answer in `asked.choices`, from 0", 0, 255) }), &["choice"])

@@ -10,9 +10,11 @@ use axum::{Extension, Json};
 use drivers::machine::Machine;
 use drivers::session::NOTHING_CHANGED;
 use drivers::{Moment, Notice, Request, Snapshot, State as MachineState};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::by_hand::{Body, read};
 use super::jobs::From;
 use super::problem::Problem;
 use crate::capability::Capability;
@@ -86,12 +88,44 @@ pub(super) async fn clear(
     who: From,
 ) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
-    machine.ask(Request::Clear).await?;
+    shared.desk.ask(&name, Request::Clear).await?;
     note(&shared, "clear", &name, who);
     shown(machine, CLEAR_PATIENCE, NOTHING_CHANGED, |state| {
         !matches!(state, MachineState::Alarm | MachineState::Connecting | MachineState::Unknown)
     })
     .await?;
+    Ok(Json(document(&shared, machine)))
+}
+
+/// Why a machine is taken out of service, and until when.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceBody {
+    reason: String,
+    until: Option<String>,
+}
+
+/// Takes a machine out of service: no job starts on it until it is put back.
+pub(super) async fn out_of_service(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+    body: Body<ServiceBody>,
+) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    let ServiceBody { reason, until } = read(body)?;
+    shared.desk.take_out_of_service(&name, &reason, until, who.map(|Extension(who)| who)).await?;
+    Ok(Json(document(&shared, machine)))
+}
+
+/// Puts a machine back into service.
+pub(super) async fn into_service(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    who: From,
+) -> Result<Json<Value>, Problem> {
+    let machine = found(&shared, &name)?;
+    shared.desk.put_back_into_service(&name, who.map(|Extension(who)| who)).await?;
     Ok(Json(document(&shared, machine)))
 }
 

@@ -12,6 +12,7 @@ mod page;
 mod preview;
 mod problem;
 mod query;
+mod record;
 mod resume;
 mod wire;
 
@@ -100,6 +101,7 @@ fn router(shared: Shared) -> Router {
         .route("/machines/{machine}/capacity", get(machines::capacity))
         .route("/machines/{machine}/stop", post(machines::stop))
         .route("/machines/{machine}/clear", post(machines::clear))
+        .route("/machines/{machine}/out-of-service", post(machines::out_of_service).delete(machines::into_service))
         .route("/machines/{machine}/resume", post(by_hand::resume))
         .route("/machines/{machine}/home", post(by_hand::home))
         .route("/machines/{machine}/jog", post(by_hand::jog))
@@ -111,6 +113,7 @@ fn router(shared: Shared) -> Router {
         .route("/jobs/{job}", get(jobs::one).delete(jobs::delete))
         .route("/jobs/{job}/preview.svg", get(preview::svg))
         .route("/jobs/{job}/program", get(jobs::program))
+        .route("/jobs/{job}/record", get(record::of_job))
         .route("/jobs/{job}/findings", get(jobs::findings))
         .route("/jobs/{job}/start", post(jobs::start))
         .route("/jobs/{job}/pause", post(jobs::pause))

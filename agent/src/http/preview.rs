@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::jobs::{found, refused};
 use super::problem::Problem;
-use crate::jobs::Record;
+use crate::jobs::{JobState, Record};
 use crate::status;
 use crate::store::Wanted;
 
@@ -35,6 +35,9 @@ pub(super) async fn svg(State(shared): State<Shared>, Path(id): Path<String>) ->
 pub(super) fn with_preview(shared: &Shared, job: &Record) -> Value {
     let mut document = status::job(job);
     let key = shared.guard.preview_key(&job.id).map(|key| format!("?key={key}")).unwrap_or_default();
+    if job.state == JobState::Queued {
+        document["waits_for"] = json!(shared.desk.waits_for(job));
+    }
     document["preview"] = json!(format!("/api/v1/jobs/{}/preview.svg{key}", job.id));
     document
 }

@@ -6,6 +6,7 @@ use drivers::{Denied, Notice};
 use serde_json::{Value, json};
 
 use crate::desk::Refusal;
+use crate::jobs::gate::Missing;
 
 /// A problem document.
 #[derive(Debug, Clone)]
@@ -14,12 +15,31 @@ pub(super) struct Problem {
     code: String,
     title: String,
     detail: String,
+    /// Everything that is missing, where something is.
+    missing: Vec<Notice>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, notice: &Notice) -> Self {
         let detail = format!("{} {}", notice.done, notice.to_do);
-        Self { status, code: notice.code.clone(), title: notice.happened.clone(), detail: detail.trim().to_owned() }
+        Self {
+            status,
+            code: notice.code.clone(),
+            title: notice.happened.clone(),
+            detail: detail.trim().to_owned(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// What is missing before something may be done: the first is the problem, and all are listed.
+    fn missing(missing: &[Missing]) -> Self {
+        let notices: Vec<_> = missing.iter().map(Missing::notice).collect();
+        let status = match missing.first() {
+            Some(Missing::Right(_)) => StatusCode::FORBIDDEN,
+            _ => StatusCode::CONFLICT,
+        };
+        let first = notices.first().cloned().unwrap_or_else(|| Denied::NotPermitted.into());
+        Self { missing: notices, ..Self::new(status, &first) }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -28,13 +48,17 @@ impl Problem {
 
     /// The document, as it goes over the network.
     pub(super) fn document(&self) -> Value {
-        json!({
+        let mut document = json!({
             "type": format!("urn:fab-agent:{}", self.code),
             "code": self.code,
             "status": self.status.as_u16(),
             "title": self.title,
             "detail": self.detail,
-        })
+        });
+        if !self.missing.is_empty() {
+            document["missing"] = json!(self.missing);
+        }
+        document
     }
 }
 
@@ -62,6 +86,7 @@ impl From<Refusal> for Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, &notice)
             }
             Refusal::Store(notice) => Self::new(StatusCode::SERVICE_UNAVAILABLE, &notice),
+            Refusal::Missing(missing) => Self::missing(&missing),
             Refusal::Busy => Self::from(Denied::Busy),
         }
     }

@@ -1,5 +1,7 @@
 //! Jobs: programs that were submitted, and what became of them. Submit is not start.
 
+pub mod gate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

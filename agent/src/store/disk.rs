@@ -126,6 +126,8 @@ impl Disk {
         sql.pragma_update(None, "synchronous", "FULL")?;
         let mut disk = Self { sql, path, identity: None, bytes: [0; Class::ALL.len()], run: 0 };
         let new = disk.form()?;
+        // A file of an older agent has none.
+        disk.sql.execute_batch("CREATE INDEX IF NOT EXISTS log_job ON log (job) WHERE job IS NOT NULL")?;
         let was = disk.was(new, recent)?;
         disk.identity = identity(&disk.path);
         Ok((disk, was))
@@ -322,6 +324,24 @@ impl Disk {
             self.sql.prepare_cached(&format!("{ROW} WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3"))?;
         let found = wanted.query_map(params![from as i64, before as i64, rows_max as i64], read_row)?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// The rows of a job, oldest first, at most `rows_max`; and before them the last word that its machine's table was clear
+    /// when it was started.
+    pub(super) fn rows_of_job(&self, job: &str, rows_max: usize) -> Result<Vec<Row>, Failure> {
+        let mut wanted = self.sql.prepare_cached(&format!("{ROW} WHERE job = ?1 ORDER BY number LIMIT ?2"))?;
+        let rows = wanted.query_map(params![job, rows_max as i64], read_row)?.collect::<Result<Vec<_>, _>>()?;
+        let person = Class::Person as i64;
+        let cleared = format!(
+            "{ROW} WHERE class = ?2 AND json_extract(body, '$.action') = 'clear' AND (number, machine) IN (
+                 SELECT max(said.number), said.machine FROM log AS said, log AS started
+                 WHERE started.job = ?1 AND started.class = ?2 AND json_extract(started.body, '$.action') = 'start'
+                     AND json_extract(started.body, '$.type') = 'asked' AND said.class = ?2
+                     AND said.machine = started.machine AND said.number < started.number
+                     AND json_extract(said.body, '$.action') = 'clear')"
+        );
+        let cleared = self.sql.prepare_cached(&cleared)?.query_row(params![job, person], read_row).optional()?;
+        Ok(cleared.into_iter().chain(rows).collect())
     }
 
     /// The number before the newest rows, so many of them.

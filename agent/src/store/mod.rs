@@ -276,6 +276,16 @@ impl Store {
         .await
     }
 
+    /// What the log has of a job, oldest first, at most `rows_max` rows; before them the last word that its machine's table
+    /// was clear when it was started.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub async fn log_of_job(&self, id: &str, rows_max: usize) -> Result<Vec<Row>, Notice> {
+        let id = id.to_owned();
+        ask(&self.shared, move |disk| disk.rows_of_job(&id, rows_max)).await
+    }
+
     /// Jobs that are over, newest first.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub(crate) struct Workshop {
     environment: Vec<(String, PathBuf)>,
     /// What starts the agent, if it is not started as it is.
     through: Vec<String>,
+    /// Whether a person must say that the table is clear.
+    clear: &'static str,
 }
 
 /// The agent's process. Dropping it kills it, as a power cut would.
@@ -84,7 +86,14 @@ impl Workshop {
             others: String::new(),
             environment: Vec::new(),
             through: Vec::new(),
+            clear: "assumed",
         }
+    }
+
+    /// With machines whose tables must be said to be clear before each job.
+    pub(crate) fn clear_is_said(mut self) -> Self {
+        self.clear = "said";
+        self
     }
 
     /// Puts another machine there, as it is made, with something wrong on its line.
@@ -140,7 +149,9 @@ impl Workshop {
     /// With another machine, whose profile is a file of its own, on a port of its own.
     pub(crate) fn with_machine(mut self, name: &str, profile: &str, port: &str) -> Self {
         std::fs::write(self.home.path().join(format!("{name}.toml")), profile).unwrap();
-        let section = format!("[[machine]]\nid = \"{name}\"\nprofile = \"./{name}.toml\"\nport = \"{port}\"\n");
+        let section = format!(
+            "[[machine]]\nid = \"{name}\"\nprofile = \"./{name}.toml\"\nport = \"{port}\"\nclear = \"assumed\"\n"
+        );
         self.others.push_str(&section);
         self
     }
@@ -155,7 +166,8 @@ impl Workshop {
                 "[[machine]]".to_owned(),
                 format!("id = \"{name}\""),
                 format!("profile = \"{profile}\""),
-                format!("port = \"{port}\"\n"),
+                format!("port = \"{port}\""),
+                format!("clear = \"{}\"\n", self.clear),
             ];
             config.push_str(&section.join("\n"));
         }

@@ -214,7 +214,7 @@ fn with_drive(home: &Path, mill: &str, devices: &str) -> PathBuf {
     let config = home.join("agent.toml");
     let text = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\n[store]\ndir = \"store\"\n\
-         [[machine]]\nid = \"mill\"\nport = \"{mill}\"\nprofile = \"./mill.toml\"\n"
+         [[machine]]\nid = \"mill\"\nport = \"{mill}\"\nclear = \"assumed\"\nprofile = \"./mill.toml\"\n"
     );
     std::fs::write(&config, text).unwrap();
     config
@@ -377,7 +377,10 @@ fn a_spindle_that_a_killed_sender_left_turning_is_stopped_for_it() {
     assert_eq!(drive(&served.address), (1.0, 10_000.0), "nothing tells it that its agent is dead");
     // The same drive in the configuration, beside a bundled profile.
     let config = home.path().join("agent.toml");
-    let machine = format!("[[machine]]\nid = \"mill\"\nport = \"{}\"\nprofile = \"grbl-mill-3018\"\n", mill.address());
+    let machine = format!(
+        "[[machine]]\nid = \"mill\"\nport = \"{}\"\nclear = \"assumed\"\nprofile = \"grbl-mill-3018\"\n",
+        mill.address()
+    );
     let beside = spindle_drive("machine.auxiliary", &served.address);
     std::fs::write(&config, format!("{machine}{beside}")).unwrap();
     let run = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_fab-agent")).args(arguments).arg(&config).output();

@@ -232,7 +232,7 @@ fn an_agent_that_is_killed_goes_offline_by_its_last_will() {
     let text = format!(
         "[agent]\nsite = \"test\"\nid = \"pi\"\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\ndir = \"store\"\n\
          [mqtt]\nhost = \"127.0.0.1\"\nport = {}\n\
-         [[machine]]\nid = \"mill\"\nport = \"{}\"\nprofile = \"grbl-mill-3018\"\n",
+         [[machine]]\nid = \"mill\"\nport = \"{}\"\nclear = \"assumed\"\nprofile = \"grbl-mill-3018\"\n",
         broker.port,
         port.address()
     );

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use drivers::machine::{Baud, Machine, Setup};
 use drivers::profile::Profile;
 use drivers::request::Job;
-use drivers::{EventKind, State, shell};
+use drivers::{EventKind, Permit, Request, State, shell};
 
 /// Arguments: dialect, port, program, and `memory` to print the resident memory as the job goes on.
 pub(crate) fn run(arguments: &[&str]) {
     let [dialect, port, program, rest @ ..] = arguments else { panic!("{arguments:?}") };
     let name = if *dialect == "marlin" { "prusa-mk3s" } else { "generic-grbl" };
     let profile = Arc::new(Profile::named(name).unwrap());
-    let setup =
-        Setup { name: "bench".to_owned(), port: (*port).to_owned(), baud: Baud::default(), profile, reconnect: false };
+    let setup = Setup {
+        name: "bench".to_owned(),
+        port: (*port).to_owned(),
+        baud: Baud::default(),
+        profile,
+        reconnect: false,
+        watch_table: false,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let machine = shell::spawn(setup).unwrap();
@@ -23,7 +29,8 @@ pub(crate) fn run(arguments: &[&str]) {
         let lines = memchr::memchr_iter(b'\n', &std::fs::read(program).unwrap()).count() as u64;
         let mut events = machine.events();
         let job = Job { id: "bench".to_owned(), lines, from_line: 1 };
-        machine.start(job, std::path::PathBuf::from(*program)).await.unwrap();
+        let permit = Permit::of_the_terminal(machine.name(), Request::Start(job));
+        machine.start(permit, std::path::PathBuf::from(*program)).await.unwrap();
         if rest.contains(&"memory") {
             watch_memory(&machine, lines).await;
         }

@@ -104,6 +104,7 @@ impl Recorder {
             Input::ProgramTrouble(notice) => self.json(at, "trouble", notice),
             Input::Drives(drives) => self.json(at, "drives", drives),
             Input::ProgramStalled(notice) => self.json(at, "stalled", notice),
+            Input::WatchTable => self.entry(at, "watch table"),
             Input::Time if session.deadline().is_some_and(|due| due <= at) => self.entry(at, "time"),
             Input::Time => {}
         }

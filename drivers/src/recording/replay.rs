@@ -168,6 +168,7 @@ impl Player<'_> {
                 let _ = session.take_spindle_order();
             }
             "stalled" => session.handle(now, Input::ProgramStalled(notice()?)),
+            "watch" => session.handle(now, Input::WatchTable),
             "time" => session.handle(now, Input::Time),
             "ask" => {
                 let request = serde_json::from_str(rest).map_err(|error| bad(&error.to_string()))?;

@@ -91,7 +91,7 @@ struct Jogging {
 impl Session {
     pub(super) fn home(&mut self) -> Answer {
         self.must_be_free()?;
-        interlock::may_start(&self.known)?;
+        self.may_be_moved()?;
         self.say_motion(&Word::Home, Aside::Home)?;
         self.by_hand.homed = false;
         Ok(())
@@ -103,7 +103,7 @@ impl Session {
             return Err(Denied::Released);
         }
         match self.by_hand.jog {
-            None => interlock::may_start(&self.known)?,
+            None => self.may_be_moved()?,
             Some(Jogging { ending: true, .. }) => return Err(Denied::Stopping),
             Some(jogging) if jogging.press.is_none() || jogging.press != jog.press => return Err(Denied::Moving),
             Some(_) => {}
@@ -217,7 +217,7 @@ impl Session {
 
     pub(super) fn touch_off(&mut self, probe: Probe) -> Answer {
         self.must_be_free()?;
-        interlock::may_probe(&self.known, &self.profile)?;
+        interlock::may_probe(self.state_but_for_table(), &self.known, &self.profile)?;
         if self.drive_turns() {
             return Err(Denied::SpindleOn);
         }

@@ -6,12 +6,11 @@ use super::{ASIDES_MAX, NOTHING_CHANGED, Phase, Session, Stage};
 use crate::dialect::{Calm, Condition, Spelling, Word};
 use crate::event::EventKind;
 use crate::flow::Aside;
-use crate::interlock;
 use crate::notice::Notice;
 use crate::request::{Answer, Denied, Job, Override, Request};
 use crate::session::greeting::is_swap;
 use crate::session::run::Run;
-use crate::snapshot::{Cause, JobPhase, Overrides, Reading};
+use crate::snapshot::{Cause, JobPhase, Occupied, Overrides, Reading};
 
 /// How long a report made before the machine heard "go on" may still arrive: two report periods and a slow adapter.
 const HOLD_STALE: Duration = Duration::from_millis(500);
@@ -60,7 +59,8 @@ impl Session {
         }
         self.must_be_connected()?;
         self.drives_may_go_on()?;
-        interlock::may_start(&self.known)?;
+        self.may_be_moved()?;
+        self.table_may_be_used()?;
         self.spindle_begins();
         self.needs_person = false;
         self.left_on.looked_at();
@@ -75,6 +75,7 @@ impl Session {
                 run.reach.begin(place);
             }
         }
+        self.table_used(Occupied::Job);
         self.unstick();
         self.reset_counter();
         self.told_job_phase(JobPhase::Running, None);
@@ -278,6 +279,7 @@ impl Session {
             self.say_urgently(&bytes, true);
         }
         let notice = self.stop_notice();
+        self.table_used(Occupied::Stop);
         // What put it in trouble stays said until it is put right.
         let latched = matches!(self.phase, Phase::Alarm | Phase::Halted);
         let cause = self.known.notice.clone().filter(|cause| latched && cause.code != NOTHING_CHANGED);
@@ -323,6 +325,10 @@ impl Session {
                 Ok(())
             }
             Phase::Ready => {
+                // Who answers another question has not said that the table is clear.
+                if self.waits_for_clear(self.state_but_for_table()) {
+                    self.table_is_clear();
+                }
                 self.left_on.looked_at();
                 self.left_hot.looked_at();
                 self.own_work.looked_at();

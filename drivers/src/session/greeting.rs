@@ -14,7 +14,7 @@ use crate::notice::Notice;
 use crate::profile::Attach;
 use crate::session::by_hand::JOGGING_EVERY;
 use crate::session::silence::SILENT_WORK;
-use crate::snapshot::{Identity, JobPhase, State};
+use crate::snapshot::{Identity, JobPhase, Occupied, State};
 
 /// How long a board that was reset by opening its port may take to say its banner. Bootloaders wait 1 to 2 s.
 const BANNER_WAIT: Duration = Duration::from_millis(2_500);
@@ -177,6 +177,7 @@ impl Session {
         if interlock::respond(Trouble::LinkLost) == Response::Fail {
             self.end_run(JobPhase::Failed, Some(notice.clone()));
         }
+        self.table_used(Occupied::LinkLost);
         self.forget_conversation();
         self.phase = Phase::Offline;
         self.known.identity = None;

@@ -52,6 +52,7 @@ mod spindle_words;
 mod standing;
 mod state;
 mod streaming;
+mod table;
 mod undone;
 mod waits;
 mod words;
@@ -124,6 +125,9 @@ pub enum Input<'a> {
     /// The program cannot be read now, and why: what was read is said, then the job holds, and reading goes on when a
     /// person lets it.
     ProgramStalled(Notice),
+    /// From now on a job starts only when a person has said that the bed, stock or table is clear since the last work of
+    /// any kind.
+    WatchTable,
     /// Nothing but time.
     Time,
 }
@@ -271,6 +275,9 @@ pub struct Session {
     /// What heated when it was found.
     #[serde(default)]
     left_hot: standing::LeftHot,
+    /// What its table was used for since it was last said to be clear.
+    #[serde(default)]
+    table: table::Watch,
     /// Work that was not started here.
     #[serde(default)]
     own_work: own_work::OwnWork,
@@ -366,6 +373,7 @@ impl Session {
             stranger: None,
             left_on: standing::LeftOn::default(),
             left_hot: standing::LeftHot::default(),
+            table: table::Watch::default(),
             own_work: own_work::OwnWork::default(),
             silence: silence::Silence::default(),
             obeying: obeying::Obeying::default(),
@@ -407,6 +415,7 @@ impl Session {
             Input::ProgramTrouble(notice) => self.program_trouble(notice),
             Input::Drives(drives) => self.hear_drives(drives),
             Input::ProgramStalled(notice) => self.program_stalled(notice),
+            Input::WatchTable => self.watch_table(),
             Input::Time => {}
         }
         self.pass_deadlines();

@@ -51,13 +51,24 @@ impl Session {
 
     /// Derives the machine's state from where the conversation stands, and tells of a change.
     pub(super) fn settle_state(&mut self) {
-        let state = self.derived_state();
-        let told = self.tell_standing(state);
-        if state == State::Attention && self.run.is_none() && !told {
-            if let Some(notice) = self.drive_notice().filter(|notice| self.known.notice.as_ref() != Some(notice)) {
-                self.known.notice = Some(notice);
-                self.known.generation += 1;
-            }
+        self.heed_table();
+        let own = self.state_but_for_table();
+        let waits_for_clear = self.waits_for_clear(own);
+        self.known.waits_for_clear = waits_for_clear;
+        let state = if waits_for_clear { State::Attention } else { own };
+        let told = !waits_for_clear && self.tell_standing(state);
+        let mut why = None;
+        if waits_for_clear {
+            // What a person asked for by hand and was refused is told first.
+            let of_this_work = self.known.state == State::Running && self.known.notice.is_some();
+            let stands = self.known.state == state && self.known.notice.is_some();
+            why = self.known.table.notice(self.profile.kind).filter(|_| !of_this_work && !stands);
+        } else if state == State::Attention && self.run.is_none() && !told {
+            why = self.drive_notice();
+        }
+        if let Some(notice) = why.filter(|notice| self.known.notice.as_ref() != Some(notice)) {
+            self.known.notice = Some(notice);
+            self.known.generation += 1;
         }
         if state == self.known.state {
             return;
@@ -74,7 +85,8 @@ impl Session {
         self.tell(EventKind::State { from, to: state, cause: self.known.cause });
     }
 
-    fn derived_state(&self) -> State {
+    /// What it is, whatever lies on its table.
+    pub(super) fn state_but_for_table(&self) -> State {
         match self.own_state() {
             State::Idle if self.run.is_none() => self.idle_beside_drives(),
             state => state,

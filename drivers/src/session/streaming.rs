@@ -353,7 +353,11 @@ impl Session {
 
     /// Whether a job may start now; for callers that must prepare before they ask.
     pub fn may_start(&self) -> Result<(), Denied> {
-        if self.run.is_some() { Err(Denied::JobRunning) } else { interlock::may_start(&self.known) }
+        if self.run.is_some() {
+            return Err(Denied::JobRunning);
+        }
+        self.may_be_moved()?;
+        self.table_may_be_used()
     }
 }
 

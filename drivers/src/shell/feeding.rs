@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::Shell;
 use crate::machine::{Order, Program};
 use crate::moment::Moment;
+use crate::permit::StillGood;
 use crate::program::{Chunk, Piece, ProgramReader, unreadable};
 use crate::request::{Answer, Denied, Job, Request};
 use crate::session::Input;
@@ -13,6 +14,7 @@ use crate::session::Input;
 pub(super) struct Opening {
     job: Job,
     program: Program,
+    still_good: Option<StillGood>,
     pub(super) reader: ProgramReader,
     answer: oneshot::Sender<Answer>,
 }
@@ -25,17 +27,18 @@ fn refused(program: &Program, why: &str) -> Denied {
 
 impl Shell {
     pub(super) fn order(&mut self, now: Moment, order: Order) {
-        let Order { request, program, answer } = order;
+        let Order { request, program, still_good, answer } = order;
         let answered = match (request, program) {
             (Request::Start(_), Some(_)) if self.opening.is_some() => Err(Denied::Busy),
             (Request::Start(job), Some(program)) => {
                 // Opening it may take as long as the disk takes; a stop must not wait for that.
                 match ProgramReader::start(program.clone(), job.from_line) {
-                    Ok(reader) => return self.opening = Some(Opening { job, program, reader, answer }),
+                    Ok(reader) => return self.opening = Some(Opening { job, program, still_good, reader, answer }),
                     Err(error) => Err(refused(&program, &error.to_string())),
                 }
             }
             (Request::Start(_), None) => Err(Denied::Unreadable),
+            _ if !Order::is_good(still_good.as_ref()) => Err(Denied::Stale),
             (request, _) => self.request(now, request),
         };
         self.answers.push((answer, answered));
@@ -43,9 +46,9 @@ impl Shell {
 
     /// The program of a start is open, or cannot be opened.
     pub(super) fn opened(&mut self, now: Moment, piece: Option<Piece>) {
-        let Some(Opening { job, program, reader, answer }) = self.opening.take() else { return };
+        let Some(Opening { job, program, still_good, reader, answer }) = self.opening.take() else { return };
         let answered = match piece {
-            _ if !program.is_wanted() => Err(Denied::Stale),
+            _ if !Order::is_good(still_good.as_ref()) => Err(Denied::Stale),
             Some(Piece::Opened) => self.request(now, Request::Start(job)).map(|()| {
                 self.program = Some(reader);
                 self.chunk = Chunk::default();
@@ -85,7 +88,7 @@ impl Shell {
 
     /// A disk that does not answer, and a start that nobody wants any more.
     pub(super) fn pass_time(&mut self, now: Moment) {
-        if self.opening.as_ref().is_some_and(|opening| !opening.program.is_wanted()) {
+        if self.opening.as_ref().is_some_and(|opening| !Order::is_good(opening.still_good.as_ref())) {
             self.opened(now, None);
         }
         if let Some(program) = self.program.as_ref().filter(|program| program.is_overdue(now)) {

@@ -16,13 +16,13 @@ use drivers::machine::Machine;
 use drivers::modbus::bus::{Bus, Patience};
 use drivers::modbus::{Modbus, Protocol, Question, Table, Trouble, address::Address};
 use drivers::profile::Profile;
-use drivers::request::Job;
+use drivers::request::{Calming, Job};
 use drivers::sim::modbus::{AnswerFaults, LineQuirks};
 use drivers::sim::port::{Between, Port};
 use drivers::sim::{self, Faults, Report, Simulated, simulated};
 use drivers::snapshot::JobPhase;
 use drivers::{Moment, Request, Snapshot, State};
-use real::{PATIENCE, machine, until};
+use real::{PATIENCE, leave, leave_to_start, machine, until};
 use support::{commands, program};
 
 fn profile(timeout_ms: u64) -> Profile {
@@ -55,7 +55,7 @@ async fn run(machine: &Machine, program: &[String]) -> Arc<Snapshot> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(program.join("\n").as_bytes()).unwrap();
     let job = Job { id: "job".into(), lines: program.len() as u64, from_line: 1 };
-    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job), file.path().to_owned()).await, Ok(()));
     until(machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await
 }
 
@@ -108,12 +108,12 @@ async fn an_emergency_stop_reaches_the_machine_at_once() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"G1 F100 X400\n").unwrap();
     let job = Job { id: "job".into(), lines: 1, from_line: 1 };
-    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job), file.path().to_owned()).await, Ok(()));
     until(&machine, |snapshot| snapshot.state == State::Running).await;
     while !port.report().unwrap().moving {
         tokio::task::yield_now().await;
     }
-    assert_eq!(machine.ask(Request::Stop).await, Ok(()));
+    assert_eq!(machine.calm(Calming::Stop).await, Ok(()));
     let stands = async {
         while port.report().unwrap().moving {
             tokio::task::yield_now().await;
@@ -249,19 +249,19 @@ async fn a_program_file_machine_holds_goes_on_and_is_cancelled_while_it_runs() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"G1 F600 X400\nG1 X0\n").unwrap();
     let job = Job { id: "job".into(), lines: 2, from_line: 1 };
-    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job), file.path().to_owned()).await, Ok(()));
     let moves = async {
         while !port.report().unwrap().moving {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, moves).await.expect("it never moves");
-    assert_eq!(machine.ask(Request::Pause).await, Ok(()));
+    assert_eq!(machine.calm(Calming::Pause).await, Ok(()));
     let held = until(&machine, |snapshot| snapshot.state == State::Held).await;
     assert_eq!(held.job.as_ref().unwrap().executed, 0, "it is in the middle of its first line");
-    assert_eq!(machine.ask(Request::Resume).await, Ok(()));
+    assert_eq!(machine.act(leave(&machine, Request::Resume)).await, Ok(()));
     until(&machine, |snapshot| snapshot.state == State::Running).await;
-    assert_eq!(machine.ask(Request::Cancel).await, Ok(()));
+    assert_eq!(machine.calm(Calming::Cancel).await, Ok(()));
     let end = until(&machine, |snapshot| snapshot.state == State::Idle).await;
     assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Cancelled);
     assert!(!port.report().unwrap().moving);
@@ -284,7 +284,7 @@ async fn a_late_answer_to_one_is_never_taken_by_another_on_the_same_serial_line(
     file.write_all(program.join("\n").as_bytes()).unwrap();
     until(&machine, |snapshot| snapshot.state == State::Idle).await;
     let job = Job { id: "job".into(), lines: program.len() as u64, from_line: 1 };
-    assert_eq!(machine.start(job, file.path().to_owned()).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(&machine, job), file.path().to_owned()).await, Ok(()));
     let watched = watch.wait_for(|snapshot| {
         let reading = snapshot.auxiliary.first().and_then(|device| device.readings[0].reading.clone());
         seen.extend(reading.map(|reading| format!("{:?}", reading.value)));
@@ -370,7 +370,7 @@ async fn a_drive_beside_a_machine_stands_after_a_stop_and_before_the_agent_goes(
     let snapshot = until(&machine, |snapshot| !snapshot.auxiliary.is_empty() && turns(snapshot)).await;
     let said = snapshot.protection.iter().find(|protection| protection.hazard == "spindle").unwrap();
     assert!(!said.protected && said.because.contains("unprotected"), "{said:?}");
-    assert_eq!(machine.ask(Request::Stop).await, Ok(()));
+    assert_eq!(machine.calm(Calming::Stop).await, Ok(()));
     until(&machine, |snapshot| !turns(snapshot) && !snapshot.auxiliary[0].stopping).await;
     start_drive(&bus, patience).await;
     until(&machine, turns).await;
@@ -604,6 +604,7 @@ async fn a_stop_never_reached_the_drives_of_a_machine_without_a_link() {
         profile: Arc::new(with_devices(&address, "")),
         // It is opened once and never again: nothing but the stop stops its drives.
         reconnect: false,
+        watch_table: false,
     };
     let machine = drivers::shell::spawn(setup).unwrap();
     until(&machine, |snapshot| snapshot.notice.as_ref().is_some_and(|notice| notice.code == "link.no_such_port")).await;
@@ -613,7 +614,7 @@ async fn a_stop_never_reached_the_drives_of_a_machine_without_a_link() {
     };
     start_drive(&bus, patience).await;
     while actual().await < 5_000 {}
-    let denied = machine.ask(Request::Stop).await.expect_err("the machine itself was told nothing");
+    let denied = machine.calm(Calming::Stop).await.expect_err("the machine itself was told nothing");
     assert!(denied.to_string().contains("drives"), "{denied}");
     let stands = async { while actual().await > 50 {} };
     tokio::time::timeout(PATIENCE, stands).await.expect("it turns on");

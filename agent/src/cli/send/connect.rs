@@ -7,6 +7,7 @@ use drivers::probe::probe;
 use drivers::session::NOTHING_CHANGED;
 use drivers::{Notice, Request, Snapshot, State};
 
+use super::at_the_terminal;
 use crate::cli::Failure;
 
 /// How long a machine may take to say who it is. Boards take up to ten seconds to boot.
@@ -39,7 +40,7 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
     let locked = matches!(machine.snapshot().state, State::Alarm | State::Attention);
     let looked_at = cleared.clear || cleared.home;
     if settled.is_err() && looked_at && locked {
-        machine.ask(Request::Clear).await.map_err(Notice::from)?;
+        machine.act(at_the_terminal(machine, Request::Clear)).await.map_err(Notice::from)?;
         settled = settle_cleared(machine).await;
     }
     if let (Err(Failure::Failed(notice)), true, false) = (&mut settled, locked, looked_at) {
@@ -47,7 +48,7 @@ pub(super) async fn connect(machine: &Machine, cleared: &Cleared) -> Result<(), 
     }
     settled?;
     if cleared.home {
-        machine.ask(Request::Home).await.map_err(Notice::from)?;
+        machine.act(at_the_terminal(machine, Request::Home)).await.map_err(Notice::from)?;
         settle(machine, HOME_PATIENCE).await?;
         if !machine.snapshot().homed {
             return Err(Failure::Failed(Notice::new(

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use drivers::Notice;
 use drivers::machine::Machine;
-use drivers::{Notice, Request};
+use drivers::request::Calming;
 use tokio::time::Instant;
 
 use crate::cli::signals::Wanted;
@@ -48,15 +49,15 @@ impl Ending {
         self.since.get_or_insert_with(Instant::now);
         self.interrupts += u32::from(wanted == Wanted::Interrupt);
         // A cancel begins with a hold, and does not wait for a nozzle to get hot first, as a pause must.
-        let (request, what) = match wanted {
+        let (calming, what) = match wanted {
             Wanted::Interrupt if first => {
-                (Request::Cancel, "Holding, then making the machine safe. Ctrl-C again stops it at once.")
+                (Calming::Cancel, "Holding, then making the machine safe. Ctrl-C again stops it at once.")
             }
-            Wanted::Interrupt if self.interrupts > 1 => (Request::Stop, "Emergency stop."),
-            Wanted::End if first => (Request::Cancel, "Holding, then making the machine safe."),
+            Wanted::Interrupt if self.interrupts > 1 => (Calming::Stop, "Emergency stop."),
+            Wanted::End if first => (Calming::Cancel, "Holding, then making the machine safe."),
             Wanted::Interrupt | Wanted::End => return None,
         };
-        let _ = tokio::time::timeout(ANSWER_PATIENCE, machine.ask(request)).await;
+        let _ = tokio::time::timeout(ANSWER_PATIENCE, machine.calm(calming)).await;
         Some(what)
     }
 
@@ -72,7 +73,7 @@ impl Ending {
         if std::mem::replace(&mut self.hastened, true) {
             return true;
         }
-        let _ = tokio::time::timeout(ANSWER_PATIENCE, machine.ask(Request::Hasten)).await;
+        let _ = tokio::time::timeout(ANSWER_PATIENCE, machine.calm(Calming::Hasten)).await;
         false
     }
 }

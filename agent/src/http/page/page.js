@@ -201,9 +201,10 @@ function show(machine) {
   // A hold or an open door outside a job, too; somebody else on the port is nothing to go on with.
   const code = machine.notice ? machine.notice.code : "";
   const other = ["machine.wrong", "machine.swapped", "machine.spindle_on"].includes(code);
-  const meant = { "machine.swapped": "It is the right one", "machine.spindle_on": "It is meant to be on" }[code];
+  const clear = machine.waits_for_clear && `The ${machine.kind === "mill" ? "table" : "bed"} is clear`;
+  const meant = clear || { "machine.swapped": "It is the right one", "machine.spindle_on": "It is meant to be on" }[code];
   if (on) made.dataset.on = "job"; else delete made.dataset.on;
-  part(".resume").hidden = other || !["held", "attention"].includes(machine.state);
+  part(".resume").hidden = other || machine.waits_for_clear || !["held", "attention"].includes(machine.state);
   part(".cancel").hidden = !(on && machine.state !== "stopping");
   setText(part(".clear"), meant || "Clear alarm");
   part(".clear").hidden = machine.state !== "alarm" && !meant;

@@ -1,0 +1,141 @@
+//! `fab-agent status`, `stop` and `clear`: the machines of a running agent, from the terminal as quickly as from the page.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::job::{failed, printable, token};
+use super::{Failure, print};
+use crate::client::{self, Client};
+use crate::config;
+
+/// Which agent, and how it lets one in.
+#[derive(Debug, clap::Args)]
+struct Reach {
+    /// Where the agent listens
+    #[arg(long, default_value_t = config::Http::default().listen)]
+    agent: SocketAddr,
+    /// File with the agent's token, where it has one
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+    /// Print the agent's answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reach {
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.agent.to_string(), token(self.token_file.as_deref())?))
+    }
+}
+
+/// What the machines do.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    /// Only this machine
+    machine: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Which machine is asked for something.
+#[derive(Debug, clap::Args)]
+pub(super) struct Machine {
+    /// The machine
+    machine: String,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub(super) async fn status(arguments: Status) -> Result<(), Failure> {
+    let levels: Vec<_> = ["api", "v1", "machines"].into_iter().chain(arguments.machine.as_deref()).collect();
+    let answer = arguments.reach.client()?.get(&client::path(&levels, [])).await.map_err(failed)?;
+    if arguments.reach.json {
+        print(&answer.to_string());
+        return Ok(());
+    }
+    match answer["machines"].as_array() {
+        Some(machines) if machines.is_empty() => print("The agent has no machines."),
+        Some(machines) => machines.iter().for_each(say),
+        None => say(&answer),
+    }
+    Ok(())
+}
+
+pub(super) async fn stop(arguments: Machine) -> Result<(), Failure> {
+    let answer = act(&arguments, "stop").await?;
+    if arguments.reach.json {
+        print(&answer.to_string());
+    } else {
+        print(&format!("{}: the stop was sent.", printable(&answer["machine"])));
+    }
+    Ok(())
+}
+
+pub(super) async fn clear(arguments: Machine) -> Result<(), Failure> {
+    let answer = act(&arguments, "clear").await?;
+    if arguments.reach.json {
+        print(&answer.to_string());
+    } else {
+        say(&answer);
+    }
+    Ok(())
+}
+
+async fn act(arguments: &Machine, action: &str) -> Result<Value, Failure> {
+    let path = client::path(&["api", "v1", "machines", &arguments.machine, action], []);
+    arguments.reach.client()?.post(&path, "application/json", "").await.map_err(failed)
+}
+
+/// A machine in a line, and what it says to people below.
+fn say(machine: &Value) {
+    for line in lines(machine) {
+        print(&line);
+    }
+}
+
+fn lines(machine: &Value) -> Vec<String> {
+    let free = if machine["accepting_jobs"] == true { "accepting jobs" } else { "not accepting jobs" };
+    let job = &machine["job"];
+    let progress = if job.is_object() && job["state"] != "finished" {
+        let percent = job["progress"].as_f64().unwrap_or(0.0) * 100.0;
+        format!(", {} {}, {percent:.0} % executed", printable(&job["name"]), printable(&job["state"]))
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!("{}  {}, {free}{progress}", printable(&machine["id"]), printable(&machine["state"]))];
+    let notice = &machine["notice"];
+    if notice.is_object() {
+        let parts = ["happened", "done", "to_do"].map(|part| printable(&notice[part]));
+        let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        lines.push(format!("  {} [{}]", said.join(" "), printable(&notice["code"])));
+    }
+    let reason = &machine["reason"];
+    if reason.is_object() && reason["code"] != notice["code"] {
+        lines.push(format!("  {} [{}]", printable(&reason["sentence"]), printable(&reason["code"])));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod test {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_is_a_line_with_its_reasons_below_and_no_escape_codes() {
+        let machine = json!({
+            "id": "mill", "state": "attention", "accepting_jobs": false,
+            "job": { "name": "\u{1b}[2Jpart.nc", "state": "cancelled", "progress": 0.25 },
+            "notice": { "code": "table.not_clear", "happened": "Nobody has said it.", "done": "", "to_do": "Look." },
+            "reason": { "code": "table.not_clear", "sentence": "Nobody has said it." },
+        });
+        let wanted = [
+            "mill  attention, not accepting jobs, [2Jpart.nc cancelled, 25 % executed",
+            "  Nobody has said it. Look. [table.not_clear]",
+        ];
+        assert_eq!(lines(&machine), wanted);
+    }
+}
