@@ -354,6 +354,10 @@ pub struct Safety {
     /// Arms the firmware's own timer at connect (Marlin's `M85`): it halts, everything off, when nothing has moved for
     /// so many seconds. It must outlast the longest heating. Absent: not armed.
     pub inactivity_s: Option<u32>,
+    /// Minutes that heaters may be on without a job before somebody is told. Absent: nobody is.
+    pub heat_idle_min: Option<u32>,
+    /// Minutes after which they are switched off. Absent: they are not.
+    pub heat_idle_off_min: Option<u32>,
 }
 
 /// What the shop can make on the machine.

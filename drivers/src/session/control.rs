@@ -331,6 +331,7 @@ impl Session {
                 }
                 self.left_on.looked_at();
                 self.left_hot.looked_at();
+                self.idle_heat.looked_at(self.now);
                 self.own_work.looked_at();
                 // Whether it prints from its card is asked at once.
                 self.deadlines.ask = self.deadlines.ask.map(|_| self.now);

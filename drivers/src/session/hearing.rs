@@ -190,6 +190,7 @@ impl Session {
                 }
                 self.known.generation += 1;
                 self.found_hot();
+                self.note_idle_heat();
                 if self.still_heats(temperatures) {
                     self.sign_of_life();
                 }

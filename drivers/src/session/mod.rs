@@ -33,6 +33,7 @@ mod halt;
 mod hands;
 mod health;
 mod hearing;
+mod idle_heat;
 mod layers;
 mod obeying;
 mod own_work;
@@ -275,6 +276,9 @@ pub struct Session {
     /// What heated when it was found.
     #[serde(default)]
     left_hot: standing::LeftHot,
+    /// Heaters that are on without a job.
+    #[serde(default)]
+    idle_heat: idle_heat::IdleHeat,
     /// What its table was used for since it was last said to be clear.
     #[serde(default)]
     table: table::Watch,
@@ -373,6 +377,7 @@ impl Session {
             stranger: None,
             left_on: standing::LeftOn::default(),
             left_hot: standing::LeftHot::default(),
+            idle_heat: idle_heat::IdleHeat::default(),
             table: table::Watch::default(),
             own_work: own_work::OwnWork::default(),
             silence: silence::Silence::default(),

@@ -211,7 +211,7 @@ impl Session {
 
     /// Lines that switch off what heats by the machine's own report and is not in its profile: a second hot end of a
     /// machine that nothing else is known of.
-    fn reported_on(&self) -> Vec<String> {
+    pub(super) fn reported_on(&self) -> Vec<String> {
         if !self.dialect.habits().printer || self.profile.safety.safe_end.is_empty() {
             return Vec::new();
         }

@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// Whether any heater has a target, as far as is known.
-    fn is_hot(&self) -> bool {
+    pub(super) fn is_hot(&self) -> bool {
         self.known.temperatures.iter().any(|heater| heater.target_c.is_some_and(|target| target > 0.0))
     }
 
@@ -187,8 +187,16 @@ impl Session {
                 "Nothing was sent: whether that is wanted only a person can tell. No job is taken meanwhile.",
                 "Look at the machine. Switch its heaters off at its display, or clear it if they are meant to be on.",
             )),
+            State::Attention if self.run.is_none() && !self.needs_person && self.idle_heat_stands() => {
+                self.idle_heat_notice()
+            }
             _ => None,
         }
+    }
+
+    /// Whether heaters that are on without a job are what makes it need somebody.
+    fn idle_heat_stands(&self) -> bool {
+        self.phase == Phase::Ready && self.idle_heat.is_told() && !self.left_on.is_told()
     }
 
     /// Whether that it was found hot is what makes it need somebody.

@@ -131,7 +131,7 @@ impl Session {
             _ if self.own_work.is_paused() => State::Attention,
             _ if working => State::Running,
             Some(Condition::Idle) if self.left_on.is_told() => State::Attention,
-            Some(Condition::Idle) | None if self.left_hot.is_told() => State::Attention,
+            Some(Condition::Idle) | None if self.left_hot.is_told() || self.idle_heat.is_told() => State::Attention,
             Some(Condition::Idle) if self.left_on.is_suspected() => State::Unknown,
             Some(Condition::Idle) | None if self.left_hot.is_suspected() => State::Unknown,
             Some(Condition::Idle) => State::Idle,
