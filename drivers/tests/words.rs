@@ -122,6 +122,10 @@ fn what_paused_there_may_go_on_there() {
     ] {
         let (phase, mut pair) = after("repetier", paused);
         assert_eq!(phase, JobPhase::Held);
+        // A machine that only says that its filament is out has not paused by itself: a program without anybody at its
+        // terminal waited for it for ever.
+        let only_asks = paused == "// action:out_of_filament T0";
+        assert_eq!(pair.session.snapshot().waits_for_agent, only_asks, "{paused}");
         pair.machine.happen(pair.now, Incident::Says(resumed));
         pair.run_until(|pair| pair.session.state() != State::Held);
         assert_eq!(pair.run_job(), JobPhase::Finished, "{paused} {resumed}: {:?}", pair.notices());

@@ -21,16 +21,15 @@ use tokio::sync::broadcast;
 
 use self::connect::{Cleared, connect, who_else};
 use self::ending::Ending;
-use self::keys::Keys;
 use super::{EndSignals, Failure, complain, print};
 use crate::config::load_profile;
+use crate::host::keys::Keys;
 use crate::place;
 use crate::status::likely_cause;
 use crate::surroundings;
 
 mod connect;
 mod ending;
-mod keys;
 
 /// How long the event of a job's end may come behind the snapshot that shows it.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);

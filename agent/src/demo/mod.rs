@@ -13,7 +13,7 @@ mod summary;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use drivers::Notice;
+use drivers::{Notice, State};
 
 use self::display::Display;
 use self::operator::Operator;
@@ -22,6 +22,7 @@ pub(crate) use self::summary::Summary;
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::config::{Config, Http, Store};
+use crate::host::keys::Keys;
 use crate::sinks::{self, mqtt};
 
 /// How the demo is to run.
@@ -73,12 +74,31 @@ pub(crate) async fn run(options: &Options, until: impl Future<Output = ()>) -> R
         let attend = async { tokio::join!(printer.attend(), mill.attend(), laser.attend()) };
         tokio::select! {
             _ = attend => {}
+            () = press_resets(&agent, &shop, &display) => {}
             () = &mut until => {}
         }
     }
     display.clear();
     agent.stop().await;
     Ok(summary)
+}
+
+/// Whoever sits at the terminal reaches the machines' reset buttons: a printer that was stopped hears nothing else.
+async fn press_resets(agent: &Agent, shop: &Shop, display: &Display) {
+    let mut keys = Keys::listen();
+    if keys.are_here() {
+        display
+            .say("Behind a STOP, Enter in this terminal presses the reset button of the machines that are in alarm.");
+    }
+    loop {
+        keys.next().await;
+        for machine in agent.desk().machines() {
+            if machine.snapshot().state == State::Alarm {
+                shop.reset(machine.name());
+                display.say(&format!("The reset button of the {} was pressed.", machine.name()));
+            }
+        }
+    }
 }
 
 fn config(options: &Options, shop: &Shop, folder: &Path, broker_port: u16) -> Config {

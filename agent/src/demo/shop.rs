@@ -46,6 +46,13 @@ impl Shop {
         self.stands.iter().map(setup).collect()
     }
 
+    /// Presses a machine's reset button.
+    pub(crate) fn reset(&self, machine: &str) {
+        for stand in self.stands.iter().filter(|stand| stand.bundle.machine == machine) {
+            stand.port.reset();
+        }
+    }
+
     /// What a machine itself says it did.
     pub(crate) fn report(&self, machine: &str) -> Option<Report> {
         self.stands.iter().find(|stand| stand.bundle.machine == machine)?.port.report()

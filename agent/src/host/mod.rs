@@ -3,3 +3,4 @@
 pub mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod identity;
+pub(crate) mod keys;

@@ -34,6 +34,8 @@ pub enum Effect {
     Fault,
     /// The machine asks for a pause: the job is held, whatever the profile says.
     Hold,
+    /// The machine has paused by itself, and its own display lets it go on: the job is held, whatever the profile says.
+    Paused,
     /// The machine asks for the job to be ended: it fails, and the machine is made safe.
     End,
     /// The machine has halted: nothing works before a reset.
@@ -201,7 +203,7 @@ impl Effect {
             Self::Spoil => "count as ignored; `on_error`",
             Self::Refuse => "count as refused; `on_error`",
             Self::Fault => "`on_error`",
-            Self::Hold => "hold",
+            Self::Hold | Self::Paused => "hold",
             Self::End => "end",
             Self::Halt => "halted: the job has failed",
             Self::Damaged | Self::Gap => "a request to say a line again follows",
@@ -281,7 +283,7 @@ mod test {
                 });
                 assert!(hidden.is_none(), "{name}: {row:?} is never reached: {hidden:?}");
                 let leads_to_a_notice =
-                    matches!(row.effect, Effect::Spoil | Effect::Fault | Effect::Hold | Effect::End);
+                    matches!(row.effect, Effect::Spoil | Effect::Fault | Effect::Hold | Effect::Paused | Effect::End);
                 assert!(!leads_to_a_notice || !row.code.is_empty(), "{name}: {row:?}");
             }
         }

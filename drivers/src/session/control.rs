@@ -121,7 +121,7 @@ impl Session {
         if run.is_safe_end() || run.is_holding() || matches!(run.stage, Stage::Asking | Stage::Cancelling) {
             return;
         }
-        self.person.paused_there = false;
+        self.person.held_from_here();
         self.deadlines.spin_up = None;
         let Some(run) = &mut self.run else { return };
         run.hold_cause = cause;

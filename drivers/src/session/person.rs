@@ -29,11 +29,21 @@ pub(super) struct Person {
     shown: bool,
     /// The hold was asked for at the machine itself, and may be ended there.
     pub(super) paused_there: bool,
+    /// Its display or a button of its own lets the job go on: it said that it paused itself, and did not only ask for it.
+    #[serde(default)]
+    goes_on_there: bool,
     /// The tool the program named last.
     pub(super) tool: Option<u32>,
     /// Questions that are answered still for a job that is over: the lines that make the machine safe wait behind them.
     #[serde(default)]
     pub(super) answers_left: u32,
+}
+
+impl Person {
+    /// The job is held from here, or by its program.
+    pub(super) fn held_from_here(&mut self) {
+        (self.paused_there, self.goes_on_there) = (false, false);
+    }
 }
 
 impl Session {
@@ -229,6 +239,7 @@ impl Session {
                     self.hold(Cause::Machine, Some(notice));
                     self.person.paused_there = true;
                 }
+                self.person.goes_on_there = true;
             }
             HostAction::Resume => {
                 self.needs_person = false;
@@ -260,15 +271,16 @@ impl Session {
     /// Whether the job stands and nobody at the machine can let it go on.
     pub(super) fn waits_for_agent(&self) -> bool {
         self.run.as_ref().is_some_and(|run| match run.stage {
-            Stage::Held => !self.person.paused_there,
+            Stage::Held => !(self.person.paused_there && self.person.goes_on_there),
             Stage::Asking => true,
             _ => false,
         })
     }
 
-    /// The machine asked for the hold, and may end it.
-    pub(super) fn paused_there(&mut self) {
+    /// The machine asked for the hold, and may end it; with `goes_on_there`, whoever stands there can let it.
+    pub(super) fn paused_there(&mut self, goes_on_there: bool) {
         self.person.paused_there = self.run.as_ref().is_some_and(Run::is_holding);
+        self.person.goes_on_there = goes_on_there;
     }
 
     /// Whether the oldest command without an answer is one that waits for a person.

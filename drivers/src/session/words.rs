@@ -97,7 +97,7 @@ impl Session {
 
     fn about(&self, said: &Said) -> About {
         let of_a_line = matches!(said.effect, Effect::Ignore | Effect::Spoil | Effect::Refuse);
-        let stops = matches!(said.effect, Effect::Fault | Effect::Hold);
+        let stops = matches!(said.effect, Effect::Fault | Effect::Hold | Effect::Paused);
         if let Some(ordinal) = self.spoken_of(&said.text).filter(|_| of_a_line) {
             return About::Line(ordinal);
         }
@@ -139,7 +139,7 @@ impl Session {
             (Effect::Spoil, about) => self.complained(about, Some(Fate::Ignored), said),
             (Effect::Refuse, about) => self.complained(about, Some(Fate::Refused), said),
             (Effect::Fault, about) => self.complained(about, None, said),
-            (Effect::Hold, _) => self.asked_to_hold(said),
+            (Effect::Hold | Effect::Paused, _) => self.asked_to_hold(said),
             (Effect::End, _) => self.asked_to_end(said),
             (Effect::Halt, _) => self.halted(&said.text, true),
         }
@@ -197,7 +197,7 @@ impl Session {
             Some(_) => {
                 let done = "The job is held; nothing more is said to the machine.";
                 self.hold(Cause::Machine, Some(Notice::new(said.code.clone(), happened, done, to_do)));
-                self.paused_there();
+                self.paused_there(said.effect == Effect::Paused);
             }
             None => self.tell_beside(Notice::new(said.code.clone(), happened, "No job is running.", to_do)),
         }

@@ -55,7 +55,7 @@ pub(in crate::dialect) static COMMON: &[Row] = &[
     row(ERROR, Pattern::Has("watchdog"), Effect::Halt, "", "Marlin language.h STR_WATCHDOG_FIRED"),
     row(ERROR, Pattern::Has("m112 called"), Effect::Halt, "", "Prusa messages.cpp MSG_M112_KILL"),
     // Paused by itself, and to be let go on at its display.
-    row(ECHO, Pattern::Starts("printer stopped"), Effect::Hold, ASKS_PAUSE, "Prusa Marlin_main.cpp ThermalStop with recovery"),
+    row(ECHO, Pattern::Starts("printer stopped"), Effect::Paused, ASKS_PAUSE, "Prusa Marlin_main.cpp ThermalStop with recovery"),
     row(ECHO, Pattern::Has("homing failed"), Effect::Refuse, "", "Marlin endstops.cpp validate_homing_move; Ender-3V3-SE #95"),
     // The card, the memory of settings, the network: nothing of a job that is streamed.
     row(ERROR, Pattern::Has("volume.init failed"), Effect::Tell, "", "Marlin cardreader.cpp mount; Prusa cardreader.cpp"),
@@ -79,7 +79,7 @@ pub(in crate::dialect) static COMMON: &[Row] = &[
     row(ECHO, Pattern::Starts("endstops hit"), Effect::Fault, FAULT, "Marlin endstops.cpp event_handler: a move that was no homing was cut short, or all of them (ABORT_ON_ENDSTOP_HIT); homing and probing clear it first"),
     row(ERROR, Pattern::Has("fan error"), Effect::Fault, FAULT, "Prusa fancheck.cpp fanSpeedErrorBeep"),
     // Filament, pauses and ends that the machine asks its host for.
-    row(PLAIN, Pattern::Starts("requestpause:"), Effect::Hold, ASKS_PAUSE, "Repetier Printer.cpp pausePrint; Repetier-Host #349"),
+    row(PLAIN, Pattern::Starts("requestpause:"), Effect::Paused, ASKS_PAUSE, "Repetier Printer.cpp pausePrint; Repetier-Host #349"),
     row(PLAIN, Pattern::Starts("requeststop:"), Effect::End, ASKS_STOP, "Repetier Printer.cpp stopPrint; Repetier-Firmware-4-Davinci #55"),
     row(PLAIN, Pattern::Starts("fatal:"), Effect::Halt, "", "Repetier gcode.cpp reportFatalError"),
     // Commands that were answered and not done.
@@ -96,8 +96,8 @@ pub(in crate::dialect) static COMMON: &[Row] = &[
     // As the host-action protocol of Repetier-Server and OctoPrint has them; `pause` and the rest are `host_action`'s.
     row(&[Voice::Note], Pattern::Starts("action:out_of_filament"), Effect::Hold, FILAMENT, "Repetier Printer.cpp (jam); Marlin runout.cpp ACTION_ON_FILAMENT_RUNOUT"),
     row(&[Voice::Note], Pattern::Starts("action:filament_runout"), Effect::Hold, FILAMENT, "Marlin runout.cpp event_filament_runout; OctoPrint #4862"),
-    row(&[Voice::Note], Pattern::Starts("action:paused filament"), Effect::Hold, FILAMENT, "Marlin runout.cpp event_filament_runout; OctoPrint #3620"),
-    row(&[Voice::Note], Pattern::Starts("action:pause filament"), Effect::Hold, FILAMENT, "Marlin runout.cpp event_filament_runout; OctoPrint #4862"),
+    row(&[Voice::Note], Pattern::Starts("action:paused filament"), Effect::Paused, FILAMENT, "Marlin runout.cpp event_filament_runout; OctoPrint #3620"),
+    row(&[Voice::Note], Pattern::Starts("action:pause filament"), Effect::Paused, FILAMENT, "Marlin runout.cpp event_filament_runout; OctoPrint #4862"),
     row(&[Voice::Note], Pattern::Starts("action:probe_failed"), Effect::Refuse, "", "Marlin gcode.cpp event_probe_failure (ACTION_ON_G29_FAILURE)"),
     row(&[Voice::Note], Pattern::Starts("action:poweroff"), Effect::End, ASKS_STOP, "Marlin host_actions.cpp kill (ACTION_ON_KILL)"),
 ];

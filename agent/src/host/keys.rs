@@ -5,10 +5,10 @@ use std::io::IsTerminal as _;
 use tokio::sync::mpsc;
 
 /// The Enter key, where a person sits at a terminal.
-pub(super) struct Keys(Option<mpsc::Receiver<()>>);
+pub(crate) struct Keys(Option<mpsc::Receiver<()>>);
 
 impl Keys {
-    pub(super) fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         if !std::io::stdin().is_terminal() {
             return Self(None);
         }
@@ -23,12 +23,12 @@ impl Keys {
         Self(reader.ok().map(|_| hears))
     }
 
-    pub(super) fn are_here(&self) -> bool {
+    pub(crate) fn are_here(&self) -> bool {
         self.0.is_some()
     }
 
     /// Waits until Enter is pressed; for ever where nobody can.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Some(keys) = &mut self.0 else { return std::future::pending().await };
         if keys.recv().await.is_none() {
             // The terminal was closed.
