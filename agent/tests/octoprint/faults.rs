@@ -1,6 +1,10 @@
 //! Each fault switch of OctoPrint's virtual printer: the job ends *finished*, or failed with the reason that is so,
 //! within a minute of the last fault. None hangs, and nothing runs twice.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
 use super::{Sent, root, send};
 
 /// Lines of the demo's print that are sent: enough for a fault in the middle.
@@ -8,6 +12,87 @@ const LINES: usize = 1_200;
 
 /// A job must be over so long after the printer's last fault, in seconds.
 const OVER_IN_S: f64 = 60.0;
+
+/// How many printers are sent to at once: they mostly wait.
+const AT_ONCE: usize = 8;
+
+/// What each fault switch does, by the name of what is true of it.
+const CASES: &[(&str, fn())] = &[
+    ("one_answer_that_never_comes_is_asked_after", one_answer_that_never_comes_is_asked_after),
+    (
+        "one_answer_that_never_comes_is_asked_after_although_the_printer_says_wait",
+        one_answer_that_never_comes_is_asked_after_although_the_printer_says_wait,
+    ),
+    ("a_printer_that_says_wait_takes_a_real_print", a_printer_that_says_wait_takes_a_real_print),
+    ("a_printer_that_stops_answering_fails_the_job_as_silent", a_printer_that_stops_answering_fails_the_job_as_silent),
+    (
+        "a_printer_that_stops_answering_and_said_wait_before_fails_the_job_as_silent",
+        a_printer_that_stops_answering_and_said_wait_before_fails_the_job_as_silent,
+    ),
+    (
+        "requests_for_lines_that_were_executed_are_answered_and_the_print_goes_on",
+        requests_for_lines_that_were_executed_are_answered_and_the_print_goes_on,
+    ),
+    (
+        "a_line_that_it_throws_away_with_an_error_and_no_request_is_said_again",
+        a_line_that_it_throws_away_with_an_error_and_no_request_is_said_again,
+    ),
+    (
+        "a_line_that_it_throws_away_is_said_again_although_it_says_wait",
+        a_line_that_it_throws_away_is_said_again_although_it_says_wait,
+    ),
+    ("a_fatal_error_in_marlins_words_fails_the_job_with_them", a_fatal_error_in_marlins_words_fails_the_job_with_them),
+    (
+        "a_fatal_error_in_repetiers_words_fails_the_job_with_them",
+        a_fatal_error_in_repetiers_words_fails_the_job_with_them,
+    ),
+    ("a_temperature_below_or_above_what_may_be_fails_the_job", a_temperature_below_or_above_what_may_be_fails_the_job),
+    (
+        "a_printer_that_asks_for_the_same_line_for_ever_fails_the_job",
+        a_printer_that_asks_for_the_same_line_for_ever_fails_the_job,
+    ),
+    ("broken_answers_cost_no_line", broken_answers_cost_no_line),
+    ("a_printer_that_sleeps_for_twenty_seconds_is_waited_for", a_printer_that_sleeps_for_twenty_seconds_is_waited_for),
+    ("a_printer_that_is_reset_fails_the_job_as_restarted", a_printer_that_is_reset_fails_the_job_as_restarted),
+    ("a_connection_that_is_dropped_fails_the_job_as_lost", a_connection_that_is_dropped_fails_the_job_as_lost),
+    (
+        "a_pause_at_the_printer_holds_the_job_and_says_where_it_was_asked",
+        a_pause_at_the_printer_holds_the_job_and_says_where_it_was_asked,
+    ),
+    (
+        "errors_that_nobody_asked_for_hold_the_job_with_their_text",
+        errors_that_nobody_asked_for_hold_the_job_with_their_text,
+    ),
+    (
+        "a_klipper_that_lost_its_board_fails_the_job_with_its_words",
+        a_klipper_that_lost_its_board_fails_the_job_with_its_words,
+    ),
+    (
+        "noise_that_begins_in_the_middle_of_a_print_comes_to_an_end",
+        noise_that_begins_in_the_middle_of_a_print_comes_to_an_end,
+    ),
+];
+
+#[test]
+fn every_fault_switch_ends_in_time_and_nothing_runs_twice() {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|threads| {
+        for _ in 0..AT_ONCE {
+            threads.spawn(|| {
+                while let Some((name, case)) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let began = Instant::now();
+                    let ended = std::panic::catch_unwind(case);
+                    println!("{name}: {} in {:.0?}", if ended.is_ok() { "ok" } else { "FAILED" }, began.elapsed());
+                    if ended.is_err() {
+                        failed.lock().unwrap().push(*name);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner().unwrap(), Vec::<&str>::new());
+}
 
 /// Sends the first lines of the demo's print to a printer with these settings.
 pub(super) fn send_some(lines: usize, settings: &[&str]) -> Sent {
@@ -65,36 +150,30 @@ fn ends(commands: &[&str], settings: &[&str], outcome: &str, code: &str, says: &
 /// It says `wait` each second in which nothing came.
 const WAITS: &[&str] = &["sendWait=true", "waitInterval=1.0"];
 
-#[test]
 fn one_answer_that_never_comes_is_asked_after() {
     finishes(&["dont_answer"], &[]);
 }
 
-#[test]
 fn one_answer_that_never_comes_is_asked_after_although_the_printer_says_wait() {
     finishes(&["dont_answer"], WAITS);
 }
 
-#[test]
 fn a_printer_that_says_wait_takes_a_real_print() {
     let sent = send_some(LINES, WAITS);
     assert_eq!(sent.report["outcome"], "finished", "{}\n{}", sent.report, sent.complaints);
     assert!(sent.executed == sent.wanted, "{} of {}", sent.executed.len(), sent.wanted.len());
 }
 
-#[test]
 fn a_printer_that_stops_answering_fails_the_job_as_silent() {
     ends(&["go_awol"], &[], "failed", "machine.silent", "has not answered");
 }
 
-#[test]
 fn a_printer_that_stops_answering_and_said_wait_before_fails_the_job_as_silent() {
     ends(&["go_awol"], WAITS, "failed", "machine.silent", "has not answered");
 }
 
 /// These switches make it throw a line away and ask for the one before it, which it has executed already, as the next: no
 /// host can see that, and it runs twice. Nothing else does.
-#[test]
 fn requests_for_lines_that_were_executed_are_answered_and_the_print_goes_on() {
     let faults = ["trigger_resend_lineno", "trigger_resend_checksum", "trigger_missing_checksum"];
     let Sent { report, complaints, executed, wanted, .. } = start(&faults, &[]);
@@ -105,65 +184,53 @@ fn requests_for_lines_that_were_executed_are_answered_and_the_print_goes_on() {
     assert!(executed[from..] == wanted[from - again..], "another line ran twice, out of order or not at all");
 }
 
-#[test]
 fn a_line_that_it_throws_away_with_an_error_and_no_request_is_said_again() {
     finishes(&["trigger_missing_lineno"], &[]);
 }
 
-#[test]
 fn a_line_that_it_throws_away_is_said_again_although_it_says_wait() {
     finishes(&["trigger_missing_lineno"], WAITS);
 }
 
-#[test]
 fn a_fatal_error_in_marlins_words_fails_the_job_with_them() {
     ends(&["trigger_fatal_error_marlin"], &[], "failed", "machine.halted", "Thermal Runaway");
 }
 
-#[test]
 fn a_fatal_error_in_repetiers_words_fails_the_job_with_them() {
     ends(&["trigger_fatal_error_repetier"], &[], "failed", "machine.halted", "Heater/sensor error");
 }
 
-#[test]
 fn a_temperature_below_or_above_what_may_be_fails_the_job() {
     ends(&["mintemp_error"], &[], "failed", "machine.halted", "MINTEMP");
     ends(&["maxtemp_error"], &[], "failed", "machine.halted", "MAXTEMP");
 }
 
-#[test]
 fn a_printer_that_asks_for_the_same_line_for_ever_fails_the_job() {
     let sent = fault(&["rerequest_last"], &[]);
     assert_eq!(sent.report["outcome"], "failed", "{}\n{}", sent.report, sent.complaints);
 }
 
-#[test]
 fn broken_answers_cost_no_line() {
     finishes(&["prepare_ok k", "prepare_ok o", "prepare_ok okok"], &[]);
 }
 
-#[test]
 fn a_printer_that_sleeps_for_twenty_seconds_is_waited_for() {
     finishes(&["sleep 20"], &[]);
 }
 
-#[test]
 fn a_printer_that_is_reset_fails_the_job_as_restarted() {
     ends(&["reset"], &["simulateReset=true"], "failed", "machine.restarted", "");
 }
 
-#[test]
 fn a_connection_that_is_dropped_fails_the_job_as_lost() {
     ends(&["drop_connection"], &[], "failed", "link.lost", "");
 }
 
-#[test]
 fn a_pause_at_the_printer_holds_the_job_and_says_where_it_was_asked() {
     // Whoever paused it there resumes it there.
     finishes(&["action_pause", "action_resume"], &[]);
 }
 
-#[test]
 fn errors_that_nobody_asked_for_hold_the_job_with_their_text() {
     for said in ["Error:Probing Failed", "// action:out_of_filament T0"] {
         let sent = fault(&[&format!("send {said}")], &[]);
@@ -175,7 +242,6 @@ fn errors_that_nobody_asked_for_hold_the_job_with_their_text() {
     }
 }
 
-#[test]
 fn a_klipper_that_lost_its_board_fails_the_job_with_its_words() {
     let sent = fault(&["toggle_klipper_connection"], &[]);
     assert_ne!(sent.report["outcome"], "finished", "{}", sent.report);
@@ -184,7 +250,6 @@ fn a_klipper_that_lost_its_board_fails_the_job_with_its_words() {
 }
 
 /// It throws away every tenth line from then on, and a line that is said again may be a tenth one each time.
-#[test]
 fn noise_that_begins_in_the_middle_of_a_print_comes_to_an_end() {
     let sent = start(&["resend_ratio 10"], &[]);
     nothing_twice(&sent);
