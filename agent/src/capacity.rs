@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use drivers::profile::{Kind, Profile};
-use drivers::{Moment, Snapshot, State};
+use drivers::{Moment, Notice, Snapshot, State};
 use serde_json::{Value, json};
 
 use crate::jobs::gate::{Missing, OutOfService};
 
 /// Version of this document's form. It goes up when a field changes its meaning, not when one is added.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest time that a forecast reaches. A year from now is beyond any job; a broken estimate is not passed on.
 const FORECAST_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -42,20 +42,11 @@ pub struct Capacity {
     /// Whether a job that is submitted now would be taken and could run without the machine being put right first.
     pub accepting_jobs: bool,
     /// Why it is not free at this moment. Absent: it is.
-    pub reason: Option<Reason>,
+    pub reason: Option<Notice>,
     /// When a job submitted now could start. Absent: nobody can know.
     pub free_at: Option<Moment>,
     /// Jobs that wait.
     pub queue_length: u32,
-}
-
-/// Why a machine is not free.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Stable code, such as `machine.alarm`.
-    pub code: String,
-    /// One sentence for people.
-    pub sentence: String,
 }
 
 impl Capacity {
@@ -64,12 +55,12 @@ impl Capacity {
         let full = queue.length_max > 0 && queue.length >= queue.length_max;
         let out = queue.out_of_service.clone().map(|out| Missing::InService(out).notice());
         let (accepting_jobs, reason) = match snapshot.state {
-            _ if out.is_some() => (false, out.map(|notice| Reason::new(&notice.code, &notice.happened))),
-            _ if full => (false, Some(Reason::new("queue.full", &format!("{} jobs wait already.", queue.length)))),
+            _ if out.is_some() => (false, out),
+            _ if full => (false, Some(said("queue.full", &format!("{} jobs wait already.", queue.length)))),
             State::Idle if queue.length == 0 => (true, None),
-            State::Idle => (true, Some(Reason::new("queue.waiting", "Other jobs wait to be started first."))),
-            State::Running => (true, Some(Reason::new("machine.running", running(profile.kind)))),
-            state => (false, Some(Reason::told(state, snapshot))),
+            State::Idle => (true, Some(said("queue.waiting", "Other jobs wait to be started first."))),
+            State::Running => (true, Some(said("machine.running", running(profile.kind)))),
+            state => (false, Some(told(state, snapshot))),
         };
         let free_at = accepting_jobs.then(|| free_at(snapshot, queue)).flatten();
         Self { at: snapshot.at, state: snapshot.state, accepting_jobs, reason, free_at, queue_length: queue.length }
@@ -86,7 +77,7 @@ impl Capacity {
             "queue_length": self.queue_length,
         });
         if let Some(reason) = &self.reason {
-            document["reason"] = json!({ "code": reason.code, "sentence": reason.sentence });
+            document["reason"] = json!(reason);
         }
         if let Some(free_at) = self.free_at {
             document["free_at"] = json!(wall(free_at));
@@ -111,30 +102,29 @@ impl Capacity {
     }
 }
 
-impl Reason {
-    fn new(code: &str, sentence: &str) -> Self {
-        Self { code: code.to_owned(), sentence: sentence.to_owned() }
-    }
+/// A reason that is said in a sentence.
+fn said(code: &str, sentence: &str) -> Notice {
+    Notice::new(code, sentence, "", "")
+}
 
-    /// What the machine's own notice says, or else what its state says.
-    fn told(state: State, snapshot: &Snapshot) -> Self {
-        if let Some(notice) = &snapshot.notice {
-            return Self::new(&notice.code, &notice.happened);
-        }
-        let (code, sentence) = match state {
-            State::Offline => ("machine.offline", "There is no link to the machine."),
-            State::Connecting => ("machine.not_ready", "The machine is still being identified."),
-            State::Busy => ("machine.occupied", "The machine is busy with work that was not started here."),
-            State::Holding | State::Held => ("machine.held", "A job is held; a person decides when it goes on."),
-            State::Stopping => ("machine.stopping", "A job is being ended and the machine made safe."),
-            State::Attention => ("machine.attention", "A person is needed at the machine first."),
-            State::Alarm => ("machine.alarm", "The machine is in alarm until somebody looks at it."),
-            State::Unknown | State::Idle | State::Running => {
-                ("machine.unknown", "Nothing certain is known of the machine.")
-            }
-        };
-        Self::new(code, sentence)
+/// What the machine's own notice says, or else what its state says.
+fn told(state: State, snapshot: &Snapshot) -> Notice {
+    if let Some(notice) = &snapshot.notice {
+        return notice.clone();
     }
+    let (code, sentence) = match state {
+        State::Offline => ("machine.offline", "There is no link to the machine."),
+        State::Connecting => ("machine.not_ready", "The machine is still being identified."),
+        State::Busy => ("machine.occupied", "The machine is busy with work that was not started here."),
+        State::Holding | State::Held => ("machine.held", "A job is held; a person decides when it goes on."),
+        State::Stopping => ("machine.stopping", "A job is being ended and the machine made safe."),
+        State::Attention => ("machine.attention", "A person is needed at the machine first."),
+        State::Alarm => ("machine.alarm", "The machine is in alarm until somebody looks at it."),
+        State::Unknown | State::Idle | State::Running => {
+            ("machine.unknown", "Nothing certain is known of the machine.")
+        }
+    };
+    said(code, sentence)
 }
 
 fn running(kind: Kind) -> &'static str {
@@ -245,7 +235,7 @@ mod test {
         let notice = Notice::new("grbl.alarm.1", "A limit switch was hit.", "", "");
         let alarm = Snapshot { notice: Some(notice), ..snapshot(State::Alarm) };
         let reason = Capacity::of(&profile(), &alarm, &Queue::default()).reason.unwrap();
-        assert_eq!((reason.code.as_str(), reason.sentence.as_str()), ("grbl.alarm.1", "A limit switch was hit."));
+        assert_eq!((reason.code.as_str(), reason.happened.as_str()), ("grbl.alarm.1", "A limit switch was hit."));
     }
 
     #[test]

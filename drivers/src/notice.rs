@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 pub struct Notice {
     /// Stable code, such as `link.lost` or `grbl.alarm.1`. Never renamed.
     pub code: String,
-    /// One sentence: what happened.
+    /// One sentence: what happened. Records of older agents have all of it in one `message`.
+    #[serde(alias = "message")]
     pub happened: String,
     /// One sentence: what the agent did about it.
+    #[serde(default)]
     pub done: String,
     /// One sentence: what to do.
+    #[serde(default)]
     pub to_do: String,
 }
 

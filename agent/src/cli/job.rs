@@ -167,7 +167,7 @@ fn say(answer: &Value) {
         ));
     }
     if answer["reason"].is_object() {
-        print(&format!("  {} [{}]", printable(&answer["reason"]["message"]), printable(&answer["reason"]["code"])));
+        print(&format!("  {}", reason(&answer["reason"])));
     }
     let texts = |field: &str| answer["resumes"][field].as_array().into_iter().flatten().map(printable);
     texts("notes").for_each(|note| print(&format!("  {note}")));
@@ -188,6 +188,13 @@ fn line(job: &Value) -> String {
         printable(&job["machine"]),
         printable(&job["name"])
     )
+}
+
+/// What happened, what was done and what to do, with the code.
+pub(super) fn reason(notice: &Value) -> String {
+    let parts = ["happened", "done", "to_do"].map(|part| printable(&notice[part]));
+    let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} [{}]", said.join(" "), printable(&notice["code"]))
 }
 
 /// Text of the agent for a terminal: names of programs come from strangers and may hold escape codes.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::job::{failed, printable, token};
+use super::job::{failed, printable, reason, token};
 use super::{Failure, print};
 use crate::client::{self, Client};
 use crate::config;
@@ -107,13 +107,11 @@ fn lines(machine: &Value) -> Vec<String> {
     let mut lines = vec![format!("{}  {}, {free}{progress}", printable(&machine["id"]), printable(&machine["state"]))];
     let notice = &machine["notice"];
     if notice.is_object() {
-        let parts = ["happened", "done", "to_do"].map(|part| printable(&notice[part]));
-        let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        lines.push(format!("  {} [{}]", said.join(" "), printable(&notice["code"])));
+        lines.push(format!("  {}", reason(notice)));
     }
-    let reason = &machine["reason"];
-    if reason.is_object() && reason["code"] != notice["code"] {
-        lines.push(format!("  {} [{}]", printable(&reason["sentence"]), printable(&reason["code"])));
+    let why = &machine["reason"];
+    if why.is_object() && why["code"] != notice["code"] {
+        lines.push(format!("  {}", reason(why)));
     }
     lines
 }
@@ -130,7 +128,7 @@ mod test {
             "id": "mill", "state": "attention", "accepting_jobs": false,
             "job": { "name": "\u{1b}[2Jpart.nc", "state": "cancelled", "progress": 0.25 },
             "notice": { "code": "table.not_clear", "happened": "Nobody has said it.", "done": "", "to_do": "Look." },
-            "reason": { "code": "table.not_clear", "sentence": "Nobody has said it." },
+            "reason": { "code": "table.not_clear", "happened": "Nobody has said it." },
         });
         let wanted = [
             "mill  attention, not accepting jobs, [2Jpart.nc cancelled, 25 % executed",

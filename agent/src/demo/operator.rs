@@ -126,7 +126,9 @@ impl<'a> Operator<'a> {
         let report = self.shop.report(self.bundle.machine).unwrap_or_default();
         let (document, reason) = match outcome {
             Ok(document) => {
-                let reason = document["reason"]["message"].as_str().map(str::to_owned);
+                let reason = serde_json::from_value::<drivers::Notice>(document["reason"].clone())
+                    .ok()
+                    .map(|notice| notice.to_string());
                 (document, reason)
             }
             Err(failure) => (Value::Null, Some(failure.to_string())),

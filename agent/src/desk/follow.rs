@@ -49,7 +49,7 @@ impl Clerk {
         let mut record = Record::clone(known);
         record.state = phase.into();
         if let Some(notice) = notice {
-            record.reason = Some(notice.into());
+            record.reason = Some(notice.clone());
         } else if record.state == JobState::Running || record.state == JobState::Finished {
             record.reason = None;
         }
@@ -80,7 +80,7 @@ impl Clerk {
             record.first_ignored.clone_from(&job.first_ignored);
             record.energy_kwh = job.energy_kwh;
             record.link = Some(snapshot.job_link);
-            record.link_cause = likely_cause(&snapshot, surroundings::read()).as_ref().map(Into::into);
+            record.link_cause = likely_cause(&snapshot, surroundings::read());
         }
     }
 

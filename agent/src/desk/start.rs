@@ -24,7 +24,7 @@ use super::{Ask, Refusal, Reply, facts};
 use crate::desk::Action;
 use crate::host::clock;
 use crate::jobs::gate::{Missing, Verified};
-use crate::jobs::{JobState, Reason, Record};
+use crate::jobs::{JobState, Record};
 use crate::place;
 use crate::store::{Asked, Change, Fact, NotWritten, Spooled, Store, Who};
 
@@ -286,7 +286,7 @@ impl Clerk {
             NotArmed::Program(notice) if notice.code == "store.unreadable" => Refusal::Store(notice),
             NotArmed::Program(notice) => {
                 record.state = JobState::Refused;
-                record.reason = Some(Reason::from(&notice));
+                record.reason = Some(notice.clone());
                 record.ended_at = Some(stamp(jiff::Timestamp::now()));
                 let told = facts::became(&record);
                 self.put(record, [told]);

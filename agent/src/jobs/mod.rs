@@ -103,22 +103,6 @@ impl From<JobPhase> for JobState {
     }
 }
 
-/// Why a job is what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// Stable code.
-    pub code: String,
-    /// What happened, what was done, what to do.
-    pub message: String,
-}
-
-impl From<&Notice> for Reason {
-    fn from(notice: &Notice) -> Self {
-        let message = format!("{} {} {}", notice.happened, notice.done, notice.to_do);
-        Self { code: notice.code.clone(), message: message.trim().to_owned() }
-    }
-}
-
 /// A job as it is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -131,7 +115,7 @@ pub struct Record {
     /// What became of it.
     pub state: JobState,
     /// Why, where it did not simply go well.
-    pub reason: Option<Reason>,
+    pub reason: Option<Notice>,
     /// RFC 3339.
     pub submitted_at: String,
     /// RFC 3339.
@@ -175,7 +159,7 @@ pub struct Record {
     pub link: Option<LinkCounters>,
     /// What was likely wrong with the link, if anything was.
     #[serde(default)]
-    pub link_cause: Option<Reason>,
+    pub link_cause: Option<Notice>,
     /// What was found in the program.
     pub findings: Vec<serde_json::Value>,
     /// The key under which it was submitted, so that a repeat is no second job.
@@ -227,11 +211,15 @@ impl Record {
             0 => "No line is known to be executed".to_owned(),
             line => format!("Line {line} was executed, at least"),
         };
-        let message = format!(
-            "The agent was restarted while the job was under way. {executed}; what the machine did after that is not \
-             known. Nothing was started again. Look at the machine and the work before anything else is started."
-        );
-        self.reason = Some(Reason { code: RESTARTED.to_owned(), message });
+        self.reason = Some(Notice::new(
+            RESTARTED,
+            format!(
+                "The agent was restarted while the job was under way. {executed}; what the machine did after that is not \
+                 known."
+            ),
+            "Nothing was started again.",
+            "Look at the machine and the work before anything else is started.",
+        ));
         self.ended_at = Some(now.to_owned());
         self.time_line.clear();
     }
@@ -303,7 +291,7 @@ pub(crate) mod test {
         record.interrupted("now");
         let reason = record.reason.unwrap();
         assert_eq!((record.state, reason.code.as_str()), (JobState::Failed, RESTARTED));
-        assert!(reason.message.contains("Line 17 was executed, at least"), "{}", reason.message);
+        assert!(reason.happened.contains("Line 17 was executed, at least"), "{reason}");
     }
 
     #[test]
@@ -327,6 +315,15 @@ pub(crate) mod test {
         assert!(first < second && second < third && third.len() == first.len(), "{first} {second} {third}");
         assert!(new_id(at("2027-01-01T10:00:00Z"), &third) > third);
         assert!(new_id(at("2026-12-01T10:00:00Z"), "no time")[..11] == first[..11]);
+    }
+
+    #[test]
+    fn a_job_of_an_older_agent_keeps_its_reason() {
+        let mut old = serde_json::to_value(record("1", JobState::Failed)).unwrap();
+        old["reason"] = serde_json::json!({ "code": "link.lost", "message": "The cable was pulled. Look." });
+        let read: Record = serde_json::from_value(old).unwrap();
+        let reason = read.reason.unwrap();
+        assert_eq!((reason.code.as_str(), reason.happened.as_str()), ("link.lost", "The cable was pulled. Look."));
     }
 
     #[test]

@@ -313,7 +313,7 @@ fn after_a_power_cut_a_job_can_go_on_behind_the_line_that_was_written_down() {
     let line = &written();
     let agent = workshop.start();
     let failed = agent.job_is(&job, "failed");
-    let told = text(&failed["reason"], "message");
+    let told = text(&failed["reason"], "happened");
     assert!(told.contains(&format!("Line {line} was executed, at least")), "{told}");
     let made = agent.act("jobs", id(&job), "resume-after-failure");
     assert_eq!(made.status, 201, "{made:?}");
@@ -332,7 +332,7 @@ fn a_machine_that_is_unplugged_fails_its_job_and_leaves_the_other_running() {
     let failed = agent.job_is(&jobs[0], "failed");
     assert_eq!(failed["reason"]["code"], "link.lost");
     let machine = agent.machine_is("mill", "offline");
-    assert_eq!((&machine["accepting_jobs"], machine["reason"]["sentence"].is_string()), (&json!(false), true));
+    assert_eq!((&machine["accepting_jobs"], machine["reason"]["happened"].is_string()), (&json!(false), true));
     assert_eq!(agent.act("machines", "mill", "stop").code(), "machine.offline");
     agent.job_is(&jobs[1], "running");
     assert_eq!(agent.machine_is("other", "running")["state"], "running");

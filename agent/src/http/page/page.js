@@ -119,6 +119,8 @@ function card(machine) {
   return made;
 }
 
+const reasonOf = (job) => (job.reason ? [job.reason.happened, job.reason.done, job.reason.to_do].filter(Boolean).join(" ") : "");
+
 async function submit(machine, input) {
   const file = input.files[0];
   if (!file) return;
@@ -126,7 +128,7 @@ async function submit(machine, input) {
   try {
     const job = await ask(`/machines/${encodeURIComponent(machine)}/jobs?name=${encodeURIComponent(file.name)}`,
       { method: "POST", body: file });
-    say(job.state === "refused" ? `${job.name} was refused. ${job.reason ? job.reason.message : ""}`
+    say(job.state === "refused" ? `${job.name} was refused. ${reasonOf(job)}`
       : `${job.name} was submitted. It waits in the list until somebody starts it.`);
   } catch (error) {
     say(error.message);
@@ -182,7 +184,7 @@ function show(machine) {
   const told = machine.notice && machine.reason && machine.notice.code === machine.reason.code;
   setText(part(".accepting"), [
     machine.accepting_jobs ? "Accepting jobs." : "Not accepting jobs.",
-    !told && machine.reason && machine.reason.sentence,
+    !told && machine.reason && machine.reason.happened,
     machine.free_at && machine.state === "running" && `Free at about ${moment(machine.free_at)}.`,
   ].filter(Boolean).join(" "));
   const notice = part(".notice");
@@ -323,7 +325,7 @@ function makeRow(job) {
 
 function updateRow(row, job) {
   const [name, , state, executed, estimate, , actions] = row.children;
-  setText(name.lastChild, job.reason ? job.reason.message : "");
+  setText(name.lastChild, reasonOf(job));
   setText(state.firstChild, job.state);
   state.firstChild.className = `word ${job.state}`;
   const on = (onMachine.get(job.machine) || {}).job;

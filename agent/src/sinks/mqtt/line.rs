@@ -161,7 +161,7 @@ impl Line {
             "state": State::Unknown.word(),
             "accepting_jobs": false,
             "queue_length": self.queue.length,
-            "reason": { "code": said.code, "sentence": said.happened },
+            "reason": said,
         });
         [(Fact::State, state), (Fact::Capacity, capacity)]
     }
