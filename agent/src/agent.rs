@@ -71,7 +71,10 @@ impl Agent {
         tasks.extend(store::keep_bauds(desk.machines(), &store, &stopped));
         for kind in sinks::ALL {
             let Some(sink) = (kind.open)(&config.sinks)? else { continue };
-            let sources = desk.machines().iter().map(|machine| Source::of(machine, desk.queue(machine.name())));
+            let sources = desk
+                .machines()
+                .iter()
+                .map(|machine| Source::of(machine, desk.queue(machine.name()), desk.programs().bytes_max()));
             let feed = Feed {
                 site: config.site.clone(),
                 agent: config.agent.clone(),

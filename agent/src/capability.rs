@@ -10,13 +10,6 @@ use serde::Serialize;
 /// Version of this document's form. It goes up when a field changes its meaning, not when one is added.
 pub const VERSION: u32 = 1;
 
-/// Largest program that is taken, in bytes: room for any real job (the largest sliced print we know of has 500 MB),
-/// while one upload cannot fill the SD card of a Pi.
-pub const PROGRAM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
-/// File types that are taken: the name's ending, without the dot.
-pub const FILE_TYPES: [&str; 6] = ["gcode", "gco", "g", "nc", "ngc", "tap"];
-
 /// What a machine can make.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Capability {
@@ -156,7 +149,14 @@ impl Capability {
     /// What a machine can make, from its profile and from what it said about itself.
     ///
     /// `at` is the time to stamp it with, RFC 3339: this is pure and reads no clock.
-    pub fn of(machine: &str, profile: &Profile, identity: Option<&Identity>, at: String) -> Self {
+    /// `program_bytes_max`: the largest program that the store takes.
+    pub fn of(
+        machine: &str,
+        profile: &Profile,
+        identity: Option<&Identity>,
+        program_bytes_max: u64,
+        at: String,
+    ) -> Self {
         let [x, y, z, _] = profile.motion.feed_max_mm_min;
         Self {
             version: VERSION,
@@ -195,8 +195,8 @@ impl Capability {
             laser: profile.laser.as_ref().map(|laser| LaserOffer { s_max: laser.s_max, power_w: laser.power_w }),
             dialect: profile.dialect.clone(),
             firmware: identity.map(|identity| identity.firmware.clone()),
-            file_types: &FILE_TYPES,
-            program_bytes_max: PROGRAM_BYTES_MAX,
+            file_types: gcode_tools::formats::ENDINGS,
+            program_bytes_max,
         }
     }
 }
@@ -228,7 +228,7 @@ mod test {
     fn every_bundled_profile_says_what_it_can_make() {
         for (name, text) in Profile::bundled() {
             let profile = Profile::parse(text).unwrap();
-            let capability = Capability::of("m", &profile, None, AT.to_owned());
+            let capability = Capability::of("m", &profile, None, 1 << 20, AT.to_owned());
             println!("{}", serde_json::to_string_pretty(&capability).unwrap());
             assert_eq!(capability.processes, profile.work.processes, "{name}");
             assert_eq!(capability.size_max_mm.is_some(), profile.envelope_mm.is_some(), "{name}");
@@ -241,7 +241,7 @@ mod test {
         let text = "name = \"bare\"\ntitle = \"Bare\"\nkind = \"mill\"\ndialect = \"grbl\"\n\
                     [spindle]\nmin_rpm = 0.0\nmax_rpm = 1000.0\n";
         let profile = Profile::parse(text).unwrap();
-        let json = serde_json::to_value(Capability::of("m", &profile, None, AT.to_owned())).unwrap();
+        let json = serde_json::to_value(Capability::of("m", &profile, None, 1 << 20, AT.to_owned())).unwrap();
         for absent in
             ["envelope_mm", "size_max_mm", "materials", "temperatures", "laser", "firmware", "feed_max_mm_min"]
         {

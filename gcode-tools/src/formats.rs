@@ -12,6 +12,10 @@ pub mod bgcode;
 pub mod heatshrink;
 pub mod meatpack;
 
+/// Usual endings of the names of files that are read, without the dot: plain G-code of printers, mills and lasers, and
+/// what it comes packed in. What a file is, its content tells.
+pub const ENDINGS: &[&str] = &["gcode", "gco", "g", "nc", "ngc", "tap", "cnc", "gx", "gz", "bgcode", "3mf"];
+
 /// Bytes that any packed program may unpack to. Small files may be as repetitive as they like.
 const UNPACKED_BYTES_FREE: u64 = 16 * 1024 * 1024;
 

@@ -47,7 +47,13 @@ pub(super) async fn capability(State(shared): State<Shared>, Path(name): Path<St
     let machine = found(&shared, &name)?;
     let snapshot = machine.snapshot();
     let at = wall(machine, snapshot.at);
-    Ok(Json(json!(Capability::of(&name, machine.profile(), snapshot.identity.as_ref(), at))))
+    Ok(Json(json!(Capability::of(
+        &name,
+        machine.profile(),
+        snapshot.identity.as_ref(),
+        shared.desk.programs().bytes_max(),
+        at
+    ))))
 }
 
 pub(super) async fn capacity(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

@@ -81,17 +81,20 @@ pub struct Source {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The work that waits for it.
     pub queue: watch::Receiver<Queue>,
+    /// Largest program that is taken for it, in bytes.
+    pub program_bytes_max: u64,
 }
 
 impl Source {
     /// A machine as a sink sees it, and the work that waits for it.
-    pub fn of(machine: &Machine, queue: watch::Receiver<Queue>) -> Self {
+    pub fn of(machine: &Machine, queue: watch::Receiver<Queue>, program_bytes_max: u64) -> Self {
         Self {
             name: machine.name().to_owned(),
             profile: Arc::new(machine.profile().clone()),
             epoch: machine.epoch(),
             snapshots: machine.watch(),
             queue,
+            program_bytes_max,
         }
     }
 }

@@ -118,6 +118,11 @@ impl Written {
 }
 
 impl Programs {
+    /// Largest program that is taken, in bytes.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     pub(super) fn new(settings: &config::Store, shared: Arc<Shared>) -> Self {
         Self {
             folder: settings.dir.join(FOLDER),

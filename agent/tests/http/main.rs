@@ -377,3 +377,20 @@ fn the_api_describes_itself_as_it_is() {
         }
     }
 }
+
+#[test]
+fn a_capability_promised_a_gigabyte_where_a_megabyte_is_taken() {
+    // The workshop's agents take programs of a megabyte.
+    let workshop = Workshop::new(&[("mill", "grbl-mill-3018", 1.0)]);
+    let agent = workshop.start();
+    let capability = agent.get("/api/v1/machines/mill/capability");
+    let most = capability["program_bytes_max"].as_u64().unwrap();
+    assert_eq!(most, 1 << 20);
+    assert!(capability["file_types"].as_array().unwrap().contains(&json!("bgcode")));
+    let upload = |bytes: u64| {
+        let program: Vec<u8> =
+            b"G21 G90\n".iter().copied().chain(std::iter::repeat_n(b'\n', bytes as usize - 8)).collect();
+        agent.ask("POST", "/api/v1/machines/mill/jobs", "", &program).status
+    };
+    assert_eq!((upload(most), upload(most + 1)), (201, 413));
+}

@@ -53,6 +53,7 @@ impl Bench {
             let (snapshot, snapshots_out) = watch::channel(Arc::new(Snapshot::unknown(Moment::ZERO)));
             let (queue, queue_out) = watch::channel(Queue::default());
             sources.push(Source {
+                program_bytes_max: 1 << 20,
                 name: (*name).to_owned(),
                 profile: Arc::new(Profile::named("prusa-mk3s").unwrap()),
                 epoch: Epoch::fixed(SystemTime::now()),

@@ -32,6 +32,7 @@ pub(super) struct Line {
     snapshot: Arc<Snapshot>,
     queue: Queue,
     capacity: Option<Capacity>,
+    program_bytes_max: u64,
     /// The sample and the snapshot that were published last.
     sample: Sample,
     said: Option<Arc<Snapshot>>,
@@ -50,6 +51,7 @@ impl Line {
             sample: Sample::default(),
             said: None,
             capacity: Some(capacity),
+            program_bytes_max: source.program_bytes_max,
             snapshot,
             queue,
             slots: Default::default(),
@@ -135,7 +137,13 @@ impl Line {
             }
             Fact::Capability => {
                 let at = wall(self.snapshot.at);
-                json!(Capability::of(&self.name, &self.profile, self.snapshot.identity.as_ref(), at))
+                json!(Capability::of(
+                    &self.name,
+                    &self.profile,
+                    self.snapshot.identity.as_ref(),
+                    self.program_bytes_max,
+                    at
+                ))
             }
             Fact::Telemetry | Fact::Event => {
                 self.sample = Sample::of(&self.snapshot);

@@ -14,6 +14,7 @@ fn at(milliseconds: u64) -> Moment {
 
 fn uplink() -> Uplink {
     let source = Source {
+        program_bytes_max: 1 << 20,
         name: "mill".into(),
         profile: Arc::new(Profile::parse(Profile::bundled()[0].1).unwrap()),
         epoch: Epoch::fixed(std::time::SystemTime::UNIX_EPOCH),
@@ -117,6 +118,7 @@ fn machine_documents_stayed_30_days_behind_until_a_restart() {
     let month = Duration::from_secs(30 * 24 * 3600);
     let behind = || Epoch::following(std::time::Instant::now(), std::time::SystemTime::now() - month);
     let source = Source {
+        program_bytes_max: 1 << 20,
         name: "mill".into(),
         profile: Arc::new(Profile::parse(Profile::bundled()[0].1).unwrap()),
         epoch: behind(),
