@@ -191,7 +191,7 @@ impl Missing {
                 "Look at what the check finds, then start the job.",
             ),
             Self::Program => Notice::new(
-                "store.program_changed",
+                "job.program_changed",
                 "The program is not the one that was checked.",
                 "Nothing was started.",
                 "Submit the program again.",
