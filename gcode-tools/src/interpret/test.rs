@@ -1,6 +1,7 @@
 //! What programs do, in machine coordinates.
 
 use super::*;
+use crate::arc::ArcFault;
 use crate::block::Block;
 
 #[derive(Default)]
