@@ -36,7 +36,8 @@ impl Tolerance {
     /// LinuxCNC 2.9 in inches: 2·√2 thousandths of an inch, and a hundred times that.
     pub const LINUXCNC_INCH: Self = Self { most_mm: 7.19, mm: 0.0719, share: 0.001 };
 
-    fn refuses(&self, radius: f64, end_radius: f64) -> bool {
+    /// Whether the distances of an arc's two ends from its centre, in millimetres, are too different.
+    pub(crate) fn refuses(&self, radius: f64, end_radius: f64) -> bool {
         let difference = (radius - end_radius).abs();
         difference > self.most_mm || (difference > self.mm && difference > radius.max(end_radius) * self.share)
     }

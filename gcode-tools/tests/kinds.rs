@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on should stop.
 
 use gcode_tools::analysis::{Info, analyse};
+use gcode_tools::block::Block;
+use gcode_tools::interpret::{State, Watch};
 use gcode_tools::preflight::{Severity, check};
 use gcode_tools::profile::Profile;
+use gcode_tools::rules::Rules;
+use gcode_tools::statement::Statement;
+use gcode_tools::time::Firmware;
 
 fn profile(name: &str) -> Profile {
     // `NAME/DIALECT`: that machine with another firmware.
@@ -62,6 +67,16 @@ fn what_a_firmware_reads_otherwise_was_passed_in_silence() {
         ("jubilee", "M203 X200 Y200"),
         ("generic-marlin/smoothieware", "M205 X10"),
         ("generic-marlin/repetier", "M204 S1000"),
+        // It ends no print, and deletes.
+        ("generic-marlin", "M30"),
+        ("generic-marlin", "M30 old.gco"),
+        ("jubilee", "M30 old.g"),
+        // It waits for nobody over the wire.
+        ("jubilee", "M0"),
+        ("jubilee", "M1"),
+        ("jubilee", "M226"),
+        ("jubilee", "M600"),
+        ("jubilee", "M601"),
     ] {
         let program = if machine.starts_with("generic-grbl") || machine.starts_with("linuxcnc") {
             format!("G21\nG90\nG94\n{line}\nM30\n")
@@ -82,10 +97,22 @@ fn what_a_firmware_reads_otherwise_was_passed_in_silence() {
         ("generic-marlin", "M84 X Y E"),
         ("jubilee", "M203 X12000 Y12000"),
         ("generic-marlin", "M203 X500 Y500 Z12 E120"),
+        ("generic-marlin", "M0"),
+        ("generic-marlin", "M600"),
+        ("jubilee", "M291 P\"change\" S3"),
         ("generic-marlin/repetier", "M201 X1000"),
     ] {
         let found = found(&format!("{print}{line}\n"), machine, 4);
         assert!(found.iter().all(|(_, code)| *code != "word.read_otherwise"), "{machine}: {line}: {found:?}");
+    }
+}
+
+#[test]
+fn a_stop_that_the_firmware_passes_over_was_taken_for_one() {
+    for (machine, told) in [("generic-grbl", true), ("generic-fluidnc", true), ("generic-grblhal", false)] {
+        let said = found("G21 G90\nM1\nM2\n", machine, 2);
+        assert_eq!(said.contains(&(Severity::Note, "word.read_otherwise")), told, "{machine}: {said:?}");
+        assert_eq!(found("G21 G90\nM0\nM2\n", machine, 2), [], "{machine}");
     }
 }
 
@@ -288,3 +315,114 @@ fn what_programs_say_of_themselves_is_read() {
         assert_eq!(objects, [name], "{text}");
     }
 }
+
+#[test]
+fn more_that_firmwares_refuse() {
+    for (before, line, number) in [
+        // An arc whose centre is 27 km away (grbl/grbl#817): Grbl's own numbers have 24 bits, and lose the radius.
+        ("G21 G90 F600\nG1 X34.431 Y97.611", "G02 X42.057 Y10.446 Z-0.4 I-27059770.111 J-2367507.587", 33),
+        // ArtCAM without a feed (gnea/grbl#1087), and half of a number (winder/Universal-G-Code-Sender#1181).
+        ("G21 G90", "N706 G3 X15.266 Y-11.604 I-4.768 J.602", 22),
+        ("G21 G90", "0S30", 1),
+        // vlachoudis/bCNC#303.
+        ("", "G21 G90 G64 G40", 20),
+        ("G21 G90", "T3 M6", 20),
+    ] {
+        let name = "generic-grbl";
+        let mut state = State::of_profile(&profile(name));
+        let mut rules = Rules::of(Firmware::Grbl);
+        for line in before.lines() {
+            assert_eq!(rules.answer_at(line.as_bytes(), Some(&state)), Ok(()), "{line}");
+            state.execute(1, &Statement::of(&Block::new(line.as_bytes())), &mut Unwatched);
+        }
+        let refusal = rules.answer_at(line.as_bytes(), Some(&state)).expect_err(line);
+        assert_eq!(refusal.number(), Some(number), "{line}");
+        let program = format!("{before}\n{line}\nM30\n");
+        let at = before.lines().count().max(1) as u64 + 1;
+        assert!(errors(&program, name).iter().any(|(line, _)| *line == at), "{line}: {:?}", errors(&program, name));
+    }
+    // A sender that numbers every line numbered the last one too (grblHAL/core#328). This agent says neither number nor `%`.
+    let refusal = Rules::of(Firmware::GrblHal).answer(b"N1000%").unwrap_err();
+    assert_eq!(refusal.number(), Some(1));
+    assert_eq!(errors("%\nG21 G90\nG0 X1\nM2\nN1000%\n", "generic-grblhal"), []);
+    // FreeCAD writes K0 with each arc (FreeCAD/FreeCAD#17079): Grbl takes it, and LinuxCNC does not.
+    let arc = "G21 G90\nM3 S1000\nG1 X10 F600\nG2 X20 Y10 I0 J10 K0.000\nM5\nM2\n";
+    assert_eq!(errors(arc, "generic-grbl"), []);
+    assert_eq!(errors(arc, "linuxcnc-mill"), [(4, "word.unused")]);
+}
+
+#[test]
+fn more_words_that_move_the_zero_or_keep_the_motion() {
+    // pcb2gcode's dwell of no time between two moves (chilipeppr/tinyg#33).
+    assert_eq!(max("G21 G90\nG0 X0 Y0\nG1 Z-1 F100\nG4 P0\nX10 Y0\nX10 Y10\n", "generic-grbl"), [10.0, 10.0, 0.0]);
+    // Bambu Studio's and Smoothieware's end of a shift (xyz-tools/gcode-preview#424).
+    let shifted = "G28\nG1 X10 Z1 F600\nG92 X0\nG1 X5\nG92.1\nG1 X12\n";
+    assert_eq!(max(shifted, "generic-marlin"), [15.0, 0.0, 1.0]);
+    assert_eq!(max(shifted, "generic-marlin/smoothieware"), [15.0, 0.0, 1.0]);
+    // A bare G92 makes every axis zero to Klipper, and says nothing to Marlin.
+    let bare = "G28\nG1 X10 Z1 F600\nG92\nG1 X5\n";
+    assert_eq!(max(bare, "voron-350")[0], 15.0);
+    assert_eq!(max(bare, "generic-marlin")[0], 10.0);
+    // The offset of a hot end leads the nozzle to the same place (OctoPrint#1122).
+    assert_eq!(max("G28\nM218 T1 X20\nT1\nG1 X30 Z1 F600\n", "generic-marlin"), [30.0, 0.0, 1.0]);
+}
+
+#[test]
+fn more_prints_that_are_cold_and_prints_that_are_not() {
+    for (machine, program, right) in [
+        // Only the second tool is used (Klipper3d/klipper#519).
+        ("jubilee", "G28\nM83\nM104 T1 S210\nT1\nM109 S210\nG1 Z1 F600\nG1 X50 E1\nM104 S0\n", vec![]),
+        // Warm for homing, then hot (bootuz-dinamon/ender3-v3-se-full-klipper#2).
+        (
+            "voron-350",
+            "G90\nM83\nM104 S150\nM140 S60\nG4 P30000\nG28\nM104 S220\nM190 S60\nM109 S220\nG1 X9 Z1 F600\nG1 X50 E1\n\
+             TURN_OFF_HEATERS\n",
+            vec![],
+        ),
+        // The nozzle is waited for, and too cold for this plastic's firmware (mriscoc/Ender3V2S1#809).
+        ("ender3", "G28\nM83\nM109 S165\nG1 X50 Z1 E1 F600\nM104 S0\n", vec![(4, "heat.cold_extrusion")]),
+    ] {
+        assert_eq!(errors(program, machine), right, "{machine}: {program}");
+    }
+    // Only the bed is heated (prusa3d/PrusaSlicer#2777): whoever starts it may have heated the nozzle, and is told.
+    let bed = found("M190 S60\nG28\nM83\nG1 Z0.2 F600\nG1 X50 E1\nM140 S0\n", "ender3", 5);
+    assert_eq!(bed, [(Severity::Warning, "heat.cold_extrusion")]);
+}
+
+#[test]
+fn more_that_programs_say_of_themselves() {
+    let slicer = |text: &str| info(&format!("{text}\nG21\nG28\nG1 X1 F100\n"), "-").slicer.unwrap();
+    // Arksine/moonraker#773.
+    let creality = slicer(
+        ";FLAVOR:Marlin\n;TIME:1720.57\n;Filament used:4.98355m\n;Layer Height:0.2\n;MINX:36.127\n;MAXZ:9.6\n\
+         ;OuterWall Time:632.549\n;;;;;;;;\n;Creality Print GCode Generated by CXEngine\n;CRSLICE_GIT_HASH:6b8d75d\n\
+         ;Creality Print Version : V4.3.7.6619\n;Machine Name:K1 Max",
+    );
+    assert_eq!((creality.name.as_deref(), creality.version.as_deref()), (Some("Creality Print"), Some("4.3.7.6619")));
+    assert_eq!((creality.time_s, creality.layer_height_mm), (Some(1720.57), Some(0.2)));
+    assert!((creality.filament_mm[0] - 4983.55).abs() < 0.01);
+    // Arksine/moonraker#966.
+    let creality = slicer(
+        "; HEADER_BLOCK_START\n; generated by Creality_Print 6.0.1.1574 on 2025-02-21 at 10:11:12\n; total layer number: 25\n\
+         ; filament used [mm] = 506.97\n; total filament used [g] = 1.51\n; estimated printing time (normal mode) = 20m 5s",
+    );
+    assert_eq!((creality.name.as_deref(), creality.version.as_deref()), (Some("Creality Print"), Some("6.0.1.1574")));
+    assert_eq!((creality.time_s, creality.layers, creality.filament_g[0]), (Some(1205.0), Some(25), 1.51));
+    // Duet3D/RepRapFirmware#151.
+    let ideamaker = slicer(
+        ";Sliced by ideaMaker 3.0.5.1438, 2018-01-02 15:48:43 UTC+0100\n;Material#1 Used: 868.0\n;Material#2 Used: 0.0",
+    );
+    assert_eq!((ideamaker.name.as_deref(), ideamaker.version.as_deref()), (Some("ideaMaker"), Some("3.0.5.1438")));
+    assert_eq!(ideamaker.filament_mm, [868.0], "the second tool has nothing to do");
+    // Kin of PrusaSlicer that nobody named (Arksine/moonraker, `metadata.py`).
+    for (name, version) in [("QIDISlicer", "1.1.8"), ("A3dp-Slicer", "2.4.60"), ("SliCR-3D", "1.2.0")] {
+        let kin =
+            slicer(&format!("; generated by {name} {version} on 2024-05-06 at 10:11:12\n; filament used [mm] = 12.5"));
+        assert_eq!((kin.name.as_deref(), kin.version.as_deref()), (Some(name), Some(version)));
+        assert_eq!(kin.filament_mm, [12.5]);
+    }
+}
+
+struct Unwatched;
+
+impl Watch for Unwatched {}

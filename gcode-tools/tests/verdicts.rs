@@ -5,6 +5,8 @@
 
 use gcode_tools::block::Block;
 use gcode_tools::interpret::{Event, Family, State, Watch};
+use gcode_tools::preflight;
+use gcode_tools::profile::Profile;
 use gcode_tools::rules::Rules;
 use gcode_tools::statement::Statement;
 use gcode_tools::time::Firmware;
@@ -125,4 +127,56 @@ fn klipper_answers_as_the_rules_say() {
     }
     println!("klipper.tsv: {refused} commands refused; missed {}, falsely refused {}", missed.len(), wrong.len());
     assert!(wrong.is_empty() && missed.len() * 100 <= refused, "missed {missed:#?}\nfalse {wrong:#?}");
+}
+
+/// Commands that a Klipper knows where a section of its configuration says so: the one that answered had none of these.
+const OF_THE_CONFIGURATION: [&str; 12] = [
+    "SET_FAN_SPEED",
+    "SET_PIN",
+    "SET_PRINT_STATS_INFO",
+    "BED_MESH_CALIBRATE",
+    "QUAD_GANTRY_LEVEL",
+    "M20",
+    "M23",
+    "M25",
+    "M26",
+    "M27",
+    "M73",
+    "M117",
+];
+
+/// What is no command, or said by every slicer: comments, marks and blocks that are not sent, a code that is sent without
+/// the blank in it, tools.
+const NOT_SENT_SO: [&str; 7] = ["(", "%", "/", "*", "O", "G 1", "T"];
+
+/// A Klipper passes over what it does not know, with a message: nobody sees that in a print of hours. `check` tells of it.
+#[test]
+fn check_tells_of_the_commands_that_klipper_does_not_know() {
+    let profile = Profile::named("voron-350").unwrap();
+    let left_out = |line: &str| OF_THE_CONFIGURATION.iter().chain(&NOT_SENT_SO).any(|own| line.starts_with(own));
+    let (mut unknown, mut known, mut missed, mut wrong) = (0, 0, Vec::new(), Vec::new());
+    for (answer, line) in recorded("klipper.tsv").into_iter().flatten() {
+        let program = format!("G28\nG90\nM82\nG17\n{line}\nM84\n");
+        let findings = preflight::check(program.as_bytes(), &profile).findings;
+        let told: Vec<_> = findings.iter().filter(|finding| finding.line == 5).map(|finding| finding.code).collect();
+        if answer.starts_with("// Unknown command") && !left_out(&line) {
+            unknown += 1;
+            let doubts = ["word.unsupported", "word.macro", "word.read_otherwise", "motion.modal", "program.card"];
+            if !told.iter().any(|code| doubts.contains(code) || code.starts_with("text.")) {
+                missed.push(format!("{line}\t{told:?}"));
+            }
+        } else if answer == "ok" {
+            known += 1;
+            if told.contains(&"word.unsupported") {
+                wrong.push(line);
+            }
+        }
+    }
+    println!(
+        "klipper.tsv: {unknown} commands unknown to it, {known} taken; missed {}, false {}",
+        missed.len(),
+        wrong.len()
+    );
+    assert!(unknown > 120 && known > 250);
+    assert!(wrong.is_empty() && missed.is_empty(), "missed {missed:#?}\nfalse {wrong:#?}");
 }

@@ -2,9 +2,9 @@
 //! values that switch something else off, letters it does not read, codes that only some builds have.
 //!
 //! Sources: Marlin 2.1 `gcode/` (`G4.cpp`, `M18_M84_M410.cpp`, `M104_M109.cpp`, `M106_M107.cpp`, `M200-M205.cpp`,
-//! `M211.cpp`, `M220.cpp`, `M221.cpp`) and `Configuration.h`; Klipper `klippy/extras/heaters.py`, `kinematics/extruder.py`,
-//! `gcode.py`, `toolhead.py`, `extras/fan.py`; RepRapFirmware's G-code dictionary; Repetier-Firmware `Commands.cpp`;
-//! Smoothieware's list of codes; Grbl's wiki. Their rules are told here in our own words.
+//! `M211.cpp`, `M220.cpp`, `M221.cpp`, `sd/M30.cpp`) and `Configuration.h`; Klipper `klippy/extras/heaters.py`, `kinematics/extruder.py`,
+//! `gcode.py`, `toolhead.py`, `extras/fan.py`; RepRapFirmware's G-code dictionary and `GCodes2.cpp` (cases 0, 30, 226); Repetier-Firmware `Commands.cpp`;
+//! Smoothieware's list of codes and `GcodeDispatch.cpp`; Grbl's wiki and `gcode.c`, `FluidNC`'s `GCode.cpp` (`OptionalStop`). Their rules are told here in our own words.
 
 use super::finding::Place;
 use super::{Preflight, Severity};
@@ -278,6 +278,45 @@ static READINGS: &[Reading] = &[
         message: "G28 homes nothing here: it drives to the place that was stored with G28.1, which may be any.",
         help: "Home with $H, or write where it shall go (G53 G0 Z0).",
     },
+    Reading {
+        whose: Firmwares::of(Firmware::Grbl).and(Firmwares::of(Firmware::FluidNc)),
+        letter: b'M',
+        codes: 10..=10,
+        when: always,
+        severity: Severity::Note,
+        code: "word.read_otherwise",
+        at: b"",
+        message: "an optional stop, which this firmware passes over: the program goes on.",
+        help: "Write M0 where it must stop.",
+    },
+    warning(
+        (OTHERS, b'M', 300..=300),
+        b"",
+        always,
+        "To a printer it ends no program: it deletes the file that it names from the printer's card.",
+        "Take it out.",
+    ),
+    warning(
+        (RRF, b'M', 0..=20),
+        b"",
+        always,
+        "RepRapFirmware ends a print of its own card with it. From here it is refused, or switches the heaters off.",
+        "Take it out; M291 S3 waits for a person.",
+    ),
+    warning(
+        (RRF, b'M', 2260..=2260),
+        b"",
+        always,
+        "RepRapFirmware pauses only prints of its own card with it, and refuses it here: nothing waits.",
+        "Wait with M291 S3.",
+    ),
+    warning(
+        (RRF, b'M', 6000..=6010),
+        b"",
+        always,
+        "RepRapFirmware pauses only prints of its own card with it, and refuses it here: nothing waits.",
+        "Wait with M291 S3.",
+    ),
     optional(
         b'G',
         200..=200,

@@ -166,10 +166,13 @@ pub(super) const G_RANGES: &[(u32, u32, Firmwares, Effect)] = &[
 
 /// M codes.
 pub(super) const M: &[Row] = &[
-    (0, CNC.and(OTHERS), E::Person),
-    (10, CNC.and(OTHERS), E::Person),
-    (20, CNC, E::Ends),
-    (20, OTHERS, E::Nothing),
+    (0, CNC.and(MARLINS), E::Person),
+    (0, RRF, E::Ends),
+    (10, LINUXCNC.and(Firmwares::of(Firmware::GrblHal)).and(MARLINS), E::Person),
+    (10, Firmwares::of(Firmware::Grbl).and(FLUIDNC), E::Nothing), // an optional stop: they have no switch for it
+    (10, RRF, E::Ends),
+    (20, CNC.and(RRF), E::Ends),
+    (20, MARLINS.but(Firmwares::of(Firmware::Marlin)), E::Nothing),
     (30, CNC.and(OTHERS), E::Switches),
     (40, CNC.and(OTHERS), E::Switches),
     (50, CNC.and(OTHERS), E::Switches),

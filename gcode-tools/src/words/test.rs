@@ -43,6 +43,21 @@ fn what_ends_a_mills_program_ends_no_printers() {
         assert_ne!(effect(Firmware::Marlin, b'M', code), Effect::Ends);
         assert_ne!(effect(Firmware::Klipper, b'M', code), Effect::Ends);
     }
+    assert!(!effect(Firmware::Marlin, b'M', 20).is_known(), "Marlin says that it knows no M2");
+    assert_eq!(effect(Firmware::RepRapFirmware, b'M', 20), Effect::Ends, "of its own card");
+}
+
+#[test]
+fn an_optional_stop_stops_only_where_the_firmware_has_one() {
+    for firmware in [Firmware::Grbl, Firmware::FluidNc] {
+        assert_eq!(effect(firmware, b'M', 10), Effect::Nothing);
+        assert_eq!(effect(firmware, b'M', 0), Effect::Person);
+    }
+    for firmware in [Firmware::GrblHal, Firmware::LinuxCnc, Firmware::Marlin] {
+        assert_eq!(effect(firmware, b'M', 10), Effect::Person);
+    }
+    // Which it is need not be known to go carefully.
+    assert!(effect_of_any(Firmwares::CNC, b'M', 10).waits_for_person());
 }
 
 #[test]

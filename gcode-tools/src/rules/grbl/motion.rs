@@ -1,7 +1,7 @@
 //! Motions of a line, with its axis words: threads, splines, cycles, probes and arcs.
 
 use super::{AXES, Axis, Grbl, Line, Outcome};
-use crate::arc::{self, Arc, ArcFault, Tolerance};
+use crate::arc::{self, Tolerance};
 use crate::interpret::State;
 use crate::modal::Plane;
 use crate::rules::{Letters, Refusal, Rule};
@@ -191,7 +191,6 @@ impl Grbl {
         let (a, b, _) = arc::axes(plane);
         let (from, to) = (state.position, Self::target(line, state));
         let unit = if line.modes.inches { 25.4 } else { 1.0 };
-        let clockwise = line.modes.motion == 20;
         if by_radius {
             if from == to {
                 return Err(Refusal::line(Rule::Target));
@@ -202,12 +201,12 @@ impl Grbl {
             let under = 4.0 * (radius * radius) as f32 - (x * x) as f32 - (y * y) as f32;
             return if under < 0.0 { Err(Refusal::word(Rule::Radius, b'R')) } else { Ok(()) };
         }
-        let center =
-            [a, b].map(|axis| from[axis] + if line.has(b"IJK"[axis]) { line.value(b"IJK"[axis]) * unit } else { 0.0 });
-        let (_, fault) = Arc::about(plane, from, to, center, clockwise, 1.0, &Tolerance::GRBL);
-        match fault {
-            Some(ArcFault::RadiusMismatch(..)) => Err(Refusal::line(Rule::Target)),
-            _ => Ok(()),
-        }
+        // Its numbers have 24 bits: of an arc whose centre is far away they lose the radius (grbl/grbl#817).
+        let (from, to) = (from.map(|at| at as f32), to.map(|at| at as f32));
+        let center = [a, b].map(|axis| (line.value(b"IJK"[axis]) * unit) as f32);
+        let hypotenuse = |x: f32, y: f32| f64::from((x * x + y * y).sqrt());
+        let radius = hypotenuse(center[0], center[1]);
+        let end_radius = hypotenuse(to[a] - from[a] - center[0], to[b] - from[b] - center[1]);
+        if Tolerance::GRBL.refuses(radius, end_radius) { Err(Refusal::line(Rule::Target)) } else { Ok(()) }
     }
 }
