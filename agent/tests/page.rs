@@ -126,6 +126,40 @@ fn a_person_submits_starts_watches_pauses_stops_and_clears_on_the_page() {
     browser.until(&says("#toast", "The agent did not answer. Use the switch on the machine itself."));
 }
 
+#[test]
+fn a_second_click_on_start_put_a_job_onto_the_last_one() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", 15.0)]).clear_is_said();
+    let agent = workshop.start();
+    let browser = Browser::start();
+    browser.looks(1280, 960, "light");
+    open(&browser, &agent);
+    is(&browser, "mill", "attention");
+    browser.until(&says(&of("mill", ".notice"), "Nobody has said that the table is clear"));
+    browser.until(&says(&of("mill", ".clear"), "The table is clear"));
+    // There is nothing to go on with.
+    assert_eq!(browser.evaluate(&format!("return document.querySelector({}).hidden", json!(of("mill", ".resume")))), true);
+    browser.click(&of("mill", ".clear"));
+    is(&browser, "mill", "idle");
+    let plate = in_repository("config/demo/plate.nc");
+    submit_and_start(&browser, "mill", &plate);
+    // Cancelled with two clicks; the next job waits, and says for what.
+    browser.click(&of("mill", ".cancel"));
+    browser.click(&of("mill", ".cancel"));
+    browser.until(&says("#jobs", "cancelled"));
+    is(&browser, "mill", "attention");
+    let executed = workshop.report("mill").executed;
+    browser.fill(&of("mill", ".file"), plate.canonicalize().unwrap().to_str().unwrap());
+    browser.until(&says(&of("mill", ".waiting"), "plate.nc"));
+    browser.until(&says("#jobs", "Waits. Nobody has said that the table is clear since its last job began."));
+    browser.click(&of("mill", ".waiting .start"));
+    browser.until(&says("#toast", "[table.not_clear]"));
+    assert_eq!(workshop.report("mill").executed, executed, "the machine was told nothing");
+    browser.click(&of("mill", ".clear"));
+    is(&browser, "mill", "idle");
+    browser.click(&of("mill", ".waiting .start"));
+    is(&browser, "mill", "running");
+}
+
 /// The picture of a program is drawn and seen.
 fn shows_what_it_does(browser: &Browser, link: &str) {
     let link = json!(link);

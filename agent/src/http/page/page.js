@@ -325,7 +325,8 @@ function makeRow(job) {
 
 function updateRow(row, job) {
   const [name, , state, executed, estimate, , actions] = row.children;
-  setText(name.lastChild, reasonOf(job));
+  const waitsFor = (job.waits_for || []).map((missing) => missing.happened).join(" ");
+  setText(name.lastChild, reasonOf(job) || (waitsFor && `Waits. ${waitsFor}`));
   setText(state.firstChild, job.state);
   state.firstChild.className = `word ${job.state}`;
   const on = (onMachine.get(job.machine) || {}).job;
