@@ -137,7 +137,10 @@ fn a_second_click_on_start_put_a_job_onto_the_last_one() {
     browser.until(&says(&of("mill", ".notice"), "Nobody has said that the table is clear"));
     browser.until(&says(&of("mill", ".clear"), "The table is clear"));
     // There is nothing to go on with.
-    assert_eq!(browser.evaluate(&format!("return document.querySelector({}).hidden", json!(of("mill", ".resume")))), true);
+    assert_eq!(
+        browser.evaluate(&format!("return document.querySelector({}).hidden", json!(of("mill", ".resume")))),
+        true
+    );
     browser.click(&of("mill", ".clear"));
     is(&browser, "mill", "idle");
     let plate = in_repository("config/demo/plate.nc");
