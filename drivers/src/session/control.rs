@@ -8,7 +8,7 @@ use crate::event::EventKind;
 use crate::flow::Aside;
 use crate::notice::Notice;
 use crate::request::{Answer, Denied, Job, Override, Request};
-use crate::session::greeting::is_swap;
+use crate::session::identity::is_swap;
 use crate::session::run::Run;
 use crate::snapshot::{Cause, JobPhase, Occupied, Overrides, Reading};
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Session};
-use crate::dialect::{self, Asking, Dialect, Effect, Likeness, MotionEnd};
+use crate::dialect::{self, Effect, Likeness};
 use crate::event::EventKind;
-use crate::flow::Aside;
 use crate::interlock::{self, Response, Trouble};
 use crate::moment::Moment;
 use crate::notice::Notice;
 use crate::profile::Attach;
-use crate::session::by_hand::JOGGING_EVERY;
+use crate::session::identity::merge;
 use crate::session::silence::SILENT_WORK;
 use crate::snapshot::{Identity, JobPhase, Occupied, State};
 
@@ -35,14 +34,14 @@ const OWN_QUESTIONS: u32 = 1;
 const ATTACH_TRIES: u32 = 5;
 
 /// Stable code of the notice.
-const ECHO: &str = "link.echo";
+pub(super) const ECHO: &str = "link.echo";
 
 /// Quiet after which no more answers come to questions that were put to a machine before it answered one: most of them
 /// were lost before it listened, but one that was slow answers each, and must not be taken to answer a job's lines.
 const LATE_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long the rest of an answer may take that says which one of several kin it is.
-const NAMING: Duration = Duration::from_millis(300);
+pub(super) const NAMING: Duration = Duration::from_millis(300);
 
 /// How long a machine that said that it is busy is taken at its word: it says so every two seconds.
 const WORKED: Duration = Duration::from_secs(6);
@@ -57,21 +56,18 @@ const PAUSES_DOUBLED_MAX: u32 = 4;
 /// Between attempts once the silence was told.
 const GREET_SLOWLY: Duration = Duration::from_secs(10);
 
-/// Between questions while only the end of motion is waited for: nothing else is on the wire then.
-const PROVING_EVERY: Duration = Duration::from_millis(100);
-
 /// What a greeting has heard so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them can be")]
 pub(super) struct Greeting {
     identity: Option<Identity>,
     /// How surely it is the dialect that is configured.
-    likeness: Likeness,
+    pub(super) likeness: Likeness,
     /// Whom it is like otherwise.
     #[serde(skip)]
-    kin: Option<&'static str>,
+    pub(super) kin: Option<&'static str>,
     /// It is certain that it is another; which one is still to be heard.
-    is_other: bool,
+    pub(super) is_other: bool,
     /// An answer came before any name: some firmwares answer first and do what was asked then.
     answered: bool,
     pub(super) tries: u32,
@@ -341,63 +337,6 @@ impl Session {
         self.deadlines.greet = self.deadlines.greet.map(|at| at.min(soon));
     }
 
-    /// Whether a line can come from the machine that is configured. If not, the conversation is over.
-    pub(super) fn may_have_said(&mut self, line: &[u8]) -> bool {
-        let Some((other, likeness)) = dialect::of_line(line) else { return true };
-        let own = self.dialect.likeness(line);
-        let name = other.habits().name;
-        if let Phase::Greeting(greeting) = &mut self.phase {
-            greeting.likeness = greeting.likeness.max(own);
-            greeting.kin = greeting.kin.or(Some(name));
-            if likeness > own && likeness == Likeness::Kin {
-                // Somebody else for certain, but of several: the next lines may say which.
-                greeting.is_other = true;
-                self.deadlines.greet = Some(self.now + NAMING);
-                return false;
-            }
-        }
-        if likeness > own && self.run.is_some() {
-            return self.stranger_in_job(other, line);
-        }
-        if likeness > own {
-            self.wrong_machine(name);
-        }
-        likeness <= own
-    }
-
-    /// A line in a job that another firmware would say. A program may write such words (M118): only what a board says as it
-    /// starts, or of its own name, counts, and then the job is made safe first.
-    fn stranger_in_job(&mut self, other: &'static dyn Dialect, line: &[u8]) -> bool {
-        let mut heard = Vec::new();
-        other.read(line, &mut heard);
-        if !heard.iter().any(|reply| matches!(reply, dialect::Reply::Started | dialect::Reply::Identity(_))) {
-            return true;
-        }
-        let other = other.habits().name;
-        self.stranger = Some(other.to_owned());
-        let notice = self.wrong_notice(other);
-        self.cancel_as(JobPhase::Failed, Some(notice));
-        false
-    }
-
-    fn wrong_notice(&self, other: &str) -> Notice {
-        Notice::new(
-            "machine.wrong",
-            format!("The machine on this port speaks {other}; {} is configured.", self.dialect.habits().name),
-            "No job was sent and none will be.",
-            "Check that the cable leads to the right machine, or correct the dialect in the configuration.",
-        )
-    }
-
-    /// A machine that proves to be another one than configured is never sent a job.
-    pub(super) fn wrong_machine(&mut self, other: &str) {
-        let notice = self.wrong_notice(other);
-        self.end_run(JobPhase::Failed, Some(notice.clone()));
-        self.forget_conversation();
-        self.phase = Phase::Wrong;
-        self.tell_trouble(notice);
-    }
-
     /// A line heard while it is not yet known who speaks.
     pub(super) fn hear_greeting(&mut self, reply: dialect::Reply) {
         use dialect::Reply;
@@ -505,124 +444,6 @@ impl Session {
         }
         self.identified(identity);
     }
-
-    /// Two machines of one kind whose cables were swapped: the second is not sent what is meant for the first.
-    fn is_somebody_else(&self, identity: &Identity) -> bool {
-        let Some(first) = &self.first_identity else { return false };
-        let differs = |first: &Option<String>, now: &Option<String>| first.is_some() && now.is_some() && first != now;
-        differs(&first.uuid, &identity.uuid) || differs(&first.machine, &identity.machine)
-    }
-
-    fn swapped(&mut self, identity: &Identity) {
-        let name = |identity: &Identity| {
-            let names = [identity.machine.as_deref(), identity.uuid.as_deref()];
-            names.into_iter().flatten().collect::<Vec<_>>().join(", ")
-        };
-        let notice = Notice::new(
-            SWAPPED,
-            format!(
-                "Another machine answers on this port: it says that it is {}; before, it was {}.",
-                name(identity),
-                self.first_identity.as_ref().map(name).unwrap_or_default()
-            ),
-            "No job was sent and none will be.",
-            "Check that the cables lead to the right machines. If this one is meant to be here, clear it.",
-        );
-        self.forget_conversation();
-        self.phase = Phase::Wrong;
-        self.tell_trouble(notice);
-    }
-
-    fn identified(&mut self, identity: Identity) {
-        if self.is_somebody_else(&identity) {
-            return self.swapped(&identity);
-        }
-        self.first_identity.get_or_insert_with(|| identity.clone());
-        self.echoes = matches!(&self.phase, Phase::Greeting(greeting) if greeting.echoes > 0);
-        self.phase = Phase::Ready;
-        self.obeying.stop_over();
-        self.person.answers_left = 0;
-        self.deadlines.greet = None;
-        self.window.clear();
-        self.known.notice = None;
-        self.known.generation += 1;
-        self.tell(EventKind::Connected { firmware: identity.firmware.clone() });
-        if self.echoes {
-            let notice = Notice::new(
-                ECHO,
-                "What is sent on this line comes back before the machine's own answers.",
-                "The machine answers as well, and what comes back is passed over.",
-                "Switch the echo of the adapter off if it can be: it takes half of what the line carries.",
-            );
-            self.tell(EventKind::Trouble { notice });
-        }
-        if identity.capabilities.iter().any(|capability| capability == super::packing::CAPABILITY) {
-            self.packing.receiver_found(&self.profile);
-        }
-        self.numbers = self.dialect.habits().numbers.by(&identity.firmware);
-        self.packing.reader_known(self.numbers);
-        self.known.identity = Some(identity);
-        self.cleared();
-        self.limit_window();
-        self.known_protection();
-        self.deadlines.ask = Some(self.now);
-    }
-
-    /// Asks how the machine is.
-    pub(super) fn ask(&mut self) {
-        if matches!(self.phase, Phase::Offline | Phase::Greeting(_) | Phase::Wrong | Phase::Halted) {
-            return;
-        }
-        let proving = self.run.as_ref().is_some_and(|run| run.stage == super::Stage::Proving);
-        self.deadlines.ask = Some(
-            self.now
-                + match () {
-                    () if proving => PROVING_EVERY,
-                    () if self.moves_by_hand() => JOGGING_EVERY.min(self.ask_interval()),
-                    () => self.ask_interval(),
-                },
-        );
-        let waits = proving && self.owes_position();
-        if proving && !waits {
-            self.ask_proof();
-        }
-        self.ask_for_card();
-        if self.may_be_told_to_end() {
-            self.ask_whether_it_stands();
-        }
-        if self.own_work().is_none() && self.may_be_told_to_end() {
-            self.ask_settings();
-        }
-        match self.dialect.habits().asking {
-            Asking::Realtime { .. } => {
-                self.calm(dialect::Calm::Query);
-                self.report_asked();
-            }
-            Asking::Commands { commands, .. } => {
-                let tells = self.told_unasked();
-                // One question at a time: a machine that heats or homes answers late.
-                if !self.is_asked(Aside::Query)
-                    && !waits
-                    && self.phase == Phase::Ready
-                    && self.run.as_ref().is_none_or(super::Run::may_be_asked)
-                {
-                    for command in commands.iter().filter(|command| tells != Some(**command)) {
-                        self.asides.push_back((Aside::Query, (*command).to_owned()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The report that proves the end of motion was damaged on its way: it is asked for again, where no question does.
-    fn ask_proof(&mut self) {
-        let habits = self.dialect.habits();
-        let MotionEnd::Commands([.., proof]) = habits.motion_end else { return };
-        let asked_anyway = matches!(habits.asking, Asking::Commands { commands, .. } if commands.contains(proof));
-        if !asked_anyway && !self.is_asked(Aside::Query) && self.run.as_ref().is_some_and(super::Run::may_be_asked) {
-            self.asides.push_back((Aside::Query, (*proof).to_owned()));
-        }
-    }
 }
 
 /// A question of another dialect, a different one each time.
@@ -638,30 +459,3 @@ fn other_question(own: &dialect::Habits, tries: u32) -> &'static str {
     }
     others.get(tries as usize / 2 % others.len().max(1)).copied().unwrap_or(own.identify)
 }
-
-/// Identity comes in several lines; later ones add to it.
-fn merge(identity: &mut Identity, more: &Identity) {
-    if !more.firmware.is_empty() {
-        identity.firmware.clone_from(&more.firmware);
-    }
-    identity.machine = identity.machine.take().or_else(|| more.machine.clone());
-    identity.uuid = identity.uuid.take().or_else(|| more.uuid.clone());
-    identity.receive_buffer_bytes = identity.receive_buffer_bytes.or(more.receive_buffer_bytes);
-    identity.planner_blocks = identity.planner_blocks.or(more.planner_blocks);
-    for capability in &more.capabilities {
-        if identity.capabilities.len() < CAPABILITIES_MAX && !identity.capabilities.contains(capability) {
-            identity.capabilities.push(capability.clone());
-        }
-    }
-}
-
-/// The code of the notice that somebody else is on the port.
-const SWAPPED: &str = "machine.swapped";
-
-/// Whether a notice says that somebody else is on the port.
-pub(super) fn is_swap(notice: &Notice) -> bool {
-    notice.code == SWAPPED
-}
-
-/// Capabilities kept. Marlin lists about 40.
-const CAPABILITIES_MAX: usize = 128;

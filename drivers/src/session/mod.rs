@@ -21,10 +21,12 @@
 //!                                                   Asking: at a tool change, waiting for a person
 //! ```
 
+mod asking;
 mod barrier;
 mod by_hand;
 mod clearing;
 mod control;
+mod deadlines;
 mod driven;
 mod evidence;
 mod frozen;
@@ -34,6 +36,7 @@ mod hands;
 mod health;
 mod hearing;
 mod idle_heat;
+mod identity;
 mod layers;
 mod obeying;
 mod own_work;
@@ -52,6 +55,7 @@ mod silence;
 mod spindle_words;
 mod standing;
 mod state;
+mod status;
 mod streaming;
 mod table;
 mod undone;
@@ -74,6 +78,7 @@ use crate::profile::Profile;
 use crate::snapshot::{Identity, Snapshot, State};
 
 pub use clearing::NOTHING_CHANGED;
+use deadlines::Deadlines;
 pub use driven::Drives;
 pub(crate) use frozen::program_bytes;
 pub use run::Ending;
@@ -163,45 +168,6 @@ enum AlarmReset {
     Needed,
     /// A person cleared the alarm: it is over when the machine shows that it is.
     Awaited,
-}
-
-/// When the session wants to be called again, by reason.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Deadlines {
-    /// The next attempt to find out who is there.
-    greet: Option<Moment>,
-    /// The next question how the machine is.
-    ask: Option<Moment>,
-    /// An answer is overdue then.
-    answer: Option<Moment>,
-    /// Answers to a rejected run of lines have all come by then.
-    settle: Option<Moment>,
-    /// A hold on the way to a cancel has taken long enough.
-    drop: Option<Moment>,
-    /// A jog ends then if nobody asks for it again; or, once it was let go, must have come to its end.
-    #[serde(default)]
-    jog: Option<Moment>,
-    /// Why a machine halted is told by then, whether it said so or not.
-    #[serde(default)]
-    why: Option<Moment>,
-    /// A clear that has shown nothing by then is said again, or given up.
-    #[serde(default)]
-    clear: Option<Moment>,
-    /// A job that is being ended is made safe by then, or over, whatever was heard.
-    #[serde(default)]
-    end: Option<Moment>,
-    /// Nothing was heard for so long then that what is known is old.
-    #[serde(default)]
-    quiet: Option<Moment>,
-    /// A spindle that was switched on again has its speed by then, and the machine may go on.
-    #[serde(default)]
-    spin_up: Option<Moment>,
-    /// An error that no table knows stands by then: no request to say a line again came behind it.
-    #[serde(default)]
-    doubt: Option<Moment>,
-    /// No answer came for so long that one more line is worth it, on a wire that damages some.
-    #[serde(default)]
-    widen: Option<Moment>,
 }
 
 /// The machine's settings that matter to protection.
@@ -467,13 +433,7 @@ impl Session {
 
     /// When [`Session::handle`] is to be called again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        let Deadlines { greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen } =
-            self.deadlines;
-        let driven = self.driven.until();
-        [greet, ask, answer, settle, drop, jog, why, spin_up, clear, end, quiet, doubt, widen, driven]
-            .into_iter()
-            .flatten()
-            .min()
+        self.deadlines.next().into_iter().chain(self.driven.until()).min()
     }
 
     /// What the machine is doing.
@@ -515,64 +475,6 @@ impl Session {
             self.wire.clear();
         }
         self.known.link.bytes_out += bytes.len() as u64;
-    }
-
-    fn pass_deadlines(&mut self) {
-        self.note_lateness();
-        let due = |deadline: &mut Option<Moment>, now: Moment| deadline.take_if(|at| *at <= now).is_some();
-        if due(&mut self.deadlines.greet, self.now) {
-            self.greet();
-        }
-        if due(&mut self.deadlines.ask, self.now) {
-            self.ask();
-        }
-        if due(&mut self.deadlines.settle, self.now) {
-            self.settle();
-        }
-        if due(&mut self.deadlines.answer, self.now) {
-            self.answer_overdue();
-        }
-        if due(&mut self.deadlines.drop, self.now) {
-            self.drop_queued();
-        }
-        if due(&mut self.deadlines.jog, self.now) {
-            self.jog_due();
-        }
-        if due(&mut self.deadlines.why, self.now) {
-            self.tell_halt();
-        }
-        if due(&mut self.deadlines.widen, self.now) {
-            self.window.widen();
-        }
-        if due(&mut self.deadlines.spin_up, self.now) {
-            self.spun_up();
-        }
-        if due(&mut self.deadlines.clear, self.now) {
-            self.clear_due();
-        }
-        if due(&mut self.deadlines.end, self.now) {
-            self.end_overdue();
-        }
-        if due(&mut self.deadlines.quiet, self.now) {
-            self.fell_quiet();
-        }
-        if due(&mut self.deadlines.doubt, self.now) {
-            self.doubt_is_over();
-        }
-        self.spindle_overdue();
-    }
-
-    /// Whether a command of this kind waits to be said or for its answer.
-    fn is_asked(&self, aside: Aside) -> bool {
-        self.window.has(aside) || self.asides.iter().any(|(waiting, _)| *waiting == aside)
-    }
-
-    fn ask_interval(&self) -> Duration {
-        Duration::from_millis(match self.dialect.habits().asking {
-            crate::dialect::Asking::Realtime { every_ms } | crate::dialect::Asking::Commands { every_ms, .. } => {
-                every_ms
-            }
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! How printers that are not Marlin take a line: what each counts, asks for again and passes over.
 
-use super::{Marlin, leading_number};
+use super::Marlin;
+use super::lines::leading_number;
 use crate::moment::Moment;
 use crate::sim::Simulated as _;
 use crate::sim::printer::Counting;
