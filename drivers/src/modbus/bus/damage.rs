@@ -6,6 +6,9 @@ use super::super::{Question, Trouble};
 /// Bytes of an exception's frame.
 const EXCEPTION_BYTES: usize = 5;
 
+/// Bytes around the data of a read: unit, function, count and check.
+const READ_FRAME_BYTES: usize = 5;
+
 /// Bit of the function that says that an exception follows.
 const EXCEPTION: u8 = 0x80;
 
@@ -18,6 +21,11 @@ pub(super) fn damage(unit: u8, question: &Question, heard: &[u8]) -> Trouble {
     let has_crc =
         |frame: &[u8]| frame.split_last_chunk().is_some_and(|(body, check)| crc(body).to_le_bytes() == *check);
     let sentence = match heard.get(..whole) {
+        _ if *from == unit && has_wide_count(question, heard) && has_crc(heard) => {
+            "its count of bytes takes two of them, where the standard has one: set the device to standard Modbus \
+             (Huanyang's H2A and P2A: F9.05 = 1)"
+                .to_owned()
+        }
         // Of a frame with a right check every byte is as it was sent.
         Some(frame) if has_crc(frame) && *from != unit => format!("unit {from} answered in the place of unit {unit}"),
         None if *from != unit => format!("{} bytes that unit {unit} cannot have sent", heard.len()),
@@ -28,6 +36,15 @@ pub(super) fn damage(unit: u8, question: &Question, heard: &[u8]) -> Trouble {
         _ => format!("{} bytes that are no whole answer", heard.len()),
     };
     Trouble::Damaged(sentence)
+}
+
+/// Whether an answer to a read says in two bytes how many follow, as Huanyang's H2A and P2A do by themselves.
+fn has_wide_count(question: &Question, heard: &[u8]) -> bool {
+    let Question::Read { .. } = question else { return false };
+    let whole = question.line_bytes().1;
+    let count = u16::try_from(whole.saturating_sub(READ_FRAME_BYTES)).unwrap_or_default();
+    heard.len() == whole + 1
+        && heard.get(1..4) == Some(&[[question.function()].as_slice(), &count.to_be_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -52,5 +69,16 @@ mod test {
             "a damaged answer: an answer to function 3 where 4 was asked"
         );
         assert_eq!(said(17, &[0x11, 0x83, 2, 0, 0]), "a damaged answer: its CRC is wrong", "an exception");
+    }
+
+    #[test]
+    fn an_h2a_that_counts_in_two_bytes_had_a_wrong_crc() {
+        let question = Question::Read { table: Table::Holding, address: 0x700c, count: 1 };
+        let mut answer = vec![0x01, 0x03, 0x00, 0x02, 0x5d, 0xc0];
+        answer.extend(crc(&answer).to_le_bytes());
+        let said = damage(1, &question, &answer).to_string();
+        assert!(said.contains("F9.05 = 1"), "{said}");
+        // As the standard has it, and not whole.
+        assert!(!damage(1, &question, &answer[..7]).to_string().contains("F9.05"));
     }
 }
