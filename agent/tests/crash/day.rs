@@ -5,11 +5,22 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use drivers::Notice;
 use fab_agent::config;
 use fab_agent::jobs::{JobState, Record};
-use fab_agent::store::{Change, Class, Fact, News, Spooled, Store};
+use fab_agent::store::{Change, Class, Fact, News, NotWritten, Spooled, Store};
 use serde_json::json;
+
+/// Stable code of a store that has not answered for a while.
+const SLOW: &str = "store.slow";
+
+/// Longest wait for the store: far beyond what a loaded computer needs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two questions to a store that is slow.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Says what was told to somebody outside. Not synced: it is on no disk that loses power.
 pub(crate) struct Witness(File);
@@ -44,12 +55,46 @@ pub(crate) async fn open(folder: &Path) -> (Store, Vec<Record>) {
     }
 }
 
-async fn upload(store: &Store, text: &str) -> Spooled {
-    let mut arriving = store.programs().begin(Some(text.len() as u64)).await.unwrap();
-    for piece in text.as_bytes().chunks(100) {
-        arriving.write(piece).await.unwrap();
+/// What the store says once it says anything. On a computer that has much else to do its thread may be without a turn for
+/// so long that it is called slow: a client asks again then.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, Notice>>>(ask: impl Fn() -> F) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(notice) if notice.code == SLOW && Instant::now() < until => tokio::time::sleep(ASK_EVERY).await,
+            Err(notice) => panic!("{notice}"),
+        }
     }
-    arriving.finish(None).await.unwrap()
+}
+
+async fn upload(store: &Store, text: &str) -> Spooled {
+    patiently(|| async move {
+        let mut arriving = store.programs().begin(Some(text.len() as u64)).await?;
+        for piece in text.as_bytes().chunks(100) {
+            arriving.write(piece).await?;
+        }
+        arriving.finish(None).await
+    })
+    .await
+}
+
+/// Has it written that a job is what it is now.
+async fn permit(store: &Store, text: &str, record: Record, key_is_new: bool) {
+    let (record, until) = (Arc::new(record), Instant::now() + PATIENCE);
+    loop {
+        match store.permit(vec![fact(Class::Person, text)], record.clone(), key_is_new).await {
+            Ok(()) => return,
+            Err(NotWritten::Trouble(notice)) if notice.code == SLOW && Instant::now() < until => {
+                // It may be there all the same.
+                let there = patiently(|| store.job(&record.id)).await;
+                if there.is_some_and(|there| there.state == record.state) {
+                    return;
+                }
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 /// One life of the agent, with a job for each of these numbers, which say what becomes of it.
@@ -75,10 +120,7 @@ async fn job(store: &Store, witness: &mut Witness, id: &str, number: u32) {
     let program =
         upload(store, &format!("G21 G90\n; {id}\n{}M2\n", "G1 X1 F600\nG1 X2\n".repeat(number as usize % 5))).await;
     let accepted = record(id, JobState::Checking, &program.sha256);
-    store
-        .permit(vec![fact(Class::Person, &format!("{id} submitted"))], Arc::new(accepted.clone()), true)
-        .await
-        .unwrap();
+    permit(store, &format!("{id} submitted"), accepted.clone(), true).await;
     program.kept();
     witness.say(&format!("accepted {id}"));
     let queued = Record { state: JobState::Queued, ..accepted };
@@ -105,7 +147,7 @@ async fn job(store: &Store, witness: &mut Witness, id: &str, number: u32) {
 async fn run(store: &Store, witness: &mut Witness, queued: Record, forgotten: bool) {
     let id = queued.id.clone();
     let armed = Record { state: JobState::Armed, ..queued };
-    store.permit(vec![fact(Class::Person, &format!("{id} started"))], Arc::new(armed.clone()), false).await.unwrap();
+    permit(store, &format!("{id} started"), armed.clone(), false).await;
     witness.say(&format!("started {id}"));
     let mut running = Record { state: JobState::Running, ..armed };
     tell(store, witness, Class::Job, &format!("{id} running"), Some(running.clone()));
@@ -119,7 +161,7 @@ async fn run(store: &Store, witness: &mut Witness, queued: Record, forgotten: bo
     tell(store, witness, Class::Job, &format!("{id} finished"), Some(finished.clone()));
     if forgotten {
         // Known to be written before it is forgotten, so that the disk sees both.
-        while store.job(&id).await.unwrap().is_none_or(|job| job.state != JobState::Finished) {
+        while patiently(|| store.job(&id)).await.is_none_or(|job| job.state != JobState::Finished) {
             tokio::task::yield_now().await;
         }
         witness.say(&format!("deleted {id}"));

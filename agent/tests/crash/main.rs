@@ -119,7 +119,7 @@ async fn ask(store_folder: &Path, said: &Said, what: &str) {
     for id in said.accepted.difference(&said.deleted) {
         let older = match states.get(id) {
             Some(state) => Some(*state),
-            None => store.job(id).await.unwrap().map(|job| job.state),
+            None => day::patiently(|| store.job(id)).await.map(|job| job.state),
         };
         let state = older.unwrap_or_else(|| panic!("{what}: {id} was accepted and is gone"));
         if said.started.contains(id) {
@@ -139,7 +139,7 @@ async fn ask(store_folder: &Path, said: &Said, what: &str) {
     // Numbers: each fact has the one it was told with, or none, and no new fact gets one that was told.
     let (mut cursor, mut last) = (Cursor::default(), 0);
     loop {
-        let batch = store.read(&cursor, 500).await.unwrap();
+        let batch = day::patiently(|| store.read(&cursor, 500)).await;
         if batch.cursor == cursor {
             break;
         }
