@@ -18,7 +18,6 @@ pub mod sinks;
 pub mod status;
 pub mod store;
 pub mod supervisor;
-pub mod surroundings;
 pub mod topics;
 
 pub use agent::Agent;

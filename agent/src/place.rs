@@ -10,6 +10,8 @@ use gcode_tools::formats;
 use gcode_tools::preflight::{self, Conditions, Severity, Verdict};
 use gcode_tools::sniff::ReadError;
 
+use crate::store;
+
 /// How long a machine may take to say its offsets. It is asked when it comes to rest, and answers in milliseconds; one that
 /// does not say them is checked for what is known.
 const PLACE_PATIENCE: Duration = Duration::from_secs(2);
@@ -35,7 +37,7 @@ pub(crate) async fn known(machine: &Machine) -> Conditions {
 
 /// Reads a program against its machine where it will lie.
 pub(crate) fn verdict(program: &Path, profile: &Profile, conditions: &Conditions) -> Verdict {
-    let opened = std::fs::File::open(program).map_err(|error| ReadError::from_io(&error)).and_then(formats::open);
+    let opened = store::open_regular(program).map_err(|error| ReadError::from_io(&error)).and_then(formats::open);
     match opened {
         Ok(program) => preflight::check_with(program, profile, conditions),
         Err(error) => Verdict::unreadable(&error),

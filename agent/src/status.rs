@@ -9,9 +9,9 @@ use drivers::{Event, Moment, Notice};
 use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, Queue};
+use crate::host::surroundings;
 use crate::jobs::{JobState, Jobs, Record};
 use crate::sinks::wall;
-use crate::surroundings;
 
 /// The fields that hold moments: numbers inside the agent, RFC 3339 on the network.
 const MOMENT_FIELDS: [&str; 4] = ["at", "since", "started_at", "ended_at"];

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::{Failure, print};
 use crate::client::Client;
 use crate::config::{self, Config};
+use crate::host::surroundings;
 use crate::sinks::mqtt;
-use crate::surroundings;
 
 /// Longest wait for an agent, a machine on the network or a broker.
 const PATIENCE: Duration = Duration::from_secs(3);

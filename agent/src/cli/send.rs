@@ -24,9 +24,9 @@ use self::ending::Ending;
 use super::{EndSignals, Failure, complain, print};
 use crate::config::load_profile;
 use crate::host::keys::Keys;
-use crate::place;
+use crate::host::surroundings;
 use crate::status::likely_cause;
-use crate::surroundings;
+use crate::{place, store};
 
 mod connect;
 mod ending;
@@ -263,7 +263,7 @@ async fn send(arguments: &Arguments, outcome: &mut Outcome) -> Result<(), Failur
 async fn record(machine: &Machine, arguments: &Arguments) {
     let Some(path) = &arguments.record else { return };
     let written = match machine.recording().await {
-        Some(recording) => std::fs::write(path, recording.text).map_err(|error| error.to_string()),
+        Some(recording) => store::write_out(path, recording.text.as_bytes()).map_err(|error| error.to_string()),
         None => Err("the machine's thread is gone".to_owned()),
     };
     if let Err(why) = written {

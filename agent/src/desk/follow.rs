@@ -9,10 +9,10 @@ use drivers::{Event, EventKind, Moment, Notice};
 use super::clerk::{Clerk, stamp};
 use super::facts;
 use crate::host::clock;
+use crate::host::surroundings;
 use crate::jobs::{Counts, JobState, Record};
 use crate::status::likely_cause;
 use crate::store::{Change, Fact};
-use crate::surroundings;
 
 /// How often the records of running jobs take over the machines' numbers, for whoever reads them.
 pub(super) const COUNT_EVERY: Duration = Duration::from_millis(500);

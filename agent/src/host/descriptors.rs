@@ -1,6 +1,8 @@
 //! Open files of this process: connections, ports and files share one bound, and who reaches it is told "too many open
 //! files" for everything.
 
+use std::fs::File;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Open files the agent can make use of: connections at their most, each with the file of an upload, and everything else
@@ -30,6 +32,20 @@ pub(crate) fn left() -> usize {
     usize::try_from(bound).unwrap_or(usize::MAX).saturating_sub(open)
 }
 
+/// A file that is there and costs nothing.
+const NOTHING: &str = "/dev/null";
+
+/// A file that is open for nothing: dropped, it makes room for another.
+#[derive(Debug)]
+pub(crate) struct Spare(#[expect(dead_code, reason = "it is held open")] File);
+
+impl Spare {
+    /// One more. None where no file can be opened any more.
+    pub(crate) fn open() -> Option<Self> {
+        File::open(NOTHING).ok().map(Self)
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -39,7 +55,7 @@ mod test {
         raise();
         let before = left();
         // Other tests open and close theirs meanwhile: many more than those.
-        let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let files: Vec<_> = (0..200).map(|_| Spare::open().unwrap()).collect();
         assert!(left() < before, "{} files", files.len());
     }
 }

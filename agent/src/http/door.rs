@@ -2,14 +2,13 @@
 //! taken can still stop a machine.
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +16,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use drivers::Notice;
+use drivers::repeats::Repeats;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, Service as _, service_fn};
@@ -32,15 +32,16 @@ use tokio::time::{Sleep, sleep};
 use super::crowd::{Crowd, Guest, Limits, Phase, slept_through};
 use super::problem::Problem;
 use super::wire::{Answered, Asked, Wire};
+use crate::host::descriptors::Spare;
 
 /// Files kept open for nothing, so that somebody can be let in when no other can be opened.
 const SPARES: usize = 8;
 
-/// A file that is there and costs nothing.
-const NOTHING: &str = "/dev/null";
-
 /// Pause after an error that the next attempt would find again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// What clients bring about again and again is said this often in the log.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// Bytes kept of a connection while they are read: the longest head of a request, and one piece of a body.
 const BUFFER: usize = 32 * 1024;
@@ -53,9 +54,10 @@ struct Door {
     crowd: Crowd,
     router: TowerToHyperService<Router>,
     guests: JoinSet<()>,
-    spares: Vec<File>,
-    /// Whether it was told that no file can be opened, and since then not again.
-    told: bool,
+    spares: Vec<Spare>,
+    /// What was said in the log of files that cannot be opened, and of faults.
+    no_files: Repeats,
+    faults: Repeats,
     stopped: watch::Receiver<bool>,
 }
 
@@ -66,7 +68,8 @@ pub(super) async fn keep(listener: TcpListener, router: Router, limits: Limits, 
         router: TowerToHyperService::new(router),
         guests: JoinSet::new(),
         spares: Vec::new(),
-        told: false,
+        no_files: Repeats::new(SAID_AGAIN_AFTER),
+        faults: Repeats::new(SAID_AGAIN_AFTER),
         stopped: stopped.clone(),
     };
     door.keep_spares();
@@ -78,7 +81,9 @@ pub(super) async fn keep(listener: TcpListener, router: Router, limits: Limits, 
             },
             Some(left) = door.guests.join_next() => {
                 if let Err(error) = left {
-                    tracing::error!(%error, "a fault ended a connection");
+                    if let Some(repeated) = door.faults.say("connection", Instant::now()) {
+                        tracing::error!(repeated = repeated.0, %error, "a fault ended a connection");
+                    }
                 }
                 door.keep_spares();
             }
@@ -105,10 +110,10 @@ impl Door {
     /// Opens as many spares as there should be, and can.
     fn keep_spares(&mut self) {
         while self.spares.len() < SPARES {
-            let Ok(spare) = File::open(NOTHING) else { return };
+            let Some(spare) = Spare::open() else { return };
             self.spares.push(spare);
         }
-        self.told = false;
+        self.no_files.well(Instant::now());
     }
 
     /// Somebody could not be let in. Where no file can be opened, one that was kept for this makes room: the next attempt
@@ -126,8 +131,8 @@ impl Door {
     }
 
     fn tell(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(%error, "clients are let in one at a time, in place of others");
+        if let Some(repeated) = self.no_files.say("files", Instant::now()) {
+            tracing::warn!(repeated = repeated.0, %error, "clients are let in one at a time, in place of others");
         }
     }
 }

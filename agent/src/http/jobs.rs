@@ -126,10 +126,8 @@ pub(super) async fn findings(State(shared): State<Shared>, Path(id): Path<String
 pub(super) async fn program(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
     let job = found(&shared, &id).await?;
     let gone = || refused(&Notice::new("job.program_gone", "The program of this job is no longer kept.", "", ""));
-    let path = shared.desk.programs().path(&job.sha256);
-    let opened = tokio::task::spawn_blocking(move || crate::store::open_regular(&path)).await;
-    let file = opened.map_err(|_| gone())?.map_err(|_| gone())?;
-    let body = Body::from_stream(tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file)));
+    let content = shared.desk.programs().content(&job.sha256).await.map_err(|_| gone())?;
+    let body = Body::from_stream(content);
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_LENGTH, job.bytes.to_string()),

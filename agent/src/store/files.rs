@@ -20,17 +20,24 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let kept = written.and_then(|()| keep(&part, path));
+    let kept = written.and_then(|()| give_name(&part, path)).and_then(|()| sync_folder(path));
     if kept.is_err() {
         let _ = std::fs::remove_file(&part);
     }
     kept
 }
 
-/// Gives a finished file its name. It has it on the disk only once its folder is written.
-pub(crate) fn keep(part: &Path, path: &Path) -> io::Result<()> {
-    std::fs::rename(part, path)?;
-    sync_folder(path)
+/// Writes what a person asked for to where they asked for it: as a whole, or into the pipe or device that is there.
+pub(crate) fn write_out(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => OpenOptions::new().write(true).open(path)?.write_all(bytes),
+        _ => write_whole(path, bytes),
+    }
+}
+
+/// Gives a finished file its name, over whatever has it. It has it on the disk only once its folder is written.
+pub(crate) fn give_name(part: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(part, path)
 }
 
 /// Writes the folder of a file, so that the file's name (or its absence) outlives a power cut.
@@ -142,6 +149,8 @@ pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
 
 #[cfg(test)]
 mod test {
+    use std::os::unix::fs::FileTypeExt as _;
+
     use super::*;
 
     #[test]
@@ -154,6 +163,112 @@ mod test {
         assert!(read_small(&path, 2).is_err());
         assert_eq!(files(home.path()), [path]);
         assert!(write_whole(&home.path().join("no/such/folder"), b"x").is_err());
+    }
+
+    #[test]
+    fn what_is_written_for_a_person_is_whole_and_a_device_takes_it_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("print.rec");
+        write_out(&path, b"one").unwrap();
+        write_out(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        write_out(Path::new("/dev/null"), b"nobody").unwrap();
+        assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    /// What a source file may do with files, by its folder (or its own name) under `src`.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum May {
+        Read,
+        Everything,
+    }
+
+    /// All that may touch files besides by way of the store, with why.
+    const TOUCH_FILES: [(&str, May); 6] = [
+        ("store/", May::Everything),
+        // The configuration and what it names, before anything runs.
+        ("config/", May::Read),
+        ("http/auth.rs", May::Read),
+        // What the system says of itself.
+        ("host/", May::Read),
+        // A person's own files, in a process of theirs.
+        ("cli/", May::Read),
+        ("client.rs", May::Read),
+    ];
+
+    const WRITING: [&str; 14] = [
+        "fs::write",
+        "File::create",
+        "OpenOptions",
+        "File::options",
+        "::rename(",
+        "remove_file",
+        "remove_dir",
+        "create_dir",
+        "fs::copy",
+        "hard_link",
+        "fs::symlink",
+        "set_permissions",
+        "set_len(",
+        ".persist(",
+    ];
+
+    const READING: [&str; 14] = [
+        "fs::read",
+        "File::open",
+        "fs::metadata",
+        "symlink_metadata",
+        "read_link",
+        "read_dir",
+        "canonicalize",
+        ".exists()",
+        ".try_exists()",
+        ".is_file()",
+        ".is_dir()",
+        ".is_symlink()",
+        "tokio::fs",
+        "use std::fs",
+    ];
+
+    #[test]
+    fn no_file_is_touched_besides_by_way_of_the_store() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = Vec::new();
+        walk(&sources, &mut |path, text| {
+            let name = path.strip_prefix(&sources).unwrap().to_str().unwrap();
+            let may = TOUCH_FILES.iter().find(|(place, _)| name.starts_with(place)).map(|(_, may)| *may);
+            let touches = |words: &[&'static str]| words.iter().find(|word| text.contains(**word)).copied();
+            let writes = touches(&WRITING).filter(|_| may != Some(May::Everything));
+            let reads = touches(&READING).filter(|_| may.is_none());
+            found.extend(writes.or(reads).map(|word| format!("{name}: {word}")));
+        });
+        assert!(found.is_empty(), "the store's files.rs does this for the whole agent: {found:#?}");
+    }
+
+    #[test]
+    fn one_helper_gives_files_their_names() {
+        let mut found = Vec::new();
+        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |path, text| {
+            if text.contains("::rename(") && !path.ends_with("store/files.rs") {
+                found.push(path.to_owned());
+            }
+        });
+        assert_eq!(found, [] as [PathBuf; 0]);
+    }
+
+    /// Every source file, without its comments and its tests.
+    fn walk(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, look);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("test.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod test {").next().unwrap();
+                let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                look(&path, &lines.collect::<Vec<_>>().join("\n"));
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use drivers::Notice;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
 
 use super::files::{self, Identity};
 use super::work::{Shared, Unneeded};
@@ -205,6 +206,16 @@ impl Programs {
         Ok(path)
     }
 
+    /// A program's content, read as it is taken.
+    ///
+    /// # Errors
+    /// It is gone, or cannot be opened.
+    pub async fn content(&self, sha256: &str) -> io::Result<ReaderStream<tokio::fs::File>> {
+        let path = self.path(sha256);
+        let file = blocking(move || files::open_regular(&path)).await?;
+        Ok(ReaderStream::new(tokio::fs::File::from_std(file)))
+    }
+
     /// Whether a part belongs to an upload that is under way.
     pub(super) fn is_arriving(&self, path: &Path) -> bool {
         self.claims().arriving.contains(path)
@@ -380,7 +391,7 @@ impl Programs {
         let moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let new = std::fs::symlink_metadata(&path).is_err();
         // Over one that is there already: that one may be damaged, and this one was just read.
-        std::fs::rename(part, &path)?;
+        files::give_name(part, &path)?;
         {
             let mut claims = self.claims();
             let claimed = claims.by_hash.entry(sha256.to_owned()).or_default();

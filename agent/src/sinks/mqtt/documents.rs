@@ -8,8 +8,8 @@ use drivers::snapshot::{JobPhase, Progress, Quality, Reading};
 use serde_json::{Value, json};
 
 use super::news;
+use crate::host::surroundings;
 use crate::status::{likely_cause, stamp};
-use crate::surroundings;
 
 /// The snapshot: each reading with its value, when it was taken, and how good it is.
 pub(super) fn state(machine: &str, agent: &str, epoch: SystemTime, snapshot: &Snapshot) -> Value {

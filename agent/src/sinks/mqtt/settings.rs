@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::host::identity;
+use crate::host::{identity, text};
 
 /// Longest password that is read from a file, in bytes. A longer file is no password.
 const PASSWORD_BYTES_MAX: u64 = 4096;
@@ -121,11 +121,14 @@ impl Ready {
 }
 
 fn password(path: &Path) -> Result<String, Notice> {
-    let size = std::fs::metadata(path).map_err(|error| unreadable("the password", path, &error.to_string()))?.len();
-    if size > PASSWORD_BYTES_MAX {
-        return Err(unreadable("the password", path, "it is too long for one"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable("the password", path, &error.to_string()))?;
+    let text = text::read(path, PASSWORD_BYTES_MAX).map_err(|error| {
+        let too_long = error.kind() == std::io::ErrorKind::FileTooLarge;
+        unreadable(
+            "the password",
+            path,
+            &if too_long { "it is too long for one".to_owned() } else { error.to_string() },
+        )
+    })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
