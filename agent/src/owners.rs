@@ -4,17 +4,23 @@
 //! and whoever supervises it starts another. Any other is begun anew, and that is told.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drivers::Notice;
+use drivers::repeats::Repeats;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::store::{Class, Fact, Store};
 
-/// Pause before a task is begun anew: one that fails at once must not take a core.
-const ANEW_AFTER: Duration = Duration::from_secs(1);
+/// Pauses before a task is begun anew: one that fails at once must not take a core, and one that fails again and again
+/// must not fill the log. A task that held for so long as the longest begins with the shortest again.
+const ANEW_FIRST: Duration = Duration::from_secs(1);
+const ANEW_LAST: Duration = Duration::from_secs(60);
+
+/// The same fault is told this often.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 /// The owner of the agent's tasks.
 #[derive(Debug, Clone)]
@@ -58,11 +64,20 @@ impl Owner {
     ) -> JoinHandle<()> {
         let owner = self.clone();
         tokio::spawn(async move {
-            while let Err(error) = tokio::spawn(make()).await {
+            let (mut faults, mut wait) = (Repeats::new(TOLD_AGAIN_AFTER), ANEW_FIRST);
+            loop {
+                let begun = Instant::now();
+                let Err(error) = tokio::spawn(make()).await else { return };
                 let notice = fault(name, Some(error), "It was begun anew.");
-                tracing::error!(%notice, "a task");
-                owner.tell(&notice);
-                tokio::time::sleep(ANEW_AFTER).await;
+                if let Some(repeated) = faults.say(&notice.happened, Instant::now()) {
+                    tracing::error!(repeated = repeated.0, %notice, "a task");
+                    owner.tell(&notice);
+                }
+                if begun.elapsed() >= ANEW_LAST {
+                    wait = ANEW_FIRST;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(ANEW_LAST);
             }
         })
     }

@@ -8,8 +8,9 @@ mod agent;
 use std::process::{Command, Output};
 
 use agent::{PLATE, Workshop, text};
+use drivers::profile::Profile;
+use drivers::sim;
 use drivers::sim::port::{Between, Port};
-use drivers::sim::{self};
 use serde_json::Value;
 
 const CUBE: &[u8] = include_bytes!("../../config/demo/cube.gcode");
@@ -80,6 +81,37 @@ fn a_broker_that_is_away_keeps_no_machine_from_its_work() {
     agent.machine_is("mill", "alarm");
     Command::new("kill").args(["-TERM", &agent.process().to_string()]).status().unwrap();
     assert_eq!(agent.wait(), Some(0), "and the agent ends when it is told to");
+}
+
+#[test]
+fn machines_that_are_off_and_a_broker_that_is_away_filled_the_log() {
+    // A box that takes every connection and closes it, as one whose machine is off.
+    let adapter = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = adapter.local_addr().unwrap();
+    let (attempt, attempts) = std::sync::mpsc::sync_channel(64);
+    std::thread::spawn(move || adapter.incoming().try_for_each(|_| attempt.send(())));
+    let profile = Profile::bundled().iter().find(|(name, _)| *name == "grbl-router-6040").unwrap().1;
+    let mut workshop = Workshop::new(&[])
+        .with_machine("unplugged", profile, "/dev/fab-agent-no-such-port")
+        .with_machine("refused", profile, "tcp://127.0.0.1:1")
+        .with_machine("adapter", profile, &format!("tcp://{address}"))
+        .with_machine("registers", profile, "modbus-tcp://127.0.0.1:1");
+    workshop.with_broker(1);
+    let agent = workshop.start();
+    // The others have tried as often by then: the pauses between attempts are the same.
+    for _ in 0..6 {
+        attempts.recv_timeout(agent::PATIENCE).expect("another attempt");
+    }
+    let said = agent.said();
+    for machine in ["unplugged", "refused", "adapter", "registers"] {
+        let lines = said.iter().filter(|line| line.contains(&format!("machine={machine} notice"))).count();
+        assert_eq!(lines, 1, "{machine}: {said:#?}");
+        let rows = agent.get(&format!("/api/v1/log?machine={machine}&limit=500"));
+        let rows = rows["rows"].as_array().unwrap().len();
+        assert!(rows <= 4, "{machine}: {rows} rows for as many attempts");
+        assert_eq!(agent.get(&format!("/api/v1/machines/{machine}"))["state"], "offline");
+    }
+    assert_eq!(said.iter().filter(|line| line.contains("mqtt.unreachable")).count(), 1, "{said:#?}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub mod probe;
 #[cfg(feature = "io")]
 mod program;
 #[cfg(feature = "io")]
+pub mod repeats;
+#[cfg(feature = "io")]
 pub mod shell;
 
 pub use event::{Event, EventKind};

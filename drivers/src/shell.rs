@@ -28,6 +28,7 @@ use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::program::{Chunk, Piece, ProgramReader};
 use crate::recording::Recorder;
+use crate::repeats::Repeats;
 use crate::request::{Answer, Request};
 use crate::session::{Input, Session};
 use crate::snapshot::Snapshot;
@@ -43,6 +44,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Waits between attempts to open a link: quick for a re-plugged cable, slow for a machine that is switched off.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
 const REOPEN_LAST: Duration = Duration::from_secs(5);
+
+/// A machine that stays away is spoken of this often in the log: its state says it all the time.
+const NO_LINK_AGAIN_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// Starts the thread of one machine. It connects, reconnects and serves requests until every handle is dropped.
 ///
@@ -119,7 +123,8 @@ pub fn spawn_heard(setup: Setup) -> io::Result<(Machine, broadcast::Receiver<Eve
         due: None,
         beside,
         noticed: None,
-        no_link: None,
+        no_link: Repeats::new(NO_LINK_AGAIN_AFTER),
+        answered: false,
         energy: Energy::default(),
     };
     std::thread::Builder::new().name(name).spawn(move || shell.live())?;
@@ -176,14 +181,20 @@ struct Shell {
     /// The devices beside the machine, and what they measure for its job.
     beside: Option<Auxiliaries>,
     noticed: Option<Notice>,
-    /// Why there is no link, if that was said already.
-    no_link: Option<Notice>,
+    /// What was said in the log of a link that is not there.
+    no_link: Repeats,
+    /// Whether the machine answered in the conversation that is, or was last.
+    answered: bool,
     energy: Energy,
 }
 
 impl Shell {
     fn now(&self) -> Moment {
         Moment::ZERO + self.started.elapsed()
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        self.started + Duration::from_micros(moment.0)
     }
 
     /// The life of the thread. A fault in the agent costs this machine its conversation and no other machine anything.
@@ -231,11 +242,14 @@ impl Shell {
                 match self.connect().await {
                     None => return,
                     Some(Ok(opened)) => {
-                        wait = REOPEN_FIRST;
                         let may_reset = opened.may_reset && self.setup.profile.serial.resets_on_open;
                         match self.converse(opened.wire, may_reset).await {
                             End::Abandoned => return,
                             End::Lost(error) => self.link_down(link::lost(&self.address.port, error.as_ref())),
+                        }
+                        // A port that opens with nobody behind it is no sooner worth another attempt.
+                        if self.answered {
+                            wait = REOPEN_FIRST;
                         }
                     }
                     Some(Err(notice)) => self.link_down(notice),
@@ -262,9 +276,8 @@ impl Shell {
     fn link_down(&mut self, notice: Notice) {
         let now = self.now();
         // A machine that is off says so once, and not at every attempt to reach it.
-        if self.no_link.as_ref() != Some(&notice) {
-            tracing::warn!(machine = %self.setup.name, %notice, "no link");
-            self.no_link = Some(notice.clone());
+        if let Some(repeated) = self.no_link.say(&notice.code, self.instant(now)) {
+            tracing::warn!(machine = %self.setup.name, repeated = repeated.0, %notice, "no link");
         }
         // Whoever waits for it is told that there is no link.
         self.opening = None;
@@ -278,7 +291,7 @@ impl Shell {
     /// One conversation, from an open link to its loss.
     async fn converse(&mut self, mut wire: Box<dyn Wire>, may_reset: bool) -> End {
         let mut now = self.now();
-        self.no_link = None;
+        self.answered = false;
         self.handle(now, Input::LinkUp { may_reset });
         let mut heard = [0_u8; READ_BYTES];
         loop {
@@ -306,6 +319,12 @@ impl Shell {
                 Happening::Abandoned => return End::Abandoned,
             }
             self.feed(now);
+            if self.session.is_ready() && !self.answered {
+                self.answered = true;
+                if self.no_link.well(self.instant(now)) {
+                    tracing::info!(machine = %self.setup.name, "the machine answers");
+                }
+            }
         }
     }
 
@@ -378,7 +397,7 @@ impl Shell {
     fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<Happening> {
         let publish_at = self.published_at + PUBLISH_EVERY;
         let at = self.session.deadline().map_or(publish_at, |deadline| deadline.min(publish_at));
-        let wake = tokio::time::Instant::from_std(self.started + Duration::from_micros(at.0));
+        let wake = tokio::time::Instant::from_std(self.instant(at));
         let (set, sleep) = self.due.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(wake))));
         if *set != at {
             *set = at;

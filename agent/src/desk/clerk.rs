@@ -152,11 +152,11 @@ impl Clerk {
 
     /// The store says what is in it. A job that was on a machine when the agent ended has failed: nothing is known of
     /// it, and nothing is started again. One whose check was not ended, or was against another profile, is checked again.
-    fn opened(&mut self, contents: Contents) {
+    fn opened(&mut self, mut contents: Contents) {
         let now = clock::rfc3339(clock::wall_ms());
         let mut interrupted = Vec::new();
         let mut changed = Vec::new();
-        for mut record in contents.jobs {
+        for mut record in std::mem::take(&mut contents.jobs) {
             match record.state {
                 JobState::Armed | JobState::Running | JobState::Held => {
                     record.interrupted(&now);
@@ -170,8 +170,9 @@ impl Clerk {
             self.newest_id = self.newest_id.clone().max(record.id.clone());
             self.jobs.insert(record.id.clone(), Arc::new(record));
         }
-        let mut told = vec![facts::started(contents.ended_well, clock::is_set(), contents.lost, &interrupted)];
         self.put_out_of_service_again(&contents.kept);
+        let (now_ms, boot) = (clock::wall_ms(), clock::boot_id());
+        let mut told = vec![facts::started(&contents, clock::is_set(), now_ms, &boot, &interrupted)];
         let before = contents.kept.iter().find(|(name, _)| name == CONFIGURATION).map(|(_, value)| value);
         if before.is_some_and(|before| *before != self.configuration) {
             told.push(facts::configuration(&self.configuration));

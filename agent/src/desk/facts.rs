@@ -6,10 +6,11 @@ use drivers::{Event, EventKind, Notice, State};
 use serde_json::{Value, json};
 
 use super::Action;
+use crate::host::clock;
 use crate::jobs::Record;
 use crate::jobs::gate::OutOfService;
 use crate::status;
-use crate::store::{Class, Fact, Gap, Who};
+use crate::store::{Class, Contents, Fact, Who};
 
 /// An event of a machine.
 pub fn event(machine: &str, epoch: SystemTime, event: &Event) -> Fact {
@@ -61,15 +62,23 @@ pub(super) fn start_void(job: &Record, why: &Notice) -> Fact {
     Fact::new(Class::Person, body).of_machine(&job.machine).of_job(&job.id)
 }
 
-/// The agent starts, and what it found.
-pub(super) fn started(ended_well: bool, clock_set: bool, lost: Option<Gap>, failed: &[Value]) -> Fact {
+/// The agent starts, and what it found: `now_ms` and `boot` are those of this life.
+pub(super) fn started(found: &Contents, clock_set: bool, now_ms: i64, boot: &str, failed: &[Value]) -> Fact {
     let mut body = json!({
         "type": "agent_started", "version": env!("CARGO_PKG_VERSION"), "clock_set": clock_set,
-        "ended_before": if ended_well { "in good order" } else { "without a word" },
+        "ended_before": if found.ended_well { "in good order" } else { "without a word" },
         "jobs_interrupted": failed,
     });
-    if let Some(lost) = lost {
+    if let Some(lost) = &found.lost {
         body["not_written"] = json!({ "from": lost.from, "to": lost.to });
+    }
+    if let Some(last) = &found.last {
+        body["last_written_at"] = clock::rfc3339(last.at_ms).into();
+        body["computer_restarted"] = (last.boot != boot).into();
+        if now_ms < last.at_ms {
+            // A computer without a clock of its own begins somewhere in the past.
+            body["clock_behind_by_ms"] = (last.at_ms - now_ms).into();
+        }
     }
     Fact::new(Class::Agent, body)
 }
@@ -105,4 +114,25 @@ pub(super) fn service(machine: &str, out: Option<&OutOfService>, who: Option<Who
 /// A person was taken out of rows of the log. Who that was is not said again.
 pub fn erased(rows: usize, who: Option<Who>) -> Fact {
     Fact::new(Class::Person, json!({ "type": "asked", "action": "erase", "rows": rows })).by(who)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::store::Last;
+
+    #[test]
+    fn a_computer_that_was_switched_off_and_forgot_the_time_was_not_told_from_an_agent_that_was_begun_anew() {
+        let found = |at_ms: i64| Contents { last: Some(Last { at_ms, boot: "a".to_owned() }), ..Contents::default() };
+        let anew = started(&found(1000), true, 5000, "a", &[]).body;
+        assert_eq!(
+            (&anew["computer_restarted"], &anew["last_written_at"]),
+            (&false.into(), &"1970-01-01T00:00:01.000Z".into())
+        );
+        assert!(anew["clock_behind_by_ms"].is_null(), "{anew:#}");
+        let off = started(&found(5000), false, 1000, "b", &[]).body;
+        assert_eq!((&off["computer_restarted"], &off["clock_behind_by_ms"]), (&true.into(), &4000.into()), "{off:#}");
+        let first = started(&Contents::default(), true, 0, "a", &[]).body;
+        assert!(first["last_written_at"].is_null() && first["computer_restarted"].is_null(), "{first:#}");
+    }
 }

@@ -4,10 +4,14 @@
     reason = "SQLite's numbers have a sign; what is counted here stays far below 2^63"
 )]
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use drivers::repeats::Repeats;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
+use super::Last;
 use super::row::{Class, Row, Run};
 use super::tables::{ROW, delete_job, put_job, put_mark, put_progress, put_row, read_job, read_row};
 use super::work::{Change, Changes, Page};
@@ -33,6 +37,9 @@ const LET_GO_ROWS: u64 = 500;
 
 /// A whole check of the file is made only up to this size, in bytes: on an SD card it takes some seconds.
 const CHECKED_WHOLE_MAX: u64 = 64 << 20;
+
+/// A record that cannot be read is spoken of this often in the log: each list of jobs meets it.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why the file cannot be used.
 #[derive(Debug)]
@@ -64,6 +71,8 @@ pub(super) struct Disk {
     /// Bytes of rows by class.
     bytes: [u64; Class::ALL.len()],
     run: i64,
+    /// What was said in the log of records that cannot be read.
+    said: RefCell<Repeats>,
 }
 
 /// What was found in the file when it was opened.
@@ -79,6 +88,8 @@ pub(super) struct Was {
     pub(super) jobs: Vec<Record>,
     /// Whether the last agent ended in good order.
     pub(super) ended_well: bool,
+    /// The last row.
+    pub(super) last: Option<Last>,
     /// What is kept by name.
     pub(super) kept: Vec<(String, String)>,
     /// Whether the file is a new one.
@@ -124,7 +135,8 @@ impl Disk {
         sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         // What is answered for is on the disk: a commit waits for it.
         sql.pragma_update(None, "synchronous", "FULL")?;
-        let mut disk = Self { sql, path, identity: None, bytes: [0; Class::ALL.len()], run: 0 };
+        let said = RefCell::new(Repeats::new(SAID_AGAIN_AFTER));
+        let mut disk = Self { sql, path, identity: None, bytes: [0; Class::ALL.len()], run: 0, said };
         let new = disk.form()?;
         // A file of an older agent has none.
         disk.sql.execute_batch("CREATE INDEX IF NOT EXISTS log_job ON log (job) WHERE job IS NOT NULL")?;
@@ -165,7 +177,13 @@ impl Disk {
         }
         let log = meta("log")?.unwrap_or_default();
         let mark = meta("mark")?.and_then(|mark| mark.parse().ok()).unwrap_or(1);
-        let last: Option<i64> = self.sql.query_row("SELECT max(number) FROM log", [], |row| row.get(0))?;
+        let last = "SELECT log.number, log.at_ms, run.boot FROM log LEFT JOIN run ON run.id = log.run \
+                    ORDER BY log.number DESC LIMIT 1";
+        let last = self.sql.query_row(last, [], |row| {
+            let last = Last { at_ms: row.get(1)?, boot: row.get::<_, Option<String>>(2)?.unwrap_or_default() };
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), last))
+        });
+        let (number, last) = last.optional()?.map_or((0, None), |(number, last)| (number, Some(last)));
         let mut sums = self.sql.prepare("SELECT class, sum(bytes) FROM log GROUP BY class")?;
         let sums = sums.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         let mut by_class = [0; Class::ALL.len()];
@@ -175,10 +193,10 @@ impl Disk {
                 *known = sum.unsigned_abs();
             }
         }
-        let next = last.map_or(0, i64::unsigned_abs) + 1;
+        let next = number + 1;
         let (jobs, kept) = (self.live_and_recent(recent)?, self.all_kept()?);
         self.bytes = by_class;
-        Ok(Was { log, mark: mark.max(next), next, jobs, ended_well, kept, new })
+        Ok(Was { log, mark: mark.max(next), next, jobs, ended_well, last, kept, new })
     }
 
     /// Jobs that are not over, and the newest of those that are.
@@ -413,7 +431,11 @@ impl Disk {
             // Text that is no record any more must not hide the others.
             match read_job(row) {
                 Ok(record) => jobs.push(record),
-                Err(error) => tracing::error!(%error, "a job record cannot be read"),
+                Err(error) => {
+                    if let Some(repeated) = self.said.borrow_mut().say(&error.to_string(), Instant::now()) {
+                        tracing::error!(repeated = repeated.0, %error, "a job record cannot be read");
+                    }
+                }
             }
         }
         Ok(jobs)

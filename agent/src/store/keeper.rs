@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drivers::Notice;
+use drivers::repeats::Repeats;
+use drivers::{Notice, priority};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,12 @@ use super::{Contents, News, files, old, trouble};
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
+/// A trouble of the disk that lasts is spoken of this often in the log: `/healthz` says it all the time.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+
+/// Records of an earlier agent that cannot be read and are named in the log.
+const UNREADABLE_SAID_MAX: usize = 20;
+
 /// Rows written between two looks at what can be let go.
 const TIDY_EVERY_ROWS: usize = 256;
 
@@ -37,19 +44,29 @@ const FOLDERS: [&str; 3] = ["programs", "previews", "recordings"];
 
 /// The life of the thread. A fault in it is told, and it is begun anew: what waited still waits.
 pub(super) fn live(make: impl Fn() -> Keeper, tried: oneshot::Sender<Result<(), Notice>>) {
+    // Whoever starts a job waits for it, as for the network.
+    priority::ask(priority::NETWORK);
     let mut tried = Some(tried);
+    let (mut faults, mut wait) = (Repeats::new(SAID_AGAIN_AFTER), RETRY_FIRST);
     loop {
+        let begun = Instant::now();
         let keeper = make();
         let (shared, tried) = (keeper.shared.clone(), tried.take());
         if catch_unwind(AssertUnwindSafe(|| keeper.work(tried))).is_ok() {
             return;
         }
         let notice = trouble::fault();
-        tracing::error!(%notice, "the store");
         shared.set_trouble(Some(notice.clone()));
         shared.lock().log.close_all();
-        shared.tell([Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))], []);
-        std::thread::sleep(RETRY_FIRST);
+        if let Some(repeated) = faults.say(&notice.code, Instant::now()) {
+            tracing::error!(repeated = repeated.0, %notice, "the store");
+            shared.tell([told(&notice)], []);
+        }
+        if begun.elapsed() > RETRY_LAST {
+            wait = RETRY_FIRST;
+        }
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(RETRY_LAST);
     }
 }
 
@@ -66,6 +83,14 @@ pub(super) struct Keeper {
     begun: bool,
     retry: Option<(Instant, Duration)>,
     untidied: usize,
+    /// What was said in the log of the disk, and of what cannot be let go.
+    said: Repeats,
+    said_untidy: Repeats,
+}
+
+/// A trouble of the store's, for the agent's log.
+fn told(notice: &Notice) -> Fact {
+    Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))
 }
 
 impl Keeper {
@@ -80,7 +105,8 @@ impl Keeper {
         let begun = shared.lock().begun;
         // A life may be too short to write so many rows: each begins with a look.
         let untidied = TIDY_EVERY_ROWS;
-        Self { shared, folder, history, programs, news, lock, disk, begun, retry: None, untidied }
+        let (said, said_untidy) = (Repeats::new(SAID_AGAIN_AFTER), Repeats::new(SAID_AGAIN_AFTER));
+        Self { shared, folder, history, programs, news, lock, disk, begun, retry: None, untidied, said, said_untidy }
     }
 
     /// Works until it is told to end. `tried` is told how the first attempt to open the file went.
@@ -158,7 +184,7 @@ impl Keeper {
                 let aside = disk::put_aside(&self.folder).map_err(|error| trouble::unusable(&self.folder, &error))?;
                 let notice = trouble::damaged(&aside, &error);
                 let opened = Disk::open(&self.folder, RECENT).map_err(|failure| trouble::of(&failure))?;
-                self.shared.tell([Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))], []);
+                self.shared.tell([told(&notice)], []);
                 tracing::error!(%notice, "the store begins anew");
                 opened
             }
@@ -189,7 +215,7 @@ impl Keeper {
         if let Some(aside) = aside {
             let notice = trouble::strange(&aside);
             tracing::error!(%notice, "put aside");
-            self.shared.tell([Fact::new(Class::Agent, json!({ "type": "trouble", "notice": notice }))], []);
+            self.shared.tell([told(&notice)], []);
         }
     }
 
@@ -214,7 +240,10 @@ impl Keeper {
             }
             work.log.written(0, Some(mark));
         }
-        if let Some((aside, jobs)) = old::import(&self.folder, disk)? {
+        if let Some(old::TakenOver { aside, jobs, unreadable }) = old::import(&self.folder, disk)? {
+            for why in unreadable.iter().take(UNREADABLE_SAID_MAX) {
+                tracing::warn!(why, of = unreadable.len(), "an old job record cannot be read");
+            }
             let aside = aside.display().to_string();
             tracing::info!(jobs, aside, "the store of an earlier agent was taken over; its records are kept there");
             let body = json!({ "type": "store_taken_over", "jobs": jobs, "kept": aside });
@@ -231,7 +260,7 @@ impl Keeper {
         } else {
             let lost = (was.next < was.mark && !was.ended_well).then(|| Gap { from: was.next, to: was.mark - 1 });
             let ended_well = was.ended_well || was.new;
-            News::Opened(Box::new(Contents { jobs: was.jobs, ended_well, kept: was.kept, lost }))
+            News::Opened(Box::new(Contents { jobs: was.jobs, ended_well, kept: was.kept, lost, last: was.last }))
         };
         self.begun = true;
         self.shared.lock().begun = true;
@@ -323,7 +352,9 @@ impl Keeper {
             self.disk = None;
             self.shared.lock().jobs = Jobs::Lost;
             if let Err(error) = disk::put_aside(&self.folder) {
-                tracing::error!(%error, "the damaged store cannot be put aside");
+                if let Some(repeated) = self.said.say("put aside", Instant::now()) {
+                    tracing::error!(repeated = repeated.0, %error, "the damaged store cannot be put aside");
+                }
             }
         }
         if notice.code == trouble::FULL && self.make_room() {
@@ -343,14 +374,17 @@ impl Keeper {
     fn failed(&mut self, notice: &Notice) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_LAST));
         self.retry = Some((Instant::now() + wait, wait));
-        if self.shared.trouble().is_none_or(|known| known.code != notice.code) {
-            tracing::error!(%notice, "the store");
-        }
         self.shared.set_trouble(Some(notice.clone()));
+        if let Some(repeated) = self.said.say(&notice.code, Instant::now()) {
+            tracing::error!(repeated = repeated.0, %notice, "the store");
+            // In the agent's log too, as soon as it can be written.
+            self.shared.tell([told(notice)], []);
+        }
     }
 
     fn recovered(&mut self) {
-        if self.retry.take().is_some() {
+        self.retry = None;
+        if self.said.well(Instant::now()) {
             tracing::info!("the store works again");
         }
         self.shared.set_trouble(None);
@@ -408,8 +442,16 @@ impl Keeper {
         let mut forgotten = sweep;
         if self.untidied >= TIDY_EVERY_ROWS {
             match self.shared.timed(|| disk.let_go(self.history)) {
-                Ok(more) => self.untidied = if more { TIDY_EVERY_ROWS } else { 0 },
-                Err(failure) => tracing::warn!(notice = %trouble::of(&failure), "old rows cannot be let go"),
+                Ok(more) => {
+                    self.untidied = if more { TIDY_EVERY_ROWS } else { 0 };
+                    self.said_untidy.well(Instant::now());
+                }
+                Err(failure) => {
+                    let notice = trouble::of(&failure);
+                    if let Some(repeated) = self.said_untidy.say(&notice.code, Instant::now()) {
+                        tracing::warn!(repeated = repeated.0, %notice, "old rows cannot be let go");
+                    }
+                }
             }
             forgotten = true;
         }

@@ -44,7 +44,7 @@ use crate::host::clock;
 use crate::jobs::Record;
 
 pub(crate) use self::bauds::{keep as keep_bauds, recall as recall_bauds};
-pub(crate) use self::files::open_regular;
+pub(crate) use self::files::{open_regular, write_out};
 pub(crate) use self::old::baud_name;
 pub use self::previews::{Previews, Wanted};
 pub use self::programs::{Arriving, Programs, Spooled};
@@ -105,6 +105,17 @@ pub struct Contents {
     pub kept: Vec<(String, String)>,
     /// Numbers that may have been told and are not in the file.
     pub lost: Option<Gap>,
+    /// The last row of the lives before, if there is one.
+    pub last: Option<Last>,
+}
+
+/// When the last row was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Milliseconds since 1970, by a clock that may have been wrong.
+    pub at_ms: i64,
+    /// Which switching-on of the computer it was.
+    pub boot: String,
 }
 
 impl Store {

@@ -23,11 +23,21 @@ pub(crate) fn baud_name(machine: &str) -> String {
     format!("baud/{machine}")
 }
 
-/// Takes the old records over, if there are any, and puts them aside. Where they are kept now, and how many they were.
+/// What was taken over.
+pub(super) struct TakenOver {
+    /// Where the old records are kept now.
+    pub(super) aside: PathBuf,
+    /// How many there were.
+    pub(super) jobs: usize,
+    /// Those that cannot be read, each with why.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// Takes the old records over, if there are any, and puts them aside.
 ///
 /// # Errors
 /// The disk's. The old records are where they were then, and this is tried again.
-pub(super) fn import(folder: &Path, disk: &mut Disk) -> Result<Option<(PathBuf, usize)>, Notice> {
+pub(super) fn import(folder: &Path, disk: &mut Disk) -> Result<Option<TakenOver>, Notice> {
     let (jobs, bauds) = (folder.join(JOBS), folder.join(BAUDS));
     let kept = rates(&bauds);
     if !kept.is_empty() {
@@ -37,20 +47,20 @@ pub(super) fn import(folder: &Path, disk: &mut Disk) -> Result<Option<(PathBuf, 
     if !std::fs::symlink_metadata(&jobs).is_ok_and(|found| found.is_dir()) {
         return Ok(None);
     }
-    let mut records = Vec::new();
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     for path in files::files(&jobs) {
         if path.extension().is_some_and(|extension| extension == "json") {
             match files::read_small(&path, RECORD_BYTES_MAX).map(|bytes| serde_json::from_slice::<Record>(&bytes)) {
                 Ok(Ok(record)) => records.push(record),
                 // It stays where the others are kept.
-                Ok(Err(error)) => tracing::warn!(path = %path.display(), %error, "an old job record cannot be read"),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "an old job record cannot be read"),
+                Ok(Err(error)) => unreadable.push(format!("{}: {error}", path.display())),
+                Err(error) => unreadable.push(format!("{}: {error}", path.display())),
             }
         }
     }
     disk.import(&records, &[]).map_err(|failure| trouble::of(&failure))?;
     let aside = files::put_aside(&jobs, "before-sqlite").map_err(|error| trouble::unusable(&jobs, &error))?;
-    Ok(Some((aside, records.len())))
+    Ok(Some(TakenOver { aside, jobs: records.len(), unreadable }))
 }
 
 fn rates(path: &Path) -> Vec<(String, String)> {

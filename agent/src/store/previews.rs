@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use drivers::Notice;
 use drivers::profile::Profile;
+use drivers::repeats::Repeats;
 use gcode_tools::formats;
 use gcode_tools::preview::{Options, draw};
 use gcode_tools::sniff::ReadError;
@@ -23,6 +24,9 @@ const WAITING_MAX: usize = 32;
 /// Longest time for one picture. An 87 MB print takes a Pi some ten seconds; what needs longer is no program of a shop.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A disk that takes no pictures is spoken of this often in the log.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+
 /// How much a drawing thread steps back behind everything else, of 19.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
@@ -37,6 +41,8 @@ pub struct Previews {
     waiting: Arc<Semaphore>,
     /// One is drawn at a time: a Pi has other things to do.
     drawing: Arc<Semaphore>,
+    /// What was said in the log of pictures that cannot be kept.
+    said: Arc<Mutex<Repeats>>,
 }
 
 /// What is to be drawn.
@@ -56,7 +62,12 @@ impl Previews {
     /// Pictures in a folder of the store, which the store makes.
     pub fn of(store: &Path) -> Self {
         let folder = store.join("previews");
-        Self { folder, waiting: Arc::new(Semaphore::new(WAITING_MAX)), drawing: Arc::new(Semaphore::new(1)) }
+        Self {
+            folder,
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            drawing: Arc::new(Semaphore::new(1)),
+            said: Arc::new(Mutex::new(Repeats::new(SAID_AGAIN_AFTER))),
+        }
     }
 
     /// The picture of a job's program, drawn if it has not been.
@@ -75,14 +86,22 @@ impl Previews {
             return Ok(kept);
         }
         let (done, drawn) = oneshot::channel();
-        let folder = self.folder.clone();
+        let (folder, said) = (self.folder.clone(), self.said.clone());
         // A thread of its own, because its low priority must not stay with one that does other work afterwards.
         let thread = std::thread::Builder::new().name("preview".to_owned()).spawn(move || {
             step_back();
             let drawn = svg(&wanted);
             if let Ok(bytes) = &drawn {
-                if let Err(error) = keep(&folder, &path, bytes) {
-                    tracing::warn!(%error, "a preview cannot be kept");
+                let kept = keep(&folder, &path, bytes);
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                match kept {
+                    Ok(()) => drop(said.well(Instant::now())),
+                    // Each look at the page draws it again.
+                    Err(error) => {
+                        if let Some(repeated) = said.say(&error.to_string(), Instant::now()) {
+                            tracing::warn!(repeated = repeated.0, %error, "a preview cannot be kept");
+                        }
+                    }
                 }
             }
             let _ = done.send(drawn);

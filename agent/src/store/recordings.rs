@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use drivers::machine::{Machine, Recording};
+use drivers::repeats::Repeats;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,6 +14,9 @@ use super::files;
 
 /// Recordings kept. At 1 MiB each they are the smaller part of a store; a machine makes at most one a minute.
 pub const RECORDINGS_MAX: usize = 20;
+
+/// A disk that takes no recordings is spoken of this often in the log.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 /// The folder of the recordings in the agent's store.
 pub fn folder(store: &Path) -> PathBuf {
@@ -24,13 +29,14 @@ pub fn keep(machines: &[Machine], store: &Path, stopped: &watch::Receiver<bool>)
     let keep = |machine: &Machine| {
         let (mut recordings, folder, mut stopped) = (machine.recordings(), folder.clone(), stopped.clone());
         tokio::spawn(async move {
+            let mut said = Repeats::new(SAID_AGAIN_AFTER);
             loop {
                 let recording = tokio::select! {
                     recording = recordings.recv() => recording,
                     _ = stopped.wait_for(|stop| *stop) => return,
                 };
                 match recording {
-                    Ok(recording) => write_down(&folder, recording).await,
+                    Ok(recording) => write_down(&folder, recording, &mut said).await,
                     Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "recordings were not written down"),
                     Err(RecvError::Closed) => return,
                 }
@@ -40,7 +46,7 @@ pub fn keep(machines: &[Machine], store: &Path, stopped: &watch::Receiver<bool>)
     machines.iter().map(keep).collect()
 }
 
-async fn write_down(folder: &Path, recording: Arc<Recording>) {
+async fn write_down(folder: &Path, recording: Arc<Recording>, said: &mut Repeats) {
     let folder = folder.to_owned();
     let name = name(&recording, jiff::Timestamp::now());
     let written = tokio::task::spawn_blocking(move || {
@@ -51,9 +57,16 @@ async fn write_down(folder: &Path, recording: Arc<Recording>) {
         Ok::<_, std::io::Error>(path)
     });
     match written.await {
-        Ok(Ok(path)) => tracing::warn!(path = %path.display(), "a recording of the trouble was written"),
+        Ok(Ok(path)) => {
+            said.well(Instant::now());
+            tracing::warn!(path = %path.display(), "a recording of the trouble was written");
+        }
         // Without a recording the trouble is still told; the machine must not suffer for a full disk.
-        Ok(Err(error)) => tracing::error!(%error, "a recording could not be written"),
+        Ok(Err(error)) => {
+            if let Some(repeated) = said.say(&error.to_string(), Instant::now()) {
+                tracing::error!(repeated = repeated.0, %error, "a recording could not be written");
+            }
+        }
         Err(_) => {}
     }
 }

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use drivers::profile::{Kind, Profile};
@@ -42,6 +43,7 @@ pub(crate) struct Workshop {
 pub(crate) struct Agent {
     process: Child,
     pub(crate) host: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// An answer as it came over the wire.
@@ -185,15 +187,17 @@ impl Workshop {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(Vec::new()));
         let serving = lines.find_map(|line| {
             let line = line.unwrap();
+            said.lock().unwrap().push(line.clone());
             assert!(!line.contains('\u{1b}'), "colours are for terminals, and this is none: {line:?}");
             line.split_once("page on http://").map(|(_, host)| host.to_owned())
         });
         let host = serving.expect("the agent ended before it served");
-        // What it says later is not looked at, but must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Agent { process, host }
+        let heard = said.clone();
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| heard.lock().unwrap().push(line)));
+        Agent { process, host, said }
     }
 
     /// What a simulated machine says it did.
@@ -218,6 +222,11 @@ impl Agent {
     /// The agent's process number.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What it has written to its log so far.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits for the process to end by itself.

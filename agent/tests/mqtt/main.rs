@@ -153,6 +153,32 @@ fn events_survive_a_broker_that_vanishes_and_arrive_once_and_in_order() {
     bench.end();
 }
 
+/// The real program, which is killed and begun anew before there is a broker.
+#[test]
+fn events_vanished_when_the_agent_was_restarted_while_the_broker_was_away() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::new(broker.port, "fab/workshop/mill/event", Some("witness"));
+    let status = Subscriber::new(broker.port, "fab/workshop/agent/+/status", None);
+    let mut workshop = agent::Workshop::on_tcp(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    workshop.with_broker(broker.port);
+    let agent = workshop.start();
+    status.wait_for("birth", |message| message.body["online"] == true);
+    broker.vanish();
+    let job = agent.start("mill", agent::PLATE);
+    agent.job_is(&job, "finished");
+    // A stop that is answered for is a person's: it is on the disk, and what came before it, too.
+    let waiting = agent.submit("mill", agent::PLATE);
+    assert_eq!(agent.act("jobs", agent::text(&waiting, "id"), "start").status, 200);
+    agent.job_is(&waiting, "finished");
+    drop(agent);
+    let agent = workshop.start();
+    broker.restart();
+    let ends = |message: &Message| message.body["phase"] == "finished";
+    let first = subscriber.wait_for("the end of the job", |message| ends(message) && message.body["job"] == job["id"]);
+    assert_eq!(first.body["historical"], true, "{:#}", first.body);
+    drop(agent);
+}
+
 #[test]
 fn a_broker_that_forgot_everything_is_told_everything_again() {
     let mut broker = Broker::start();

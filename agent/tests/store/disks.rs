@@ -1,7 +1,8 @@
 //! Disks that are full, read-only, frozen or gone: real ones where this user may mount them, and otherwise the same by what
 //! every user may do. Where neither is to be had the test fails, and says what is missing.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -203,6 +204,32 @@ fn a_stop_got_no_answer_on_a_frozen_disk_and_a_start_that_was_given_up_moved_the
     recovers(&agent);
     assert_eq!(agent.get(&format!("/api/v1/jobs/{}", id(&job)))["state"], "queued");
     assert_eq!(workshop.report("mill").executed, 0, "the start was void");
+}
+
+#[test]
+fn a_start_whose_client_gave_up_moved_the_machine_when_the_disk_answered_again() {
+    let workshop = Workshop::new(&[("mill", "grbl-router-6040", f64::INFINITY)]);
+    let mut disk = Frozen::prepared(&workshop);
+    let agent = workshop.start();
+    agent.machine_is("mill", "idle");
+    let job = agent.submit("mill", PART);
+    disk.freeze(&agent);
+    let mut client = TcpStream::connect(&agent.host).unwrap();
+    let start = format!("POST /api/v1/jobs/{}/start HTTP/1.1\r\nHost: {}\r\n\r\n", id(&job), agent.host);
+    client.write_all(start.as_bytes()).unwrap();
+    // It was read when what came behind it is answered.
+    agent.get("/api/v1/machines/mill");
+    drop(client);
+    agent.get("/api/v1/machines/mill");
+    disk.thaw();
+    recovers(&agent);
+    // Long before a start is too old to be carried out.
+    until("it is told", || {
+        let log = agent.get("/api/v1/log?class=person&limit=500");
+        log["rows"].as_array().unwrap().iter().any(|row| row["type"] == "start_void" && row["job"] == job["id"])
+    });
+    assert_eq!(agent.get(&format!("/api/v1/jobs/{}", id(&job)))["state"], "queued");
+    assert_eq!(workshop.report("mill").executed, 0);
 }
 
 /// A disk that can be frozen: one of its own in a file, or else whatever disk the store is on, whose every answer to the

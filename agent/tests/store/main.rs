@@ -5,6 +5,7 @@
 #[path = "../common/agent.rs"]
 mod agent;
 mod disks;
+mod restart;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

@@ -3,9 +3,15 @@
 //! (`modbus::program`), as the profile says.
 
 use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
+};
 
 use super::{Address, Link, Opened, Opening};
 use crate::Moment;
@@ -60,9 +66,48 @@ async fn open(address: &Address) -> Result<Opened, Notice> {
     let machine = Machine { bus, unit, patience, asks_ahead, settings };
     machine.greet(&address.port).await?;
     let (wire, far_end) = tokio::io::duplex(WIRE_BYTES);
+    let why = Arc::new(OnceLock::new());
     // On the bus's own thread: between an answer and the next question no other thread has to wake up.
-    machine.bus.clone().spawn(machine.carry(SessionEnd::new(far_end)));
-    Ok(Opened { wire: Box::new(wire), may_reset: false })
+    machine.bus.clone().spawn(machine.carry(SessionEnd::new(far_end), why.clone()));
+    Ok(Opened { wire: Box::new(Carried { wire, why }), may_reset: false })
+}
+
+/// The shell's end of the link, which says why the machine is gone when it is.
+struct Carried {
+    wire: DuplexStream,
+    why: Arc<OnceLock<String>>,
+}
+
+impl AsyncRead for Carried {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.wire).poll_read(context, buffer))?;
+        match self.why.get().filter(|_| buffer.filled().len() == before) {
+            Some(why) => Poll::Ready(Err(io::Error::other(why.clone()))),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Carried {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.wire).poll_write(context, bytes)) {
+            Err(error) => Poll::Ready(Err(self.why.get().map_or(error, |why| io::Error::other(why.clone())))),
+            wrote => Poll::Ready(wrote),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
 }
 
 impl Machine {
@@ -91,8 +136,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Carries lines and answers until one of the two ends is gone.
-    async fn carry(self, mut session: SessionEnd) {
+    /// Carries lines and answers until one of the two ends is gone; `gone` is told why, if it is the machine.
+    async fn carry(self, mut session: SessionEnd, gone: Arc<OnceLock<String>>) {
         #[expect(clippy::disallowed_methods, reason = "a link is where the clock is read")]
         let started = Instant::now();
         let now = || Moment::ZERO + started.elapsed();
@@ -127,7 +172,8 @@ impl Machine {
                     let questions = asked.pop_front().map(|(questions, _)| questions).unwrap_or_default();
                     for (question, answered) in questions.iter().zip(answers) {
                         if let Err(why) = self.tell(host.as_mut(), question, answered, now()) {
-                            tracing::warn!(unit = self.unit, why, "the machine is gone");
+                            // Said before the session's end of the link is let go of.
+                            let _ = gone.set(format!("unit {}: {why}", self.unit));
                             return;
                         }
                     }
@@ -176,7 +222,7 @@ impl Machine {
         }
         let silence = now.since(host.answered_at());
         if silence > host.lost_after() {
-            return Err(format!("nothing was answered for {silence:?}"));
+            return Err(format!("nothing was answered for {} s", silence.as_secs()));
         }
         Ok(())
     }

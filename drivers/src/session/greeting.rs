@@ -144,7 +144,9 @@ impl Session {
         self.forget_conversation();
         self.window.trust_wire();
         self.known.link.opened += 1;
-        self.known.notice = None;
+        if self.unreached.is_none() {
+            self.known.notice = None;
+        }
         self.known.protection.clear();
         self.known.stop = None;
         self.work_offset_known = false;
@@ -163,6 +165,10 @@ impl Session {
             self.known.notice = Some(notice);
             return;
         }
+        // A port behind which nobody is yet (an adapter whose machine is off) may open and close for ever: that is one fact.
+        let nobody = matches!(self.phase, Phase::Greeting(_)).then(|| notice.code.clone());
+        let told = nobody.is_some() && nobody == self.unreached;
+        self.unreached = nobody;
         if let Some(said) = self.last_words() {
             notice.happened = format!("{} The last it said was `{said}`.", notice.happened);
         }
@@ -180,7 +186,9 @@ impl Session {
         self.known.protection.clear();
         self.known.stop = None;
         self.known.notice = Some(notice.clone());
-        self.tell(EventKind::Disconnected { notice });
+        if !told {
+            self.tell(EventKind::Disconnected { notice });
+        }
     }
 
     /// After a restart of link or board nothing that was said before counts.
@@ -279,6 +287,7 @@ impl Session {
         if greeting.found.is_some() || std::mem::replace(&mut greeting.silence_told, true) {
             return;
         }
+        self.unreached = None;
         let repeated =
             "No job was sent; the question is repeated, but not so often that it would fill a busy machine's buffer.";
         let notice = match said {

@@ -102,6 +102,7 @@ impl Session {
         if self.is_somebody_else(&identity) {
             return self.swapped(&identity);
         }
+        self.unreached = None;
         self.first_identity.get_or_insert_with(|| identity.clone());
         self.echoes = matches!(&self.phase, Phase::Greeting(greeting) if greeting.echoes > 0);
         self.phase = Phase::Ready;

@@ -232,6 +232,10 @@ pub struct Session {
     settings: Settings,
     /// Who it was when it first said so: somebody else on the same port is not taken for it.
     first_identity: Option<Identity>,
+    /// The link ended before it was known who is there, with this code, and that was told: it is *offline* until somebody
+    /// is known, or the link stays and nobody answers.
+    #[serde(default)]
+    unreached: Option<String>,
     health: health::Health,
     /// Whose banner came in the middle of a job that is being ended for it.
     #[serde(default)]
@@ -339,6 +343,7 @@ impl Session {
             by_hand: by_hand::ByHand::default(),
             settings: Settings::default(),
             first_identity: None,
+            unreached: None,
             health: health::Health::default(),
             stranger: None,
             left_on: standing::LeftOn::default(),

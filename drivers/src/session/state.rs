@@ -98,6 +98,7 @@ impl Session {
         match &self.phase {
             Phase::Offline => return State::Offline,
             Phase::Greeting(_) if self.greets_one_in_a_hold() => return State::Attention,
+            Phase::Greeting(greeting) if greeting.found.is_none() && self.unreached.is_some() => return State::Offline,
             Phase::Greeting(greeting) => return greeting.state(),
             Phase::Wrong => return State::Attention,
             Phase::Alarm | Phase::Halted => return State::Alarm,

@@ -86,8 +86,8 @@ impl Course {
     }
 
     /// A connection is over, which held for `held` after the broker's welcome, with so many messages unanswered. Gives the
-    /// pause before the next attempt, and whether the connection had lasted. The kind of loss becomes what it turns out to be.
-    pub(super) fn lost(&mut self, loss: &mut Loss, held: Option<Duration>, unanswered: usize) -> (Duration, bool) {
+    /// pause before the next attempt. The kind of loss becomes what it turns out to be.
+    pub(super) fn lost(&mut self, loss: &mut Loss, held: Option<Duration>, unanswered: usize) -> Duration {
         let lasted = held.is_some_and(|held| held >= LASTED);
         if lasted {
             self.pause = PAUSE_MIN;
@@ -116,7 +116,7 @@ impl Course {
         }
         let pause = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        (pause, lasted)
+        pause
     }
 
     /// Other terms for a broker that closes the connection over ours and cannot say why.
@@ -137,7 +137,7 @@ mod test {
 
     fn lose(course: &mut Course, kind: Kind, held_s: Option<u64>, unanswered: usize) -> (Kind, Duration) {
         let mut loss = Loss::new(kind, "");
-        let (pause, _) = course.lost(&mut loss, held_s.map(Duration::from_secs), unanswered);
+        let pause = course.lost(&mut loss, held_s.map(Duration::from_secs), unanswered);
         (loss.kind, pause)
     }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use drivers::machine::Epoch;
+use drivers::repeats::Repeats;
 use drivers::{Moment, Notice, Snapshot};
 use serde_json::json;
 use tokio::sync::watch;
@@ -119,6 +120,9 @@ struct Conversation {
     started_at: Instant,
     /// Whether it is known which topics were published on before.
     knows_retained: bool,
+    /// What was said in the log of connections that were lost, and whether one was made before.
+    said: Repeats,
+    welcomed: bool,
 }
 
 impl Conversation {
@@ -129,26 +133,32 @@ impl Conversation {
         let events = Events { log: feed.log, since: feed.since, reader: None, kept: Cursor::default() };
         let changes = changes(feed.machines);
         let course = Course::new(sink.broker.version == Version::V5, sink.broker.short_id.is_some());
-        Self { broker: sink.broker, uplink, course, changes, events, started_at, knows_retained: false }
+        Self {
+            broker: sink.broker,
+            uplink,
+            course,
+            changes,
+            events,
+            started_at,
+            knows_retained: false,
+            said: Repeats::new(REMINDER),
+            welcomed: false,
+        }
     }
 
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut said: Option<(Kind, Instant)> = None;
         self.recall_retained().await;
         while !*stop.borrow() {
             let (will_topic, will) = self.uplink.will();
             let wire = Wire::open(&self.broker, self.course.terms(), &will_topic, &will.to_string());
             let Ending::Lost(mut loss, connected_at) = self.talk(wire, &mut stop).await else { return };
             let held = connected_at.map(|at| at.elapsed());
-            let (pause, lasted) = self.course.lost(&mut loss, held, self.uplink.unanswered());
+            let pause = self.course.lost(&mut loss, held, self.uplink.unanswered());
             self.uplink.handle_lost(loss.kind, self.now());
             self.tell_notices();
-            if lasted {
-                said = None;
-            }
             // Jitter, so that a hall of agents does not fall on a broker in step when it comes back.
             let waits = pause.mul_f64(0.5 + fastrand::f64());
-            self.say_lost(&loss, waits, &mut said);
+            self.say_lost(&loss, waits);
             self.listen_for(waits, &mut stop).await;
         }
     }
@@ -255,7 +265,12 @@ impl Conversation {
         }
     }
 
-    fn say_connected(&self, limits: &course::Limits) {
+    /// Speaks of a connection where it is the first, or one behind a loss that was spoken of.
+    fn say_connected(&mut self, limits: &course::Limits) {
+        let again = self.said.well(Instant::now().into_std());
+        if std::mem::replace(&mut self.welcomed, true) && !again {
+            return;
+        }
         tracing::info!(
             events = self.uplink.events_waiting(),
             packet_bytes_max = limits.packet_bytes_max,
@@ -281,18 +296,16 @@ impl Conversation {
     }
 
     /// Speaks of a loss when its kind is new, and now and then.
-    fn say_lost(&self, loss: &Loss, pause: Duration, said: &mut Option<(Kind, Instant)>) {
+    fn say_lost(&mut self, loss: &Loss, pause: Duration) {
         if matches!(loss.kind, Kind::NoRetain | Kind::NoAcknowledge) {
             // It is not asked for that again, and people are told when it takes us in.
             tracing::info!(code = loss.code(), "MQTT: {}", loss.because);
             return;
         }
-        let known = said.is_some_and(|(kind, _)| kind == loss.kind);
-        if said.is_some_and(|(_, at)| known && at.elapsed() < REMINDER) {
+        let Some(repeated) = self.said.say(&format!("{:?}", loss.kind), Instant::now().into_std()) else {
             tracing::debug!(code = loss.code(), "MQTT: {}; the next attempt is in {pause:.1?}.", loss.because);
             return;
-        }
-        *said = Some((loss.kind, Instant::now()));
+        };
         let happened = loss.happened(&self.broker.client_id);
         let notice = Notice::new(
             loss.code(),
@@ -300,8 +313,8 @@ impl Conversation {
             "The machines go on, events are kept, and the agent keeps trying.",
             loss.to_do(),
         );
-        tracing::warn!(code = loss.code(), events = self.uplink.events_waiting(), "{notice}");
-        if !known {
+        tracing::warn!(code = loss.code(), repeated = repeated.0, events = self.uplink.events_waiting(), "{notice}");
+        if repeated.0.is_none() {
             self.note(&notice);
         }
     }

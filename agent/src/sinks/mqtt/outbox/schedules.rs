@@ -143,7 +143,7 @@ impl<'a> World<'a> {
         let Some(at) = self.connected_at.take() else { return };
         let unanswered = self.outgoing.len() + self.answers.len();
         let mut loss = Loss::new(kind, "");
-        let (pause, _) = self.course.lost(&mut loss, Some(self.now.since(at)), unanswered);
+        let pause = self.course.lost(&mut loss, Some(self.now.since(at)), unanswered);
         self.connect_at = self.now + pause;
         self.outgoing.clear();
         self.answers.clear();
