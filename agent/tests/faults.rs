@@ -110,6 +110,7 @@ async fn a_panic_in_one_machines_thread_fails_its_job_and_leaves_the_other_runni
     // Its thread writes to the log that this program cannot be opened, and runs into the trap.
     trap.store(true, Ordering::SeqCst);
     let nothing = Job { id: "nothing".to_owned(), lines: 1, from_line: 1 };
+    #[expect(clippy::disallowed_methods, reason = "nobody stands at this machine")]
     let permit = Permit::of_the_terminal(faulty.name(), Request::Start(nothing));
     assert_eq!(faulty.start(permit, PathBuf::from("/nowhere")).await, Err(Denied::Offline));
     assert!(!trap.load(Ordering::SeqCst), "the thread panicked");

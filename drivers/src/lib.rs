@@ -14,7 +14,6 @@ pub mod interlock;
 pub mod modbus;
 pub mod moment;
 pub mod notice;
-pub mod permit;
 pub mod protection;
 pub mod recording;
 pub mod request;
@@ -30,6 +29,8 @@ pub mod machine;
 #[cfg(feature = "io")]
 mod outbox;
 #[cfg(feature = "io")]
+pub mod permit;
+#[cfg(feature = "io")]
 pub mod priority;
 #[cfg(feature = "io")]
 pub mod probe;
@@ -44,6 +45,7 @@ pub use event::{Event, EventKind};
 pub use gcode_tools::profile;
 pub use moment::Moment;
 pub use notice::Notice;
+#[cfg(feature = "io")]
 pub use permit::Permit;
 pub use request::{Answer, Denied, Request};
 pub use session::Session;

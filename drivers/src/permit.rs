@@ -58,6 +58,10 @@ impl Permit {
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Permit").field("machine", &self.machine).field("request", &self.request).finish()
+        formatter
+            .debug_struct("Permit")
+            .field("machine", &self.machine)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
     }
 }

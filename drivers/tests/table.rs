@@ -187,7 +187,7 @@ fn whatever_people_and_machines_do_a_job_starts_only_on_a_table_said_to_be_clear
                 }
                 _ => drop(pair.ask(Request::Resume)),
             }
-            pair.run_for(Duration::from_millis(u64::from(random.below(4_000)) + 10));
+            pair.run_for(Duration::from_millis(random.below(4_000) + 10));
             // What the machine does by itself takes a word back, and nothing gives one.
             let said = used_by(&pair).is_none();
             assert!(clear || !said, "{dialect}, seed {seed}, step {step}: nobody said that the table is clear");

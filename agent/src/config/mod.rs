@@ -230,6 +230,18 @@ fn store(section: &Section, folder: &Path) -> Store {
 /// Whether a job starts only when a person has said that the table is clear, unless a machine's section says otherwise.
 const ASKS_FOR_CLEAR: bool = true;
 
+fn asks_for_clear(section: &Section) -> bool {
+    let Some((word, span)) = section.text("clear") else { return ASKS_FOR_CLEAR };
+    match word.as_str() {
+        "said" => true,
+        "assumed" => false,
+        _ => {
+            section.problem(&span, "Write \"said\" or \"assumed\".");
+            ASKS_FOR_CLEAR
+        }
+    }
+}
+
 fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
     let mut machines: Vec<machine::Setup> = Vec::new();
     let sections = root.sections("machine");
@@ -248,7 +260,7 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
         };
         let beside = section.devices("auxiliary");
         let attach = section.text("attach");
-        let clear = section.text("clear");
+        let watch_table = asks_for_clear(section);
         section.finish();
         if let Some((id, span)) = &id {
             if let Err(error) = topics::check_machine(id) {
@@ -291,15 +303,6 @@ fn machines(root: &Section, folder: &Path) -> Vec<machine::Setup> {
             }
             profile
         });
-        let watch_table = match clear.as_ref().map(|(word, span)| (word.as_str(), span)) {
-            None => ASKS_FOR_CLEAR,
-            Some(("said", _)) => true,
-            Some(("assumed", _)) => false,
-            Some((_, span)) => {
-                section.problem(span, "Write \"said\" or \"assumed\".");
-                ASKS_FOR_CLEAR
-            }
-        };
         if let (Some((name, _)), Some((port, _)), Some(profile)) = (id, port, profile) {
             let profile = Arc::new(profile);
             machines.push(machine::Setup { name, port, baud, profile, reconnect: true, watch_table });

@@ -78,6 +78,7 @@ impl Stand {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "nobody stands at these machines")]
 mod test {
     use std::time::Duration;
 

@@ -68,7 +68,7 @@ pub(super) fn check(path: &Path, profile: &Profile) -> Checked {
         return Checked::Fit(Box::new(info), findings);
     }
     if let Some(broken) = verdict.truncation() {
-        return Checked::Unfit(reason(broken.code, &broken.message, &broken.help), findings);
+        return Checked::Unfit(reason(broken.code, &broken.message, broken.help), findings);
     }
     let first = verdict.findings.iter().find(|finding| finding.severity == Severity::Error);
     let what = first.map_or_else(String::new, |finding| match finding.line {

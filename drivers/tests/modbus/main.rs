@@ -55,7 +55,7 @@ async fn run(machine: &Machine, program: &[String]) -> Arc<Snapshot> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(program.join("\n").as_bytes()).unwrap();
     let job = Job { id: "job".into(), lines: program.len() as u64, from_line: 1 };
-    assert_eq!(machine.start(leave_to_start(&machine, job), file.path().to_owned()).await, Ok(()));
+    assert_eq!(machine.start(leave_to_start(machine, job), file.path().to_owned()).await, Ok(()));
     until(machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over())).await
 }
 
