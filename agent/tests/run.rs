@@ -90,12 +90,13 @@ fn machines_that_are_off_and_a_broker_that_is_away_filled_the_log() {
     let address = adapter.local_addr().unwrap();
     let (attempt, attempts) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || adapter.incoming().try_for_each(|_| attempt.send(())));
-    let profile = Profile::bundled().iter().find(|(name, _)| *name == "grbl-router-6040").unwrap().1;
+    let bundled = |name: &str| Profile::bundled().iter().find(|(known, _)| *known == name).unwrap().1;
+    let (profile, mailbox) = (bundled("grbl-router-6040"), bundled("generic-mailbox"));
     let mut workshop = Workshop::new(&[])
         .with_machine("unplugged", profile, "/dev/fab-agent-no-such-port")
         .with_machine("refused", profile, "tcp://127.0.0.1:1")
         .with_machine("adapter", profile, &format!("tcp://{address}"))
-        .with_machine("registers", profile, "modbus-tcp://127.0.0.1:1");
+        .with_machine("registers", mailbox, "modbus-tcp://127.0.0.1:1");
     workshop.with_broker(1);
     let agent = workshop.start();
     // The others have tried as often by then: the pauses between attempts are the same.
