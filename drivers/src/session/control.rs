@@ -46,7 +46,11 @@ impl Session {
         answer
     }
 
-    fn start(&mut self, job: Job) -> Answer {
+    /// Whether a job may start now; for callers that must prepare before they ask.
+    ///
+    /// # Errors
+    /// The reason it may not.
+    pub fn may_start(&self) -> Answer {
         if self.phase == Phase::Wrong {
             return Err(Denied::WrongMachine);
         }
@@ -60,7 +64,11 @@ impl Session {
         self.must_be_connected()?;
         self.drives_may_go_on()?;
         self.may_be_moved()?;
-        self.table_may_be_used()?;
+        self.table_may_be_used()
+    }
+
+    fn start(&mut self, job: Job) -> Answer {
+        self.may_start()?;
         self.spindle_begins();
         self.needs_person = false;
         self.left_on.looked_at();

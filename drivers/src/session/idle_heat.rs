@@ -110,7 +110,8 @@ fn minutes_of(minutes: u32) -> Duration {
 /// Whether a line of a safe end is for heaters. What moves, waits or switches something else off is none.
 fn is_heater_word(line: &str) -> bool {
     let block = Block::new(line.as_bytes());
-    let mut codes = block.codes().peekable();
+    // Which tool is meant is no word of its own.
+    let mut codes = block.codes().filter(|(letter, _)| *letter != 'T').peekable();
     if codes.peek().is_some() {
         return codes.all(|(letter, tenths)| {
             let letter = u8::try_from(letter).unwrap_or_default();

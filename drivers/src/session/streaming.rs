@@ -16,7 +16,6 @@ use crate::flow::{Aside, Frame};
 use crate::history::Command;
 use crate::interlock;
 use crate::notice::Notice;
-use crate::request::Denied;
 use crate::session::run::Run;
 use crate::snapshot::{Cause, JobPhase};
 
@@ -349,15 +348,6 @@ impl Session {
             self.known.generation += 1;
             self.tell(EventKind::Job { job, phase, notice });
         }
-    }
-
-    /// Whether a job may start now; for callers that must prepare before they ask.
-    pub fn may_start(&self) -> Result<(), Denied> {
-        if self.run.is_some() {
-            return Err(Denied::JobRunning);
-        }
-        self.may_be_moved()?;
-        self.table_may_be_used()
     }
 }
 

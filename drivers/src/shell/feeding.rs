@@ -31,7 +31,11 @@ impl Shell {
         let answered = match (request, program) {
             (Request::Start(_), Some(_)) if self.opening.is_some() => Err(Denied::Busy),
             (Request::Start(job), Some(program)) => {
-                // Opening it may take as long as the disk takes; a stop must not wait for that.
+                // Opening it may take as long as the disk takes; a stop must not wait for that. What the machine would refuse
+                // all the same need not wait for the disk either: a start that came behind a stop waited for ever.
+                if let Err(denied) = self.session.may_start() {
+                    return self.answers.push((answer, Err(denied)));
+                }
                 match ProgramReader::start(program.clone(), job.from_line) {
                     Ok(reader) => return self.opening = Some(Opening { job, program, still_good, reader, answer }),
                     Err(error) => Err(refused(&program, &error.to_string())),
