@@ -313,7 +313,7 @@ fn config(case: &Case, wire: &Wire, folder: &std::path::Path, broker_port: u16, 
     Config {
         site: "bench".to_owned(),
         agent: "bench".to_owned(),
-        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None, connections_per_client: None },
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), ..Http::default() },
         sinks: sinks::Settings { mqtt: Some(mqtt::Settings::plain("127.0.0.1", broker_port)) },
         store: Store { reserve_bytes: 0, ..Store::at(folder) },
         machines: std::iter::once(stopped).chain(others).collect(),

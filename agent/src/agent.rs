@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::desk::{self, Desk, Opening};
 use crate::host::descriptors;
 use crate::http;
+use crate::keys;
 use crate::owners::Owner;
 use crate::sinks::{self, Feed, Source};
 use crate::store::{self, News, Store};
@@ -37,6 +38,7 @@ pub struct Agent {
     stop: watch::Sender<bool>,
     broken: watch::Receiver<Option<Notice>>,
     tasks: Vec<JoinHandle<()>>,
+    claim: Option<String>,
 }
 
 impl Agent {
@@ -52,6 +54,14 @@ impl Agent {
         let (store, mut news) = Store::open(&config.store).await?;
         let opened = news.try_recv().ok();
         let since = store.newest();
+        let server = server.with_socket(&config.http)?;
+        let kept = match &opened {
+            Some(News::Opened(contents)) => Some(contents.kept.as_slice()),
+            _ => None,
+        };
+        let key = keys::begin(&store, &config.store.dir, kept);
+        // Whether somebody is an admin is known once the store has been read.
+        let claim = kept.and_then(|_| server.claimable(&config.store.dir, store.book().has_admin()));
         let mut setups = config.machines;
         if let Some(News::Opened(contents)) = &opened {
             store::recall_bauds(&mut setups, &contents.kept);
@@ -94,14 +104,21 @@ impl Agent {
                 }
             }));
         }
-        tasks.push(owner.vital("http", server.serve(desk.clone(), owner.broken(), stopped)));
+        let folder = config.store.dir.clone();
+        let serving = http::Serving { desk: desk.clone(), broken: owner.broken(), key, folder };
+        tasks.push(owner.vital("http", server.serve(serving, stopped)));
         let broken = owner.broken();
-        Ok(Self { desk, address, stop, broken, tasks })
+        Ok(Self { desk, address, stop, broken, tasks, claim })
     }
 
     /// Where the page is.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The code with which somebody becomes the first admin, where nobody is one: for the terminal and nobody else.
+    pub fn claim(&self) -> Option<&str> {
+        self.claim.as_deref()
     }
 
     /// Where jobs are submitted and machines are found.

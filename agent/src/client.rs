@@ -1,6 +1,7 @@
 //! A client of a running agent: what `job` and `demo` use, over the same HTTP that everybody uses.
 
 use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -10,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::fs::File;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tokio_util::io::ReaderStream;
@@ -27,9 +29,31 @@ type Body = BoxBody<Bytes, std::io::Error>;
 /// Where an agent is, and what lets one in.
 #[derive(Debug, Clone)]
 pub struct Client {
-    host: String,
+    place: Place,
     token: Option<String>,
 }
+
+/// Where an agent is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// At an address, such as `127.0.0.1:8484`.
+    Host(String),
+    /// At its socket, where whoever reaches it is the owner.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => formatter.write_str(host),
+            Self::Socket(path) => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// A connection of either kind.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
 
 /// Why a question got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +75,20 @@ impl std::error::Error for Failure {}
 impl Client {
     /// A client of the agent at `host`, such as `127.0.0.1:8484`.
     pub fn new(host: impl Into<String>, token: Option<String>) -> Self {
-        Self { host: host.into(), token }
+        Self { place: Place::Host(host.into()), token }
+    }
+
+    /// A client of the agent behind a socket, as its owner.
+    pub fn at_socket(path: impl Into<PathBuf>) -> Self {
+        Self { place: Place::Socket(path.into()), token: None }
+    }
+
+    /// Asks for something to be changed, or removed.
+    ///
+    /// # Errors
+    /// The agent is not there, or says no.
+    pub async fn change(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Value, Failure> {
+        self.ask(method, path, "application/json", whole(body.into())).await
     }
 
     /// Asks for a document.
@@ -80,13 +117,17 @@ impl Client {
     }
 
     async fn ask(&self, method: Method, path: &str, content_type: &str, body: Body) -> Result<Value, Failure> {
+        let host = match &self.place {
+            Place::Host(host) => host,
+            Place::Socket(_) => "localhost",
+        };
         let mut request =
-            Request::builder().method(method).uri(path).header("host", &self.host).header("content-type", content_type);
+            Request::builder().method(method).uri(path).header("host", host).header("content-type", content_type);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(body).map_err(|error| self.unreachable(&error))?;
-        let stream = TcpStream::connect(&self.host).await.map_err(|error| self.unreachable(&error))?;
+        let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(&error))?;
@@ -101,12 +142,19 @@ impl Client {
         if status.is_success() { Ok(document) } else { Err(refused(status, &document)) }
     }
 
+    async fn connect(&self) -> std::io::Result<Box<dyn Wire>> {
+        Ok(match &self.place {
+            Place::Host(host) => Box::new(TcpStream::connect(host).await?),
+            Place::Socket(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         Failure {
             code: "agent.unreachable".to_owned(),
             message: format!(
                 "The agent at {} did not answer: {error}. Nothing was done. Check that it runs, and its address.",
-                self.host
+                self.place
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! The agent: attaches machines to the network.
 
+pub mod access;
 pub mod agent;
 pub mod capability;
 pub mod capacity;
@@ -12,7 +13,9 @@ pub mod desk;
 pub mod host;
 pub mod http;
 pub mod jobs;
+mod keys;
 mod owners;
+pub mod pins;
 mod place;
 pub mod sinks;
 pub mod status;

@@ -59,7 +59,7 @@ fn config(ports: &[Port], names: [&str; 2], folder: &std::path::Path) -> Config 
     Config {
         site: "test".to_owned(),
         agent: "test".to_owned(),
-        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None, connections_per_client: None },
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), ..Http::default() },
         sinks: sinks::Settings { mqtt: None },
         store: Store { reserve_bytes: 0, ..Store::at(folder) },
         machines: names.into_iter().zip(ports).map(setup).collect(),

@@ -69,7 +69,7 @@ async fn a_lost_machine_leaves_a_recording_in_the_store() {
     let config = Config {
         site: "test".to_owned(),
         agent: "test".to_owned(),
-        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None, connections_per_client: None },
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), ..Http::default() },
         sinks: sinks::Settings { mqtt: None },
         store: Store { reserve_bytes: 0, ..Store::at(folder.path()) },
         machines: vec![machine::Setup {

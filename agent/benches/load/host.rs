@@ -57,7 +57,7 @@ fn config(folder: &Path, broker: Option<u16>, ports: &[String]) -> Config {
     Config {
         site: "bench".to_owned(),
         agent: "bench".to_owned(),
-        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None, connections_per_client: None },
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), ..Http::default() },
         sinks: sinks::Settings { mqtt: broker.map(|port| mqtt::Settings::plain("127.0.0.1", port)) },
         store: Store { reserve_bytes: 0, ..Store::at(folder) },
         machines: (1..).zip(ports).map(machine).collect(),

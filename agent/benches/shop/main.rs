@@ -79,7 +79,7 @@ fn config(folder: &Path, ports: &[String]) -> Config {
     Config {
         site: "shop".to_owned(),
         agent: "shop".to_owned(),
-        http: Http { listen: "127.0.0.1:0".parse().unwrap(), token_file: None, connections_per_client: None },
+        http: Http { listen: "127.0.0.1:0".parse().unwrap(), ..Http::default() },
         sinks: sinks::Settings { mqtt: None },
         store: Store { reserve_bytes: 0, ..Store::at(folder) },
         machines: ports.iter().enumerate().map(machine).collect(),

@@ -1,27 +1,19 @@
 //! `fab-agent job`: a client of a running agent, over the HTTP that everybody uses.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use drivers::Notice;
 use serde_json::Value;
 
+use super::reach::{Reach, failed, printable, reason};
 use super::{Failure, print};
 use crate::client::{self, Client};
-use crate::config;
 
 /// What is to be done with the jobs of a running agent.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where the agent listens
-    #[arg(long, global = true, default_value_t = config::Http::default().listen)]
-    agent: SocketAddr,
-    /// File with the agent's token, where it has one
-    #[arg(long, global = true)]
-    token_file: Option<PathBuf>,
-    /// Print the agent's answer as JSON
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    reach: Reach,
     #[command(subcommand)]
     command: Command,
 }
@@ -81,7 +73,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = Client::new(arguments.agent.to_string(), token(arguments.token_file.as_deref())?);
+    let client = arguments.reach.client()?;
     let answer = match &arguments.command {
         Command::Submit { file, machine, name } => submit(&client, file, machine, name.as_deref()).await?,
         Command::List { machine, state } => {
@@ -100,7 +92,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Cancel { job } => act(&client, job, "cancel").await?,
         Command::ResumeAfterFailure { job } => act(&client, job, "resume-after-failure").await?,
     };
-    if arguments.json {
+    if arguments.reach.json {
         print(&answer.to_string());
     } else {
         say(&answer);
@@ -131,23 +123,6 @@ async fn act(client: &Client, job: &str, action: &str) -> Result<Value, Failure>
 fn of(job: &str, part: Option<&str>) -> String {
     let levels: Vec<_> = ["api", "v1", "jobs", job].into_iter().chain(part).collect();
     client::path(&levels, [])
-}
-
-pub(super) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let Some(file) = file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::Usage(Notice::new(
-            "job.token_unreadable",
-            format!("The token file {} cannot be read: {error}.", file.display()),
-            "Nothing was asked.",
-            "Name the file that holds the agent's token.",
-        ))
-    })?;
-    Ok(Some(text.trim().to_owned()))
-}
-
-pub(super) fn failed(failure: client::Failure) -> Failure {
-    Failure::Failed(Notice::new(failure.code, failure.message, "", ""))
 }
 
 /// Says one job, or each of a list, in a line.
@@ -188,18 +163,6 @@ fn line(job: &Value) -> String {
         printable(&job["machine"]),
         printable(&job["name"])
     )
-}
-
-/// What happened, what was done and what to do, with the code.
-pub(super) fn reason(notice: &Value) -> String {
-    let parts = ["happened", "done", "to_do"].map(|part| printable(&notice[part]));
-    let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    format!("{} [{}]", said.join(" "), printable(&notice["code"]))
-}
-
-/// Text of the agent for a terminal: names of programs come from strangers and may hold escape codes.
-pub(super) fn printable(text: &Value) -> String {
-    text.as_str().unwrap_or_default().chars().filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -1,34 +1,10 @@
 //! `fab-agent status`, `stop` and `clear`: the machines of a running agent, from the terminal as quickly as from the page.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
 use serde_json::Value;
 
-use super::job::{failed, printable, reason, token};
+use super::reach::{Reach, failed, printable, reason};
 use super::{Failure, print};
-use crate::client::{self, Client};
-use crate::config;
-
-/// Which agent, and how it lets one in.
-#[derive(Debug, clap::Args)]
-struct Reach {
-    /// Where the agent listens
-    #[arg(long, default_value_t = config::Http::default().listen)]
-    agent: SocketAddr,
-    /// File with the agent's token, where it has one
-    #[arg(long)]
-    token_file: Option<PathBuf>,
-    /// Print the agent's answer as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Reach {
-    fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.agent.to_string(), token(self.token_file.as_deref())?))
-    }
-}
+use crate::client;
 
 /// What the machines do.
 #[derive(Debug, clap::Args)]

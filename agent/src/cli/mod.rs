@@ -6,14 +6,17 @@ mod demo;
 mod doctor;
 mod job;
 mod machine;
+mod member;
 mod modbus;
 mod ports;
 mod profile;
+mod reach;
 mod replay;
 mod run;
 mod send;
 mod signals;
 mod simulate;
+mod token;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,10 @@ enum Command {
     Stop(machine::Machine),
     /// Says that the alarm was looked at, or that the table is clear
     Clear(machine::Machine),
+    /// Adds, lists, changes and removes people of a running agent
+    Member(member::Arguments),
+    /// Makes, lists and revokes tokens of a running agent
+    Token(token::Arguments),
     /// Lists, shows and checks machine profiles
     Profile(profile::Arguments),
     /// Checks a configuration, or prints its schema
@@ -112,6 +119,8 @@ pub fn main() -> ExitCode {
             Command::Status(arguments) => machine::status(arguments).await,
             Command::Stop(arguments) => machine::stop(arguments).await,
             Command::Clear(arguments) => machine::clear(arguments).await,
+            Command::Member(arguments) => member::run(arguments).await,
+            Command::Token(arguments) => token::run(arguments).await,
             Command::Profile(arguments) => profile::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }

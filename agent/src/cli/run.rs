@@ -40,6 +40,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let agent = Agent::start(config).await?;
     let serving = format!("serving {machines} machines, page on http://{}", agent.address());
     tracing::info!("{serving}");
+    if let Some(code) = agent.claim().filter(|_| std::io::stderr().is_terminal()) {
+        complain(&format!("claim code, good once, for the first admin: {code}"));
+    }
     supervisor::ready(&serving);
     let broken = tokio::select! {
         () = ended => None,

@@ -3,10 +3,11 @@
 //! It is read once, at the start, into values that cannot be wrong. Every mistake is reported at once, with its line.
 
 mod fits;
+mod http;
+mod schema;
 pub(crate) mod stoppable;
 mod toml_reader;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use drivers::machine::{self, Baud};
 use drivers::profile::{self, Attach, Profile};
 use toml::de::DeTable;
 
+pub use self::http::{Http, SOCKET, WithoutToken};
 use crate::sinks::{self, mqtt};
 use crate::topics;
+pub use schema::schema;
 pub use toml_reader::Problem;
 use toml_reader::{NumberOrWord, Reader, Section};
 
@@ -25,9 +28,6 @@ pub const DEFAULT_PATH: &str = "/etc/fab-agent/agent.toml";
 
 /// Largest configuration that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
-
-/// Connections of one client that can be configured at most: the agent serves as many in all.
-const CONNECTIONS_PER_CLIENT_MAX: u64 = 1024;
 
 /// Machines one agent serves at most: each has a thread, and a Pi has four USB ports and as many hubs as are sane.
 const MACHINES_MAX: usize = 32;
@@ -49,18 +49,6 @@ pub struct Config {
     pub machines: Vec<machine::Setup>,
 }
 
-/// The HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// File with the token that clients must show; absent only on loopback.
-    pub token_file: Option<PathBuf>,
-    /// Connections at once of one address, this computer's own too. Absent: 64 from the network, and no bound but that of
-    /// all together from this computer, where a proxy is one client.
-    pub connections_per_client: Option<usize>,
-}
-
 /// Where programs and jobs are kept, and how much of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
@@ -72,12 +60,6 @@ pub struct Store {
     pub reserve_bytes: u64,
     /// Jobs remembered after they ended.
     pub history_jobs: usize,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8484)), token_file: None, connections_per_client: None }
-    }
 }
 
 impl Store {
@@ -128,12 +110,15 @@ fn read(root: &Section, folder: &Path) -> Config {
     let site = level(&agent, "site", "workshop");
     let id = level(&agent, "id", "agent");
     agent.finish();
+    let store = store(&root.section("store"), folder);
+    let mut http = http::read(&root.section("http"), folder);
+    http.socket.get_or_insert_with(|| store.dir.join(SOCKET));
     Config {
         site,
         agent: id,
-        http: http(&root.section("http"), folder),
+        http,
         sinks: sinks::Settings { mqtt: broker(&root.section("mqtt"), folder) },
-        store: store(&root.section("store"), folder),
+        store,
         machines: machines(root, folder),
     }
 }
@@ -145,31 +130,6 @@ fn level(section: &Section, key: &'static str, default: &str) -> String {
         section.problem(&span, format!("`{name}`: {error}"));
     }
     name
-}
-
-fn http(section: &Section, folder: &Path) -> Http {
-    let mut http = Http::default();
-    if let Some((listen, span)) = section.text("listen") {
-        match listen.parse() {
-            Ok(address) => http.listen = address,
-            Err(_) => section
-                .problem(&span, format!("`{listen}` is no address with a port. Write 127.0.0.1:8484 or 0.0.0.0:8484.")),
-        }
-        http.token_file = file(section, "token_file", folder);
-        if !http.listen.ip().is_loopback() && http.token_file.is_none() {
-            section.problem(
-                &span,
-                "`http.listen` is open to the network, so `http.token_file` must name a file with a token; \
-                 nobody may control machines without one.",
-            );
-        }
-    } else {
-        http.token_file = file(section, "token_file", folder);
-    }
-    let connections = section.number("connections_per_client", 1..=CONNECTIONS_PER_CLIENT_MAX);
-    http.connections_per_client = connections.map(|count| count as usize);
-    section.finish();
-    http
 }
 
 fn broker(section: &Section, folder: &Path) -> Option<mqtt::Settings> {
@@ -346,75 +306,6 @@ pub fn load_profile(name: &str, folder: &Path) -> Result<Profile, String> {
 
 fn file(section: &Section, key: &'static str, folder: &Path) -> Option<PathBuf> {
     section.text(key).map(|(path, _)| folder.join(path))
-}
-
-/// The configuration's JSON Schema, for editors that complete and check TOML.
-pub fn schema() -> serde_json::Value {
-    let text = |what: &str| serde_json::json!({ "type": "string", "description": what });
-    let number = |what: &str, min: u64, max: u64| serde_json::json!({ "type": "integer", "minimum": min, "maximum": max, "description": what });
-    let section = |properties: serde_json::Value, required: &[&str]| {
-        serde_json::json!({
-            "type": "object", "additionalProperties": false, "properties": properties, "required": required,
-        })
-    };
-    serde_json::json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "fab-agent configuration",
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "agent": section(serde_json::json!({
-                "site": text("Which workshop this is; part of every MQTT topic."),
-                "id": text("Which agent of the workshop this is."),
-            }), &[]),
-            "http": section(serde_json::json!({
-                "listen": text("Address and port of the page and the API."),
-                "token_file": text("File with the token that clients must show; needed unless `listen` is loopback."),
-                "connections_per_client":
-                    number("Connections at once of one address; absent: 64 from the network.", 1, CONNECTIONS_PER_CLIENT_MAX),
-            }), &[]),
-            "mqtt": section(serde_json::json!({
-                "host": text("The broker's name or address."),
-                "port": number("The broker's port.", 1, 65_535),
-                "version": { "enum": ["5", "3.1.1"], "description": "MQTT version." },
-                "client_id": text("This client's name to the broker."),
-                "user": text("User name."),
-                "password_file": text("File with the password."),
-                "interval_ms": number("Shortest time between two unhurried messages on a topic.", 100, 3_600_000),
-                "tls": { "type": "boolean", "description": "Whether to speak TLS." },
-                "ca_file": text("Certificates of the authorities to trust; absent: the system's."),
-                "client_certificate_file": text("This client's certificate."),
-                "client_key_file": text("The key of this client's certificate."),
-            }), &["host"]),
-            "store": section(serde_json::json!({
-                "dir": text("Folder for programs and job records."),
-                "program_max_mb": number("Largest program that is taken.", 1, 100_000),
-                "reserve_mb": number("Megabytes that stay free on the disk.", 0, 1_000_000),
-                "history_jobs": number("Jobs remembered after they ended.", 1, 100_000),
-            }), &[]),
-            "machine": { "type": "array", "maxItems": MACHINES_MAX, "items": section(serde_json::json!({
-                "id": text("The machine's name in topics and addresses."),
-                "port": text("Device path or tcp://host:port."),
-                "profile": text("Name of a bundled machine profile, or path of a TOML file; behind a colon the name of one of its variants."),
-                "baud": { "anyOf": [
-                    number("Bits per second, if not the profile's.", 300, 4_000_000),
-                    { "const": "auto", "description": "Find it out, and remember it." },
-                ] },
-                "attach": { "enum": ["named", "as-configured"], "default": "named",
-                    "description": "Whether it must name itself, or a person's word stands for that." },
-                "clear": { "enum": ["said", "assumed"], "default": if ASKS_FOR_CLEAR { "said" } else { "assumed" },
-                    "description": "Whether a person must say that the table is clear before a job starts." },
-                "auxiliary": { "type": "array", "description": "Drives and meters beside the machine, written as in its profile (docs/modbus.md).", "items": {
-                    "type": "object", "required": ["name"], "properties": {
-                        "name": text("Its name, unique on the machine."),
-                        "device": text("Name of a bundled device profile; `fab-agent modbus devices` lists them."),
-                        "port": text("modbus-tcp://… or modbus-rtu:…"),
-                        "is_spindle": { "type": "boolean", "description": "Whether it does what the program says with M3, M4, M5 and S." },
-                    },
-                } },
-            }), &["id", "port", "profile"]) },
-        },
-    })
 }
 
 #[cfg(test)]

@@ -168,6 +168,25 @@ impl<'r, 't> Section<'r, 't> {
         found
     }
 
+    /// Several texts, at most so many.
+    pub(super) fn texts(&self, key: &'static str, at_most: usize) -> Vec<String> {
+        let Some((value, span)) = self.value(key) else { return Vec::new() };
+        let texts = match value {
+            DeValue::Array(array) if array.len() <= at_most => array
+                .iter()
+                .map(|entry| match entry.get_ref() {
+                    DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.wrong(key, &span, &format!("a list of at most {at_most} texts, such as [\"a\", \"b\"]"));
+            Vec::new()
+        })
+    }
+
     /// Yes or no.
     pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
         let (value, span) = self.value(key)?;

@@ -105,7 +105,7 @@ fn config(options: &Options, shop: &Shop, folder: &Path, broker_port: u16) -> Co
     Config {
         site: "demo".to_owned(),
         agent: "demo".to_owned(),
-        http: Http { listen: options.listen, token_file: None, connections_per_client: None },
+        http: Http { listen: options.listen, ..Http::default() },
         sinks: sinks::Settings { mqtt: Some(mqtt::Settings::plain("127.0.0.1", broker_port)) },
         // The demo's programs are small; a disk that is nearly full is no reason not to show them.
         store: Store { reserve_bytes: 0, ..Store::at(folder) },

@@ -511,6 +511,7 @@ fn new_record(submission: &Submission, newest_id: &str) -> Record {
         link: None,
         link_cause: None,
         findings: Vec::new(),
+        owner: submission.who.as_ref().and_then(|who| who.person.clone()),
         idempotency_key: submission.idempotency_key.clone(),
         time_line: Vec::new(),
     }

@@ -3,6 +3,9 @@
 pub mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod identity;
+pub mod key;
 pub(crate) mod keys;
+pub(crate) mod secret;
+pub(crate) mod socket;
 pub mod surroundings;
 pub(crate) mod text;

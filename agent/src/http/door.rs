@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use drivers::Notice;
@@ -23,14 +21,13 @@ use hyper::service::{HttpService, Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use nix::errno::Errno;
-use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 use super::crowd::{Crowd, Guest, Limits, Phase, slept_through};
 use super::problem::Problem;
+use super::stream::{Listener, Peer, Stream};
 use super::wire::{Answered, Asked, Wire};
 use crate::host::descriptors::Spare;
 
@@ -62,7 +59,13 @@ struct Door {
 }
 
 /// Lets clients in until `stopped`, then waits until those who are being answered have their answers.
-pub(super) async fn keep(listener: TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn keep(
+    listener: impl Into<Listener>,
+    router: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let listener = listener.into();
     let mut door = Door {
         crowd: Crowd::new(limits),
         router: TowerToHyperService::new(router),
@@ -95,9 +98,9 @@ pub(super) async fn keep(listener: TcpListener, router: Router, limits: Limits, 
 }
 
 impl Door {
-    fn let_in(&mut self, stream: TcpStream, from: SocketAddr) {
+    fn let_in(&mut self, stream: Stream, from: Peer) {
         let short = self.spares.len() < SPARES;
-        match self.crowd.admit(from.ip(), short) {
+        match self.crowd.admit(from.client(), short) {
             Some(guest) => {
                 let (router, stopped) = (self.router.clone(), self.stopped.clone());
                 self.guests.spawn(serve(stream, from, guest, router, stopped));
@@ -155,16 +158,13 @@ enum Over {
 
 /// The life of a connection.
 async fn serve(
-    stream: TcpStream,
-    from: SocketAddr,
+    stream: Stream,
+    from: Peer,
     guest: Arc<Guest>,
     router: TowerToHyperService<Router>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // An event must not wait for the next one, and a client whose network is gone must not stay. What the system does not
-    // know costs neither.
-    let _ = stream.set_nodelay(true);
-    let _ = set_tcp_user_timeout(&stream, u32::try_from(guest.limits.stall.as_millis()).unwrap_or(u32::MAX));
+    stream.set(guest.limits.stall);
     let wire = TokioIo::new(Wire::new(stream, guest.clone()));
     let asked = guest.clone();
     let service = service_fn(move |request| answer(request, from, asked.clone(), router.clone()));
@@ -233,16 +233,11 @@ where
     }
 }
 
-fn answer(
-    request: Request<Incoming>,
-    from: SocketAddr,
-    guest: Arc<Guest>,
-    router: TowerToHyperService<Router>,
-) -> Answer {
+fn answer(request: Request<Incoming>, from: Peer, guest: Arc<Guest>, router: TowerToHyperService<Router>) -> Answer {
     guest.asks();
     let refused = guest.urgent_only && !is_urgent(request.method(), request.uri().path());
     let mut request = request.map(|body| Body::new(Asked::new(body, guest.clone())));
-    request.extensions_mut().insert(ConnectInfo(from));
+    request.extensions_mut().insert(from);
     Box::pin(async move {
         let mut response = if refused {
             too_many().into_response()

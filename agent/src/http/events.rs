@@ -1,6 +1,7 @@
 //! Server-sent events: the log as it grows, resumable by `Last-Event-ID`; and the log as a list.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -13,9 +14,12 @@ use tokio_stream::Stream;
 
 use super::Shared;
 use super::jobs::{From, bad};
+use super::people::Asker;
 use super::problem::Problem;
 use super::query::{self, Asked};
+use crate::access::{Actor, Book, Means, What, Whose};
 use crate::desk::{Refusal, facts};
+use crate::host::clock;
 use crate::store::{Class, Cursor, Gap, Item, Store};
 
 /// Between signs of life to a client, so that it notices a lost connection.
@@ -31,20 +35,29 @@ const LOOKED_THROUGH_MAX: usize = 20;
 /// Rows that a client gets which was in no log that is known here: an afternoon of a busy shop.
 const BEFORE: usize = 1000;
 
-/// The stream. A client that was away gets what it missed, or is told which numbers are gone.
+/// Between looks at whether a token that opened a stream is over.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The stream. A client that was away gets what it missed, or is told which numbers are gone. It ends with the token that
+/// opened it. Who asked for what is told to those who may read the log.
 pub(super) async fn stream(
     State(shared): State<Shared>,
+    Extension(actor): Asker,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<SentEvent, Infallible>>> {
     let store = shared.desk.store().clone();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Cursor::parse);
     let cursor = begins(&store, last).await;
     let mut reader = store.reader(cursor);
+    let names = actor.can(What::ReadLog, Whose::Others);
     let stream = async_stream::stream! {
         loop {
-            let batch = reader.next(PAGE_MAX).await;
+            let batch = tokio::select! {
+                batch = reader.next(PAGE_MAX) => batch,
+                () = is_over(&store, &actor) => return,
+            };
             for item in batch.items {
-                yield Ok(sent(&batch.cursor.log, &item));
+                yield Ok(sent(&batch.cursor.log, &item, names));
             }
         }
     };
@@ -65,11 +78,26 @@ async fn begins(store: &Store, last: Option<Cursor>) -> Cursor {
     }
 }
 
-fn sent(log: &str, item: &Item) -> SentEvent {
+/// Waits until whoever asks is let in no more.
+async fn is_over(store: &Store, actor: &Arc<Actor>) {
+    let Means::Token { id } = &actor.means else { return std::future::pending().await };
+    let mut book = store.watch_book();
+    let good = |book: &Book| book.token(id).is_some_and(|token| token.is_good(clock::wall_ms()));
+    while good(&book.borrow_and_update()) {
+        // A token that is over in time is no change of the book.
+        let _ = tokio::time::timeout(LOOK_EVERY, book.changed()).await;
+    }
+}
+
+fn sent(log: &str, item: &Item, names: bool) -> SentEvent {
     match item {
         Item::Row(row) => {
             let id = Cursor { log: log.to_owned(), number: row.number };
-            SentEvent::default().id(id.to_string()).data(row.document().to_string())
+            let mut document = row.document();
+            if let Some(fields) = document.as_object_mut().filter(|_| !names) {
+                fields.retain(|name, _| !matches!(name.as_str(), "who" | "from" | "means"));
+            }
+            SentEvent::default().id(id.to_string()).data(document.to_string())
         }
         Item::Gap(gap) => {
             let id = Cursor { log: log.to_owned(), number: gap.to };

@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 use tokio_stream::StreamExt as _;
 
 use super::Shared;
+use super::people::Asker;
 use super::preview::with_preview;
 use super::problem::Problem;
 use super::query::{self, Asked};
+use crate::access::{What, Whose};
 use crate::desk::{Action, Refusal, Submission, no_such_machine};
 use crate::jobs::JobState;
 use crate::status;
@@ -96,11 +98,18 @@ pub(super) struct Wanted {
 }
 
 /// Jobs, newest first, a page at a time.
-pub(super) async fn list(State(shared): State<Shared>, wanted: Asked<Wanted>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    Extension(actor): Asker,
+    wanted: Asked<Wanted>,
+) -> Result<Json<Value>, Problem> {
     let wanted = query::read(wanted)?;
     let state = query::word(wanted.state.as_deref(), JobState::of_word, "state of a job")?;
     let limit = query::limit(wanted.limit, PAGE, PAGE_MAX);
-    let page = Page { machine: wanted.machine, state, before: wanted.cursor, limit };
+    // Programs are private: whoever may not read everybody's sees their own.
+    let all = actor.can(What::ReadJob, Whose::Others);
+    let owner = if all { None } else { Some(actor.person.clone().unwrap_or_default()) };
+    let page = Page { machine: wanted.machine, state, before: wanted.cursor, owner, limit };
     let (jobs, more, trouble) = shared.desk.list(page).await;
     let cursor = jobs.last().filter(|_| more).map(|job| job.id.clone());
     let page: Vec<_> = jobs.iter().map(|job| with_preview(&shared, job)).collect();

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::by_hand::{Body, read};
 use super::jobs::From;
+use super::people::{Asker, for_whom};
 use super::problem::Problem;
 use crate::capability::Capability;
 use crate::capacity::Capacity;
@@ -34,13 +35,18 @@ pub(super) fn document(shared: &Shared, machine: &Machine) -> Value {
     status::machine(machine, &queue, &shared.desk.jobs())
 }
 
-pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
-    let machines: Vec<_> = shared.desk.machines().iter().map(|machine| document(&shared, machine)).collect();
+pub(super) async fn list(State(shared): State<Shared>, Extension(actor): Asker) -> Json<Value> {
+    let document = |machine| for_whom(&shared, &actor, document(&shared, machine));
+    let machines: Vec<_> = shared.desk.machines().iter().map(document).collect();
     Json(json!({ "machines": machines }))
 }
 
-pub(super) async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    Ok(Json(document(&shared, found(&shared, &name)?)))
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Extension(actor): Asker,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(for_whom(&shared, &actor, document(&shared, found(&shared, &name)?))))
 }
 
 pub(super) async fn capability(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

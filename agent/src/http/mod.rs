@@ -2,21 +2,27 @@
 
 mod auth;
 mod by_hand;
+mod claim;
 mod crowd;
 mod door;
 mod events;
 mod jobs;
 mod machines;
 mod openapi;
+mod origin;
 mod page;
+mod people;
 mod preview;
 mod problem;
 mod query;
 mod record;
 mod resume;
+mod rights;
+mod stream;
 mod wire;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +31,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use drivers::Notice;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +39,9 @@ use tokio::sync::watch;
 use crate::config;
 use crate::desk::Desk;
 use crate::host::descriptors;
+use crate::host::socket::OwnersSocket;
+use crate::keys;
+use crate::pins::Pins;
 use crowd::Limits;
 use problem::Problem;
 
@@ -46,6 +55,7 @@ pub struct Server {
     address: SocketAddr,
     guard: auth::Guard,
     of_one_client: Option<usize>,
+    socket: Option<OwnersSocket>,
 }
 
 /// What every route can reach.
@@ -55,6 +65,21 @@ struct Shared {
     guard: Arc<auth::Guard>,
     /// What broke, if a task ended without which the agent cannot be trusted.
     broken: watch::Receiver<Option<Notice>>,
+    /// Looks at PINs.
+    pins: Pins,
+    /// The agent's key.
+    key: keys::Current,
+    /// The store's folder.
+    folder: PathBuf,
+}
+
+/// What the server serves, and with what.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) desk: Desk,
+    pub(crate) broken: watch::Receiver<Option<Notice>>,
+    pub(crate) key: keys::Current,
+    pub(crate) folder: PathBuf,
 }
 
 /// Listens where the configuration says.
@@ -65,7 +90,7 @@ pub async fn bind(settings: &config::Http) -> Result<Server, Notice> {
     let guard = auth::Guard::from(settings)?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| taken(settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| taken(settings.listen, &error))?;
-    Ok(Server { listener, address, guard, of_one_client: settings.connections_per_client })
+    Ok(Server { listener, address, guard, of_one_client: settings.connections_per_client, socket: None })
 }
 
 impl Server {
@@ -74,12 +99,49 @@ impl Server {
         self.address
     }
 
+    /// Opens the owner's socket as well, where one is configured. Only once the store is this agent's: its folder is there
+    /// then, and no other agent is at work in it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn with_socket(mut self, settings: &config::Http) -> Result<Self, Notice> {
+        if let Some(path) = &settings.socket {
+            self.socket = Some(OwnersSocket::open(path, &settings.socket_users)?);
+        }
+        Ok(self)
+    }
+
+    /// Makes a claim code where nobody is an admin yet, and forgets an older one where somebody is.
+    pub(crate) fn claimable(&self, folder: &std::path::Path, has_admin: bool) -> Option<String> {
+        if has_admin {
+            claim::Claim::close(folder);
+            return None;
+        }
+        let made = self.guard.claim.open(folder);
+        made.inspect_err(|notice| tracing::warn!(%notice, "no claim code")).ok()
+    }
+
     /// Serves until told to stop.
-    pub async fn serve(self, desk: Desk, broken: watch::Receiver<Option<Notice>>, mut stopped: watch::Receiver<bool>) {
-        let shared = Shared { guard: Arc::new(self.guard), desk, broken };
+    pub(crate) async fn serve(self, serving: Serving, mut stopped: watch::Receiver<bool>) {
+        let Serving { desk, broken, key, folder } = serving;
+        let shared = Shared { guard: Arc::new(self.guard), desk, broken, pins: Pins::default(), key, folder };
         // Machines and store have their files by now: what is left is for clients, but for some.
         let limits = Limits::with(descriptors::left(), self.of_one_client);
-        let serve = door::keep(self.listener, router(shared), limits, stopped.clone());
+        let router = router(shared);
+        let owners = self.socket.map(|socket| {
+            // The owner gets in whatever happens at the other door.
+            let limits = Limits::with(0, None);
+            door::keep(stream::Listener::Socket(socket), router.clone(), limits, stopped.clone())
+        });
+        let network = door::keep(self.listener, router, limits, stopped.clone());
+        let serve = async {
+            match owners {
+                Some(owners) => {
+                    tokio::join!(network, owners);
+                }
+                None => network.await,
+            }
+        };
         let hurry = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(GOODBYE).await;
@@ -93,6 +155,17 @@ impl Server {
 }
 
 fn router(shared: Shared) -> Router {
+    let people = Router::new()
+        .route("/me", get(people::me))
+        .route("/claim", post(people::claim))
+        .route("/agent", get(people::agent))
+        .route("/agent/key", post(people::new_key))
+        .route("/members", get(people::list).post(people::add))
+        .route("/members/{member}", get(people::one).patch(people::set).delete(people::remove))
+        .route("/members/{member}/pin", put(people::set_pin).delete(people::remove_pin))
+        .route("/tokens", get(people::tokens).post(people::make_token))
+        .route("/tokens/{token}", delete(people::revoke))
+        .layer(DefaultBodyLimit::max(people::BODY_BYTES_MAX));
     let api = Router::new()
         .route("/openapi.json", get(openapi::document))
         .route("/machines", get(machines::list))
@@ -123,6 +196,7 @@ fn router(shared: Shared) -> Router {
         .route("/events", get(events::stream))
         .route("/log", get(events::list))
         .route("/log/people/{person}", delete(events::erase))
+        .merge(people)
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method);
     Router::new()

@@ -3,7 +3,7 @@
 use axum::Json;
 use serde_json::{Value, json};
 
-use super::by_hand;
+use super::{by_hand, people};
 
 /// Every route of the API: method, path, what it does. A test asks the router for each of them.
 pub(super) const ROUTES: &[(&str, &str, &str)] = &[
@@ -37,12 +37,26 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/events", "Server-sent events, resumable by Last-Event-ID"),
     ("get", "/api/v1/log", "What happened and who asked for it, oldest first; page by limit and cursor"),
     ("delete", "/api/v1/log/people/{person}", "Take a person's name or address out of the log; the rows stay"),
+    ("get", "/api/v1/me", "Who asks, and what the agent takes them for"),
+    ("post", "/api/v1/claim", "Become the first admin with the code of the agent's terminal, once"),
+    ("get", "/api/v1/agent", "The agent's key and which log it keeps"),
+    ("post", "/api/v1/agent/key", "Put a new key in the place of the old one"),
+    ("get", "/api/v1/members", "People; members see themselves"),
+    ("post", "/api/v1/members", "Add somebody"),
+    ("get", "/api/v1/members/{member}", "Somebody"),
+    ("patch", "/api/v1/members/{member}", "Change somebody's role or competence"),
+    ("delete", "/api/v1/members/{member}", "Remove somebody, and with them their tokens"),
+    ("put", "/api/v1/members/{member}/pin", "Set somebody's PIN"),
+    ("delete", "/api/v1/members/{member}/pin", "Take somebody's PIN away"),
+    ("get", "/api/v1/tokens", "Tokens, without their secrets; members see their own"),
+    ("post", "/api/v1/tokens", "Make a token; its secret is in this answer and nowhere else"),
+    ("delete", "/api/v1/tokens/{token}", "Make a token open nothing from now on"),
 ];
 
 pub(super) async fn document() -> Json<Value> {
     let mut paths = json!({});
     for (method, path, summary) in ROUTES {
-        let parameters: Vec<_> = ["machine", "job", "person"]
+        let parameters: Vec<_> = ["machine", "job", "person", "member", "token"]
             .iter()
             .filter(|name| path.contains(&format!("{{{name}}}")))
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
@@ -52,7 +66,8 @@ pub(super) async fn document() -> Json<Value> {
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
         let submits = path.ends_with("/jobs") && *method == "post";
-        let done = if submits || path.ends_with("/resume-after-failure") {
+        let makes = *method == "post" && ["/members", "/tokens", "/claim"].iter().any(|end| path.ends_with(end));
+        let done = if submits || makes || path.ends_with("/resume-after-failure") {
             "201"
         } else if path.ends_with("/jobs/{job}") && *method == "delete" {
             "204"
@@ -64,7 +79,9 @@ pub(super) async fn document() -> Json<Value> {
             "parameters": parameters,
             "responses": { done: { "description": "Done" }, "default": problem },
         });
-        if let Some(schema) = by_hand::body_schema(path).filter(|_| *method == "post") {
+        if let Some(schema) =
+            by_hand::body_schema(path).filter(|_| *method == "post").or_else(|| people::body_schema(method, path))
+        {
             operation["requestBody"] =
                 json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         }
@@ -90,8 +107,11 @@ pub(super) async fn document() -> Json<Value> {
                 "type": { "type": "string" }, "code": { "type": "string" }, "status": { "type": "integer" },
                 "title": { "type": "string" }, "detail": { "type": "string" },
             }, "required": ["type", "code", "status", "title"] } },
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "key": { "type": "apiKey", "in": "header", "name": "X-Api-Key" },
+            },
         },
-        "security": [{}, { "token": [] }],
+        "security": [{}, { "token": [] }, { "key": [] }],
     }))
 }

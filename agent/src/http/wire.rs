@@ -9,14 +9,14 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::crowd::{Guest, slept_through};
+use super::stream::Stream;
 
 /// A connection that ends when its client takes nothing of what is written to it.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     guest: Arc<Guest>,
     /// When a write that waits is given up.
     until: Option<Instant>,
@@ -24,7 +24,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, guest: Arc<Guest>) -> Self {
+    pub(super) fn new(stream: Stream, guest: Arc<Guest>) -> Self {
         Self { stream, guest, until: None, alarm: Box::pin(sleep_until(Instant::now())) }
     }
 

@@ -162,6 +162,9 @@ pub struct Record {
     pub link_cause: Option<Notice>,
     /// What was found in the program.
     pub findings: Vec<serde_json::Value>,
+    /// The identifier of the person whose it is. Absent: nobody's, so only operators and admins may touch it.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// The key under which it was submitted, so that a repeat is no second job.
     pub idempotency_key: Option<String>,
     /// Line and seconds, for the time that is left. Thinned out.
@@ -271,6 +274,7 @@ pub(crate) mod test {
             link: None,
             link_cause: None,
             findings: Vec::new(),
+            owner: None,
             idempotency_key: None,
             time_line: vec![(10, 20.0), (20, 70.0), (30, 100.0)],
         }

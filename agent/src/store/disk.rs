@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drivers::repeats::Repeats;
@@ -15,6 +16,8 @@ use super::Last;
 use super::row::{Class, Row, Run};
 use super::tables::{ROW, delete_job, put_job, put_mark, put_progress, put_row, read_job, read_row};
 use super::work::{Change, Changes, Page};
+use super::{book, epoch};
+use crate::access::Book;
 use crate::jobs::{JobState, Record};
 
 /// The file's name in the store's folder.
@@ -24,7 +27,7 @@ pub(super) const FILE: &str = "store.db";
 const BESIDE: [&str; 2] = ["store.db-wal", "store.db-shm"];
 
 /// Which form the tables have; a later one knows how to read this one.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
 
 /// Says that the file is the agent's ("FABA"), for whoever finds it.
 const APPLICATION: i64 = 0x4641_4241;
@@ -73,6 +76,10 @@ pub(super) struct Disk {
     run: i64,
     /// What was said in the log of records that cannot be read.
     said: RefCell<Repeats>,
+    /// The name of its log.
+    log: String,
+    /// The book as the tables have it.
+    book: Arc<Book>,
 }
 
 /// What was found in the file when it was opened.
@@ -94,9 +101,12 @@ pub(super) struct Was {
     pub(super) kept: Vec<(String, String)>,
     /// Whether the file is a new one.
     pub(super) new: bool,
+    /// People and tokens.
+    pub(super) book: Arc<Book>,
 }
 
-const TABLES: &str = "
+/// The tables of the first form.
+const FORM_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE run (id INTEGER PRIMARY KEY, name TEXT NOT NULL, boot TEXT NOT NULL);
 CREATE TABLE log (
@@ -114,6 +124,15 @@ CREATE INDEX job_key ON job (key) WHERE key IS NOT NULL;
 CREATE TABLE progress (job TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE cursor (name TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// What the second form has besides: people, tokens, whose a job is, and by which means somebody asked.
+const FORM_2: &str = "
+ALTER TABLE log ADD COLUMN means TEXT;
+ALTER TABLE log ADD COLUMN person TEXT;
+ALTER TABLE job ADD COLUMN owner TEXT;
+CREATE TABLE person (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE token (hash BLOB PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 impl Disk {
@@ -136,7 +155,16 @@ impl Disk {
         // What is answered for is on the disk: a commit waits for it.
         sql.pragma_update(None, "synchronous", "FULL")?;
         let said = RefCell::new(Repeats::new(SAID_AGAIN_AFTER));
-        let mut disk = Self { sql, path, identity: None, bytes: [0; Class::ALL.len()], run: 0, said };
+        let mut disk = Self {
+            sql,
+            path,
+            identity: None,
+            bytes: [0; Class::ALL.len()],
+            run: 0,
+            log: String::new(),
+            book: Arc::default(),
+            said,
+        };
         let new = disk.form()?;
         // A file of an older agent has none.
         disk.sql.execute_batch("CREATE INDEX IF NOT EXISTS log_job ON log (job) WHERE job IS NOT NULL")?;
@@ -145,22 +173,26 @@ impl Disk {
         Ok((disk, was))
     }
 
-    /// Makes the tables, where they are not there. Whether they were not.
+    /// Makes the tables, where they are not there, and brings those of an earlier form to this one: as a whole or not at
+    /// all. Whether they were not there.
     fn form(&mut self) -> Result<bool, Failure> {
         let form: i64 = self.sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if form == FORM {
             return Ok(false);
         }
-        if form != 0 {
+        if !(0..FORM).contains(&form) {
             return Err(Failure::Newer(form));
         }
         let making = self.sql.transaction()?;
-        making.execute_batch(TABLES)?;
-        making.execute("INSERT INTO meta VALUES ('log', ?1), ('mark', '1')", [super::log::new_id()])?;
-        making.pragma_update(None, "application_id", APPLICATION)?;
+        if form < 1 {
+            making.execute_batch(FORM_1)?;
+            making.execute("INSERT INTO meta VALUES ('log', ?1), ('mark', '1')", [super::log::new_id()])?;
+            making.pragma_update(None, "application_id", APPLICATION)?;
+        }
+        making.execute_batch(FORM_2)?;
         making.pragma_update(None, "user_version", FORM)?;
         making.commit()?;
-        Ok(true)
+        Ok(form == 0)
     }
 
     fn was(&mut self, new: bool, recent: usize) -> Result<Was, Failure> {
@@ -195,8 +227,10 @@ impl Disk {
         }
         let next = number + 1;
         let (jobs, kept) = (self.live_and_recent(recent)?, self.all_kept()?);
+        self.book = Arc::new(book::read(&self.sql)?);
         self.bytes = by_class;
-        Ok(Was { log, mark: mark.max(next), next, jobs, ended_well, last, kept, new })
+        let book = self.book.clone();
+        Ok(Was { log, mark: mark.max(next), next, jobs, ended_well, last, kept, new, book })
     }
 
     /// Jobs that are not over, and the newest of those that are.
@@ -244,7 +278,16 @@ impl Disk {
         let id = beginning.last_insert_rowid();
         beginning.commit()?;
         self.run = id;
+        log.clone_into(&mut self.log);
+        self.marked(mark);
         Ok(())
+    }
+
+    /// Says beside the file how far its numbers were set aside: an older copy of it says less.
+    fn marked(&self, mark: u64) {
+        if let Some(folder) = self.path.parent() {
+            epoch::put(folder, &self.log, mark);
+        }
     }
 
     /// Writes everything or nothing.
@@ -271,10 +314,19 @@ impl Disk {
                 None => writing.prepare_cached("DELETE FROM kept WHERE name = ?1")?.execute([name])?,
             };
         }
+        if let Some(new) = &changes.book {
+            book::put(&writing, &self.book, new)?;
+        }
         if let Some(mark) = changes.mark {
             put_mark(&writing, mark)?;
         }
         writing.commit()?;
+        if let Some(new) = &changes.book {
+            self.book = new.clone();
+        }
+        if let Some(mark) = changes.mark {
+            self.marked(mark);
+        }
         for row in &changes.rows {
             self.bytes[row.class as usize] += row.bytes();
         }
@@ -283,6 +335,8 @@ impl Disk {
 
     /// The agent ends in good order: the numbers go on where they are.
     pub(super) fn end(&mut self, next: u64) -> Result<(), Failure> {
+        // Before it is less in the file: what is beside it must never say more than the file.
+        self.marked(next);
         let ending = self.sql.transaction()?;
         ending.execute("INSERT OR REPLACE INTO meta VALUES ('ended', 'well')", [])?;
         put_mark(&ending, next)?;
@@ -383,8 +437,8 @@ impl Disk {
     pub(super) fn jobs_over(&self, page: &Page) -> Result<Vec<Record>, Failure> {
         let state = page.state.map(JobState::word);
         let wanted = "over = 1 AND (?1 IS NULL OR job.id < ?1) AND (?2 IS NULL OR machine = ?2) \
-                      AND (?3 IS NULL OR state = ?3) ORDER BY job.id DESC LIMIT ?4";
-        self.jobs_where(wanted, params![page.before, page.machine, state, page.limit as i64])
+                      AND (?3 IS NULL OR state = ?3) AND (?5 IS NULL OR owner = ?5) ORDER BY job.id DESC LIMIT ?4";
+        self.jobs_where(wanted, params![page.before, page.machine, state, page.limit as i64, page.owner])
     }
 
     /// Hashes of programs that some job has.
@@ -413,7 +467,10 @@ impl Disk {
     /// Takes a person's name and address out of every row, and what was there is overwritten. Their numbers stay.
     pub(super) fn erase(&mut self, who: &str) -> Result<usize, Failure> {
         self.sql.pragma_update(None, "secure_delete", true)?;
-        let erased = self.sql.execute("UPDATE log SET who = NULL, origin = NULL WHERE who = ?1 OR origin = ?1", [who]);
+        let erased = self.sql.execute(
+            "UPDATE log SET who = NULL, origin = NULL, means = NULL, person = NULL WHERE who = ?1 OR origin = ?1",
+            [who],
+        );
         self.sql.pragma_update(None, "secure_delete", false)?;
         // SQLite's own log has the pages as they were.
         self.sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -464,6 +521,19 @@ pub(super) fn put_aside(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Writes a file of the first form: a job, and a row of somebody.
+#[cfg(test)]
+pub(super) fn first_form(folder: &Path, job: &str) {
+    let sql = Connection::open(folder.join(FILE)).unwrap();
+    sql.execute_batch(FORM_1).unwrap();
+    sql.execute("INSERT INTO meta VALUES ('log', 'l'), ('mark', '9')", []).unwrap();
+    sql.execute("INSERT INTO log VALUES (1, 0, 0, 0, 1, 4, NULL, NULL, 'token', '10.0.0.7', NULL, 1, '{}')", [])
+        .unwrap();
+    sql.execute("INSERT INTO job VALUES ('1', 'mill', 'queued', 0, 'x', NULL, ?1)", [job]).unwrap();
+    sql.pragma_update(None, "application_id", APPLICATION).unwrap();
+    sql.pragma_update(None, "user_version", 1).unwrap();
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -477,7 +547,7 @@ mod test {
             disk.begin(&run(name), "log", 1).unwrap();
         }
         let put = |disk: &Disk, number: i64, run: i64| {
-            let row = "INSERT INTO log VALUES (?1, 0, 0, 0, ?2, 0, NULL, NULL, NULL, NULL, NULL, 1, '{}')";
+            let row = "INSERT INTO log VALUES (?1, 0, 0, 0, ?2, 0, NULL, NULL, NULL, NULL, NULL, 1, '{}', NULL, NULL)";
             disk.sql.execute(row, [number, run]).unwrap();
         };
         (1..=2).for_each(|number| put(&disk, number, number));

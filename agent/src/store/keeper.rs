@@ -18,7 +18,7 @@ use super::log::RESERVE;
 use super::programs::Programs;
 use super::row::{Class, Fact, Gap};
 use super::work::{Change, Changes, Due, Jobs, NotWritten, Opened, Permit, Shared};
-use super::{Contents, News, files, old, trouble};
+use super::{Contents, News, epoch, files, log, old, trouble};
 
 /// Waits between attempts at a disk in trouble.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -222,13 +222,16 @@ impl Keeper {
     /// The file is open: this life begins in it.
     fn begin(&mut self, mut was: Was) -> Result<(), Notice> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
+        let copied = if self.begun { None } else { epoch::is_another(&self.folder, &was) };
         let (run, log, mark) = {
             let work = self.shared.lock();
             if self.begun {
                 // The file that was there may be gone: its log goes on in the one that is there now, with a gap.
                 (work.log.run().clone(), work.log.id().to_owned(), was.mark.max(work.log.next_mark()))
             } else {
-                (work.log.run().clone(), was.log.clone(), was.mark + work.log.next() + RESERVE)
+                // A copy goes on under a name of its own: its numbers can have been given to other facts meanwhile.
+                let log = copied.map_or_else(|| was.log.clone(), |_| log::new_id());
+                (work.log.run().clone(), log, was.mark + work.log.next() + RESERVE)
             }
         };
         disk.begin(&run, &log, mark).map_err(|failure| trouble::of(&failure))?;
@@ -239,6 +242,11 @@ impl Keeper {
                 work.log.is_now(log, was.mark);
             }
             work.log.written(0, Some(mark));
+        }
+        if let Some(why) = copied {
+            tracing::warn!(why, "the store is a copy: its log begins a new epoch");
+            let body = json!({ "type": "epoch_began", "why": why, "before": was.log });
+            self.shared.tell([Fact::new(Class::Agent, body)], []);
         }
         if let Some(old::TakenOver { aside, jobs, unreadable }) = old::import(&self.folder, disk)? {
             for why in unreadable.iter().take(UNREADABLE_SAID_MAX) {
@@ -255,6 +263,12 @@ impl Keeper {
         }
         self.recovered();
         self.sweep_leftovers(was.new);
+        if self.begun {
+            // Who may what is as it is in memory, whatever the file that is there now says.
+            self.shared.note(|work| work.changes.book_changed = true);
+        } else {
+            self.shared.book.send_replace(was.book.clone());
+        }
         let news = if self.begun {
             News::Anew
         } else {
@@ -277,6 +291,7 @@ impl Keeper {
             let mut work = self.shared.lock();
             work.take(permits)
         };
+        changes.book = changes.book_changed.then(|| self.shared.book.borrow().clone());
         let told = changes.rows.last().map(|row| row.number);
         for (permit, rows) in &opened {
             changes.rows.extend(rows.iter().cloned());

@@ -12,7 +12,9 @@
 //! waits for it, and not for ever.
 
 mod bauds;
+mod book;
 mod disk;
+mod epoch;
 mod files;
 mod keeper;
 mod log;
@@ -27,6 +29,8 @@ mod work;
 
 #[cfg(test)]
 mod test;
+#[cfg(test)]
+mod test_book;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +48,7 @@ use crate::host::clock;
 use crate::jobs::Record;
 
 pub(crate) use self::bauds::{keep as keep_bauds, recall as recall_bauds};
+pub use self::book::NotChanged;
 pub(crate) use self::files::{open_regular, write_out};
 pub(crate) use self::old::baud_name;
 pub use self::previews::{Previews, Wanted};
@@ -53,6 +58,9 @@ pub use self::work::{Asked, Change, NotWritten, Page};
 
 /// Longest wait for the disk of whoever wants something written first.
 pub const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Under which name it is kept in which file the agent's key was: another one says that the store was copied.
+pub(crate) const KEY_STAMP: &str = "key_stamp";
 
 /// Longest wait for the disk of whoever wants to read.
 const READ_WITHIN: Duration = Duration::from_secs(5);

@@ -66,10 +66,14 @@ impl Class {
 /// Who asked for something, and from where. Personal data: it can be erased without the row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
-    /// Who, as far as is known: `token`, or `local` for this computer.
+    /// Who, as far as is known: a person's name, `owner`, `token`, `local` for this computer, or `nobody`.
     pub who: String,
-    /// From where: an address.
+    /// From where: an address, or the socket.
     pub from: String,
+    /// By which means they showed who they are; empty where that is not known.
+    pub means: String,
+    /// The person's identifier, if it was a person.
+    pub person: Option<String>,
 }
 
 /// Something that happened, before it has its number.
@@ -168,6 +172,9 @@ impl Row {
             if let Some(who) = &self.who {
                 fields.insert("who".into(), who.who.clone().into());
                 fields.insert("from".into(), who.from.clone().into());
+                if !who.means.is_empty() {
+                    fields.insert("means".into(), who.means.clone().into());
+                }
             }
         }
         document

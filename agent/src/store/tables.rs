@@ -13,7 +13,7 @@ use crate::jobs::Record;
 
 /// The columns of a row, in the order in which they are read.
 pub(super) const ROW: &str = "SELECT number, at_ms, since_boot_us, clock_set, run.name, run.boot, class, machine, job, who, origin, \
-                   seq, body FROM log LEFT JOIN run ON run.id = log.run";
+                   seq, body, means, person FROM log LEFT JOIN run ON run.id = log.run";
 
 pub(super) fn read_row(row: &SqlRow) -> rusqlite::Result<Row> {
     let class = usize::try_from(row.get::<_, i64>(6)?).ok().and_then(|class| Class::ALL.get(class).copied());
@@ -32,7 +32,11 @@ pub(super) fn read_row(row: &SqlRow) -> rusqlite::Result<Row> {
         machine: row.get(7)?,
         job: row.get(8)?,
         who: who
-            .map(|who| Ok::<_, rusqlite::Error>(Who { who, from: row.get::<_, Option<_>>(10)?.unwrap_or_default() }))
+            .map(|who| {
+                let from = row.get::<_, Option<_>>(10)?.unwrap_or_default();
+                let means = row.get::<_, Option<_>>(13)?.unwrap_or_default();
+                Ok::<_, rusqlite::Error>(Who { who, from, means, person: row.get(14)? })
+            })
             .transpose()?,
         seq: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
         body: row.get::<_, String>(12)?.into(),
@@ -40,8 +44,9 @@ pub(super) fn read_row(row: &SqlRow) -> rusqlite::Result<Row> {
 }
 
 pub(super) fn put_row(writing: &Transaction, run: i64, row: &Row) -> rusqlite::Result<()> {
-    let mut put = writing
-        .prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+    let mut put = writing.prepare_cached(
+        "INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
     put.execute(params![
         row.number as i64,
         row.at_ms,
@@ -56,6 +61,8 @@ pub(super) fn put_row(writing: &Transaction, run: i64, row: &Row) -> rusqlite::R
         row.seq.map(|seq| seq as i64),
         row.bytes() as i64,
         &*row.body,
+        row.who.as_ref().map(|who| &who.means),
+        row.who.as_ref().and_then(|who| who.person.as_ref()),
     ])?;
     Ok(())
 }
@@ -70,7 +77,7 @@ pub(super) fn read_job(row: &SqlRow) -> Result<Record, Box<dyn std::error::Error
 }
 
 pub(super) fn put_job(writing: &Transaction, record: &Record) -> rusqlite::Result<()> {
-    let mut put = writing.prepare_cached("INSERT OR REPLACE INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut put = writing.prepare_cached("INSERT OR REPLACE INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     let state = record.state;
     put.execute(params![
         record.id,
@@ -80,6 +87,7 @@ pub(super) fn put_job(writing: &Transaction, record: &Record) -> rusqlite::Resul
         record.sha256,
         record.idempotency_key,
         json(record),
+        record.owner,
     ])?;
     writing.prepare_cached("DELETE FROM progress WHERE job = ?1")?.execute([&record.id])?;
     Ok(())
@@ -95,7 +103,9 @@ pub(super) fn delete_job(writing: &Transaction, id: &str) -> rusqlite::Result<()
     writing.prepare_cached("DELETE FROM job WHERE id = ?1")?.execute([id])?;
     writing.prepare_cached("DELETE FROM progress WHERE job = ?1")?.execute([id])?;
     // The name of a job is its submitter's own words.
-    writing.prepare_cached("UPDATE log SET who = NULL, origin = NULL WHERE job = ?1")?.execute([id])?;
+    writing
+        .prepare_cached("UPDATE log SET who = NULL, origin = NULL, means = NULL, person = NULL WHERE job = ?1")?
+        .execute([id])?;
     Ok(())
 }
 

@@ -150,7 +150,7 @@ async fn a_person_is_erased_and_the_rows_keep_their_numbers() {
     let home = tempfile::tempdir().unwrap();
     let (store, _) = opened(home.path()).await;
     let start = store.newest();
-    let by = |who: &str| Some(Who { who: who.into(), from: "10.0.0.7".into() });
+    let by = |who: &str| Some(Who { who: who.into(), from: "10.0.0.7".into(), ..Who::default() });
     store.tell([fact(Class::Person, "a").by(by("ada")), fact(Class::Person, "b").by(by("bo"))], []);
     store.end().await;
     let (store, _) = opened(home.path()).await;

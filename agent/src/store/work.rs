@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::disk::Disk;
 use super::log::Log;
 use super::row::{Class, Fact, Row};
+use crate::access::{Book, Denial};
 use crate::host::clock;
 use crate::jobs::{JobState, Record};
 
@@ -42,6 +43,10 @@ pub(super) struct Changes {
     pub(super) jobs: BTreeMap<String, Change>,
     pub(super) cursors: BTreeMap<String, String>,
     pub(super) kept: BTreeMap<String, Option<String>>,
+    /// Whether the book in memory is newer than the one in the tables, in something that could wait.
+    pub(super) book_changed: bool,
+    /// The book that is to be in the tables.
+    pub(super) book: Option<Arc<Book>>,
     pub(super) mark: Option<u64>,
     /// Every job that the desk knows is among these changes, or was written before them.
     pub(super) all_told: bool,
@@ -50,7 +55,7 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
         let nothing = self.rows.is_empty() && self.jobs.is_empty() && self.cursors.is_empty() && self.kept.is_empty();
-        nothing && !self.all_told
+        nothing && !self.all_told && !self.book_changed
     }
 }
 
@@ -63,6 +68,8 @@ pub struct Page {
     pub state: Option<JobState>,
     /// Only those that are older than this one.
     pub before: Option<String>,
+    /// Only those of this owner.
+    pub owner: Option<String>,
     /// At most so many.
     pub limit: usize,
 }
@@ -73,6 +80,7 @@ impl Page {
         self.before.as_ref().is_none_or(|before| job.id < *before)
             && self.machine.as_ref().is_none_or(|machine| job.machine == *machine)
             && self.state.is_none_or(|state| job.state == state)
+            && (self.owner.is_none() || job.owner == self.owner)
     }
 
     /// The page of what is written, with what waits to be written in its place: that is newer.
@@ -172,6 +180,8 @@ pub(super) struct Shared {
     work: Mutex<Work>,
     wake: Condvar,
     newest: watch::Sender<u64>,
+    /// Who there is, and which tokens: in effect as it is here.
+    pub(super) book: watch::Sender<Arc<Book>>,
     trouble: watch::Sender<Option<Notice>>,
     /// Since when the thread has been in one call of the disk.
     busy_since: Mutex<Option<Instant>>,
@@ -190,6 +200,7 @@ impl Shared {
     pub(super) fn new(log: Log) -> Self {
         Self {
             newest: watch::Sender::new(log.newest().number),
+            book: watch::Sender::default(),
             work: Mutex::new(Work {
                 log,
                 changes: Changes::default(),
@@ -222,6 +233,22 @@ impl Shared {
     pub(super) fn told(&self, work: &Work) {
         let newest = work.log.newest().number;
         self.newest.send_if_modified(|told| std::mem::replace(told, newest) != newest);
+    }
+
+    /// Puts another book in effect, unless there is none.
+    pub(super) fn change_book(&self, with: impl FnOnce(&Book) -> Result<Book, Denial>) -> Result<(), Denial> {
+        let mut changed = Ok(());
+        self.book.send_if_modified(|book| match with(book) {
+            Ok(new) => {
+                *book = Arc::new(new);
+                true
+            }
+            Err(denial) => {
+                changed = Err(denial);
+                false
+            }
+        });
+        changed
     }
 
     /// Notes changes, and wakes the thread where they cannot wait.
@@ -393,6 +420,7 @@ impl Work {
             self.changes.kept.entry(name).or_insert(value);
         }
         self.changes.all_told |= changes.all_told;
+        self.changes.book_changed |= changes.book_changed;
         self.waits(true);
     }
 

@@ -158,8 +158,8 @@ impl Workshop {
         self
     }
 
-    /// Starts the agent and waits until it serves.
-    pub(crate) fn start(&self) -> Agent {
+    /// What starts the agent, with its configuration written.
+    fn command(&self) -> Command {
         let store = "[store]\ndir = \"store\"\nreserve_mb = 0\nprogram_max_mb = 1\n";
         let mut config = format!("[http]\n{}{store}{}", self.http, self.mqtt);
         for (name, profile, port) in &self.ports {
@@ -178,14 +178,14 @@ impl Workshop {
         std::fs::write(&path, config).unwrap();
         let words: Vec<&str> =
             self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fab-agent")]).collect();
-        let mut process = Command::new(words[0])
-            .args(&words[1..])
-            .args(["run", "--config"])
-            .arg(&path)
-            .envs(self.environment.iter().cloned())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["run", "--config"]).arg(&path).envs(self.environment.iter().cloned());
+        command
+    }
+
+    /// Starts the agent and waits until it serves.
+    pub(crate) fn start(&self) -> Agent {
+        let mut process = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(Vec::new()));
         let serving = lines.find_map(|line| {
@@ -198,6 +198,13 @@ impl Workshop {
         let heard = said.clone();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| heard.lock().unwrap().push(line)));
         Agent { process, host, said }
+    }
+
+    /// Starts the agent, which says why it cannot, and ends.
+    pub(crate) fn start_and_fail(&self, code: &str) {
+        let output = self.command().output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(code), "{said}");
     }
 
     /// What a simulated machine says it did.
@@ -227,6 +234,13 @@ impl Agent {
     /// What it has written to its log so far.
     pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn stop(mut self) -> bool {
+        let process = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.wait().unwrap().success()
     }
 
     /// Waits for the process to end by itself.

@@ -1,7 +1,8 @@
 "use strict";
 // Everything a machine or a file says is hostile: it reaches the page through textContent only.
 
-const api = "/api/v1";
+// Without a slash in front: behind a proxy the page can be anywhere.
+const api = "api/v1";
 const cards = new Map();
 // The machines as last heard of, by name.
 let onMachine = new Map();
@@ -29,8 +30,11 @@ async function ask(path, options = {}) {
   const shown = token;
   if (shown) headers.Authorization = `Bearer ${shown}`;
   const signal = options.signal ? options.signal : options.body ? undefined : AbortSignal.timeout(PATIENCE_MS);
-  const answer = await fetch(api + path, { ...options, headers, signal }).catch(() => { throw new Error("The agent did not answer."); });
+  const { without: _, ...request } = options;
+  const answer = await fetch(api + path, { ...request, headers, signal }).catch(() => { throw new Error("The agent did not answer."); });
   agentNow = Date.parse(answer.headers.get("date")) || Date.now();
+  // What is not shown to somebody without a token is left out, and no reason to ask for one.
+  if (answer.status === 401 && !shown && options.without) return options.without;
   // An answer to an older token says nothing of the one given since.
   if (answer.status === 401 && shown === token) askForToken();
   if (answer.ok) return answer.json();
@@ -372,7 +376,9 @@ async function refresh() {
   if (refreshing) return;
   refreshing = true;
   try {
-    const answers = await Promise.all([ask("/machines"), ask("/jobs?limit=30")]).catch(() => null);
+    // Machines are for everybody where the owner says so; jobs are not. Whoever has no token sees machines, and stops them.
+    const jobs = ask("/jobs?limit=30", { without: { jobs: [] } });
+    const answers = await Promise.all([ask("/machines"), jobs]).catch(() => null);
     // Without an answer nothing is drawn anew: the header says how old the rest is.
     if (answers) draw(answers[0].machines, answers[1].jobs);
   } finally {
@@ -385,7 +391,7 @@ function draw(machines, jobs) {
   lastGood = Date.now();
   locked = false;
   onMachine = new Map(machines.map((machine) => [machine.id, machine]));
-  pictures = new Map(jobs.filter((job) => !["received", "checking", "refused"].includes(job.state)).map((job) => [job.id, job.preview]));
+  pictures = new Map(jobs.filter((job) => !["received", "checking", "refused"].includes(job.state)).map((job) => [job.id, job.preview.replace(/^\//, "")]));
   machines.forEach(show);
   for (const [id, made] of cards) {
     if (onMachine.has(id)) continue;
