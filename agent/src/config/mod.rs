@@ -188,7 +188,8 @@ fn store(section: &Section, folder: &Path) -> Store {
 }
 
 /// Whether a job starts only when a person has said that the table is clear, unless a machine's section says otherwise.
-const ASKS_FOR_CLEAR: bool = true;
+/// Agents that run today have nobody who says so: it becomes the default with the release that announces it.
+const ASKS_FOR_CLEAR: bool = false;
 
 fn asks_for_clear(section: &Section) -> bool {
     let Some((word, span)) = section.text("clear") else { return ASKS_FOR_CLEAR };

@@ -45,9 +45,9 @@ impl<'a> Operator<'a> {
 
     /// Keeps a program waiting on the machine, and shows what the machine does.
     pub(crate) async fn attend(&self) {
-        // Nothing lies on the machines of a demo that begins. Later, whoever plays with it says so on the page.
-        let _ = self.ready().await;
         loop {
+            // Takes off what lies there, and says so.
+            let _ = self.ready().await;
             let Ok(job) = self.submit().await else {
                 sleep(READY_MAX).await;
                 continue;

@@ -287,7 +287,8 @@ impl Clerk {
         self.may_take_work()?;
         if let Some(key) = &submission.idempotency_key {
             if let Some(known) = self.jobs.values().find(|job| job.idempotency_key.as_ref() == Some(key)) {
-                return same_submission(known, &submission.program.sha256, &submission.machine).map(Some);
+                return same_submission(known, &submission.program.sha256, &submission.machine, owner(submission))
+                    .map(Some);
             }
         }
         let waiting = self.jobs.values().filter(|job| job.machine == machine.name() && !job.state.is_over()).count();
@@ -314,7 +315,7 @@ impl Clerk {
             }
             Err(NotWritten::KeyTaken(known)) => {
                 let known = self.jobs.get(&known.id).cloned().unwrap_or_else(|| Arc::new(*known));
-                same_submission(&known, &record.sha256, &record.machine)
+                same_submission(&known, &record.sha256, &record.machine, record.owner.as_deref())
             }
             Err(NotWritten::Trouble(notice)) => {
                 // A disk that said nothing, or failed while it wrote, may have it all the same.
@@ -511,15 +512,26 @@ fn new_record(submission: &Submission, newest_id: &str) -> Record {
         link: None,
         link_cause: None,
         findings: Vec::new(),
-        owner: submission.who.as_ref().and_then(|who| who.person.clone()),
+        owner: owner(submission).map(str::to_owned),
         idempotency_key: submission.idempotency_key.clone(),
         time_line: Vec::new(),
     }
 }
 
-/// Whether a job is the one that is submitted again under its key.
-fn same_submission(known: &Arc<Record>, sha256: &str, machine: &str) -> Result<Arc<Record>, Refusal> {
-    if known.sha256 == sha256 && known.machine == machine {
+/// The person whose a submission is.
+fn owner(submission: &Submission) -> Option<&str> {
+    submission.who.as_ref()?.person.as_deref()
+}
+
+/// Whether a job is the one that is submitted again under its key, by the same person.
+fn same_submission(
+    known: &Arc<Record>,
+    sha256: &str,
+    machine: &str,
+    owner: Option<&str>,
+) -> Result<Arc<Record>, Refusal> {
+    // Nobody gets another person's job by guessing their key.
+    if known.sha256 == sha256 && known.machine == machine && known.owner.as_deref() == owner {
         Ok(known.clone())
     } else {
         Err(Refusal::Conflict(refusal::key_reused()))

@@ -261,3 +261,40 @@ fn everything_that_somebody_asks_for_says_who_by_what_and_from_where() {
     assert!(erased["erased"].as_u64().unwrap() >= 2, "{erased}");
     assert!(!log(&workshop).iter().any(|row| row.to_string().contains("Ann")));
 }
+
+#[test]
+fn a_member_who_named_anothers_key_got_their_job() {
+    let workshop = shop();
+    let agent = workshop.start();
+    let [ann, bob] = [("Ann", "member"), ("Bob", "member")].map(|(name, role)| member(&workshop, name, role));
+    let submit = |shown: &str| {
+        let headers = format!("{shown}Idempotency-Key: part-7\r\n");
+        agent.ask("POST", "/api/v1/machines/mill/jobs?name=part.nc", &headers, PLATE)
+    };
+    let first = submit(&ann);
+    assert_eq!(first.status, 201, "{first:?}");
+    assert_eq!(submit(&ann).json()["id"], first.json()["id"], "a repeat is the same job");
+    let other = submit(&bob);
+    assert_eq!((other.status, other.code().as_str()), (409, "job.key_reused"), "{other:?}");
+    assert!(!other.body.contains(text(&first.json(), "id")));
+}
+
+/// The scene that failed: a job is cancelled, and a second click on Start puts the next one onto it.
+#[test]
+fn the_record_says_who_submitted_who_cleared_and_who_started() {
+    let workshop = shop().clear_is_said();
+    let agent = workshop.start();
+    let [ann, olga] = [("Ann", "member"), ("Olga", "operator")].map(|(name, role)| member(&workshop, name, role));
+    agent.until("/api/v1/machines/mill", |machine| machine["waits_for_clear"] == true);
+    let job = submit(&agent, &ann);
+    agent.until_with(&format!("/api/v1/jobs/{job}"), &ann, |job| job["state"] == "queued");
+    let start = || agent.ask("POST", &format!("/api/v1/jobs/{job}/start"), &olga, b"");
+    assert_eq!(start().code(), "table.not_clear");
+    assert_eq!(agent.ask("POST", "/api/v1/machines/mill/clear", "", b"").status, 401, "nobody says so from anywhere");
+    assert_eq!(agent.ask("POST", "/api/v1/machines/mill/clear", &olga, b"").status, 200);
+    agent.machine_is("mill", "idle");
+    assert_eq!(start().status, 200);
+    let record = owner(&workshop, "GET", &format!("/api/v1/jobs/{job}/record"), &Value::Null).json();
+    let people = ["submitted", "cleared", "started"].map(|what| record["people"][what]["who"].clone());
+    assert_eq!(people, ["Ann", "Olga", "Olga"], "{record:#}");
+}

@@ -302,9 +302,16 @@ impl Agent {
 
     /// Looks until the document is as wanted.
     pub(crate) fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_with(path, "", wanted)
+    }
+
+    /// The same, with extra header lines.
+    pub(crate) fn until_with(&self, path: &str, headers: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            let document = self.get(path);
+            let answer = self.ask("GET", path, headers, b"");
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+            let document = answer.json();
             if wanted(&document) {
                 return document;
             }
