@@ -177,3 +177,13 @@ fn a_job_is_submitted_started_and_followed_from_the_command_line() {
     let nobody = fab_agent(&["job", "list", "--agent", "127.0.0.1:1"]);
     assert!(String::from_utf8(nobody.stderr).unwrap().contains("[agent.unreachable]"));
 }
+
+#[test]
+fn a_port_of_an_rs485_board_was_shut_out_by_the_unit() {
+    let unit = include_str!("../../systemd/fab-agent.service");
+    for kind in ["ttyUSB", "ttyACM", "ttyAMA", "ttyS", "ttySC"] {
+        let allowed = format!("DeviceAllow=char-{kind} rw");
+        assert!(unit.lines().any(|line| line == allowed), "{allowed}");
+    }
+    assert!(include_str!("../../systemd/60-fab-agent.rules").contains("ttySC[0-9]*"));
+}
