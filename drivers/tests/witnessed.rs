@@ -189,6 +189,21 @@ fn the_menu_of_an_m0_is_answered_as_soon_as_it_is_shown_and_is_over_with_its_lin
     }
 }
 
+/// Grbl passes over M1 and grblHAL waits; the simulated Grbl waited as well.
+#[test]
+fn an_optional_stop_waits_only_where_the_firmware_has_one() {
+    for (dialect, waits) in [("grbl", false), ("fluidnc", false), ("grblhal", true)] {
+        let mut pair = connected(dialect, &setup());
+        pair.start(support::strings(&["G21", "G90", "G1 X10 F1200", "M1", "G1 X20"]));
+        if waits {
+            pair.run_until(|pair| pair.session.state() == drivers::State::Attention);
+            assert_eq!(pair.ask(Request::Resume), Ok(()), "{dialect}");
+        }
+        assert_eq!(pair.run_job(), JobPhase::Finished, "{dialect}: {:?}", pair.notices());
+        assert_eq!(pair.progress().executed, 5, "{dialect}");
+    }
+}
+
 /// Marlin says what it halts for in words of its own, and then only that it does: `echo:Homing Failed`, `Error:Printer halted.
 /// kill() called!`. Klipper answers the line it was at when it shuts down, `!! Homing failed due to printer shutdown`, and
 /// only the next question with the cause.

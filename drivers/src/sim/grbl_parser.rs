@@ -24,6 +24,8 @@ pub(super) enum Meaning {
     Dwell { seconds: f64 },
     /// Waits for motion, then for a person.
     Pause,
+    /// The same, where the firmware has an optional stop.
+    OptionalStop,
     /// Asks for another tool; only some wait for it.
     ToolChange,
     /// Waits for motion.
@@ -153,7 +155,8 @@ impl Parser {
                     _ => {}
                 },
                 b'M' => match value as u32 {
-                    0 | 1 => meaning = Meaning::Pause,
+                    0 => meaning = Meaning::Pause,
+                    1 => meaning = Meaning::OptionalStop,
                     6 => meaning = Meaning::ToolChange,
                     2 | 30 => {
                         meaning = Meaning::Synchronise;

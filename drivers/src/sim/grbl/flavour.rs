@@ -19,6 +19,8 @@ pub(super) struct Flavour {
     pub(super) measures_spindle: bool,
     /// What it does at M6.
     pub(super) tool_change: ToolChange,
+    /// Whether it stops at M1 (`gcode.c`: Grbl and `FluidNC` pass over it).
+    pub(super) optional_stop: bool,
     /// Whether it says nothing while it homes, not even how it is.
     pub(super) silent_homing: bool,
     /// Whether one error makes it refuse every later line of G-code, until a `$` command, an empty line or a reset
@@ -56,6 +58,7 @@ pub(super) static GRBL: Flavour = Flavour {
     reader: Reader::Grbl,
     measures_spindle: false,
     tool_change: ToolChange::Refused,
+    optional_stop: false,
     silent_homing: true,
     error_sticks: false,
     answers_what_it_drops: true,
@@ -77,6 +80,7 @@ pub(super) static GRBLHAL: Flavour = Flavour {
     reader: Reader::GrblHal,
     measures_spindle: true,
     tool_change: ToolChange::Waits,
+    optional_stop: true,
     silent_homing: false,
     error_sticks: true,
     answers_what_it_drops: true,
@@ -95,6 +99,7 @@ pub(super) static FLUIDNC: Flavour = Flavour {
     reader: Reader::Grbl,
     measures_spindle: false,
     tool_change: ToolChange::Nothing,
+    optional_stop: false,
     silent_homing: false,
     error_sticks: false,
     answers_what_it_drops: false,

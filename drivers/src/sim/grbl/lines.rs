@@ -93,7 +93,8 @@ impl Grbl {
                     return self.dwell(line, self.setup.tool_macro_s / self.setup.speed);
                 }
             }
-            Ok(Meaning::Pause | Meaning::ToolChange) => {
+            Ok(Meaning::OptionalStop) if !self.flavour.optional_stop => {}
+            Ok(Meaning::Pause | Meaning::OptionalStop | Meaning::ToolChange) => {
                 self.count(line);
                 self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });
                 self.busy = Busy::Sync { pause: Duration::ZERO, then: None };

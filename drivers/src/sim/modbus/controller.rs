@@ -313,7 +313,7 @@ impl Controller {
             Ok(Meaning::Dwell { seconds }) => {
                 self.pause = Some(Duration::try_from_secs_f64(seconds / self.speed).unwrap_or_default());
             }
-            Ok(Meaning::Pause) => self.waits = true,
+            Ok(Meaning::Pause | Meaning::OptionalStop) => self.waits = true,
             Ok(Meaning::Synchronise) => self.pause = Some(Duration::ZERO),
         }
         self.ledger.executed(line);

@@ -308,7 +308,9 @@ impl Plc {
                 let pause = Duration::try_from_secs_f64(seconds / self.speed).unwrap_or_default();
                 self.busy = Some(Busy { pause, person: false, until: None });
             }
-            Ok(Meaning::Pause) => self.busy = Some(Busy { pause: Duration::ZERO, person: true, until: None }),
+            Ok(Meaning::Pause | Meaning::OptionalStop) => {
+                self.busy = Some(Busy { pause: Duration::ZERO, person: true, until: None });
+            }
             Ok(Meaning::Synchronise) => self.busy = Some(Busy { pause: Duration::ZERO, person: false, until: None }),
         }
         self.ledger.executed(line);
