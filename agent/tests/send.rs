@@ -430,3 +430,80 @@ fn a_program_that_would_leave_the_machine_where_its_zero_is_now_was_sent() {
         assert_eq!(mill.report().unwrap().executed > 0, homes == 0.0);
     }
 }
+
+/// A mill that wakes late and slowly: what it is asked meanwhile it answers later, a line every 300 ms, whoever is connected
+/// then. Its address, and the lines of a program that it took.
+fn slow_mill() -> (String, Arc<Mutex<Vec<String>>>) {
+    const WAKES: Duration = Duration::from_millis(4_200);
+    const ANSWERS: Duration = Duration::from_millis(300);
+    const LATE: usize = 12;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let (asks, asked) = std::sync::mpsc::channel::<String>();
+    let host = Arc::new(Mutex::new(None::<std::net::TcpStream>));
+    let connected = host.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            *connected.lock().unwrap() = stream.try_clone().ok();
+            let asks = asks.clone();
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                for byte in BufReader::new(stream).bytes().map_while(Result::ok) {
+                    let whole = match byte {
+                        b'?' => "?".to_owned(),
+                        b'\n' => std::mem::take(&mut line),
+                        b' '..=b'~' => {
+                            line.push(char::from(byte));
+                            continue;
+                        }
+                        _ => continue,
+                    };
+                    if asks.send(whole).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let took = taken.clone();
+    std::thread::spawn(move || {
+        let mut answered = 0;
+        for line in asked {
+            if line != "?" {
+                std::thread::sleep(if answered == 0 { WAKES } else { ANSWERS * u32::from(answered < LATE) });
+                answered += 1;
+            }
+            let answer = match line.as_str() {
+                "?" => "<Idle|MPos:0.000,0.000,0.000|Bf:100,1023|FS:0,0>",
+                "$I" | "$I+" => "[VER:1.1f.20260101:]\r\n[OPT:VNMSL,100,1024,3,0]\r\n[FIRMWARE:grblHAL]\r\nok",
+                "M115" => "error:20",
+                line if line.starts_with('G') => {
+                    took.lock().unwrap().push(line.to_owned());
+                    "ok"
+                }
+                _ => "ok",
+            };
+            let answer = format!("{answer}\r\n");
+            let written = host.lock().unwrap().as_mut().is_some_and(|host| host.write_all(answer.as_bytes()).is_ok());
+            // Whoever has gone hears nothing, and the next one the rest.
+            let _ = written;
+        }
+    });
+    (address, taken)
+}
+
+#[test]
+fn answers_to_the_search_for_the_dialect_came_late_and_counted_for_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let program: Vec<String> = (1..40).map(|step| format!("G1 X{step} F6000")).collect();
+    let file = written(folder.path(), "late.nc", format!("G21\nG90\n{}\n", program.join("\n")).as_bytes());
+    let (address, taken) = slow_mill();
+    let arguments = ["--port", &address, "--dialect", "auto", "--no-preflight"];
+    let (document, said, exit) = end(send(&file, &arguments));
+    assert_eq!((&document["outcome"], exit), (&json!("finished"), 0), "{document:#}{said}");
+    let numbers = ["sent", "accepted", "executed", "refused"].map(|name| document[name].as_u64());
+    assert_eq!(numbers, [Some(41), Some(41), Some(41), Some(0)], "{document:#}{said}");
+    assert_eq!(taken.lock().unwrap().len(), 41, "each line once");
+    assert_eq!(document["unsure"], Value::Null, "{document:#}");
+}
