@@ -11,7 +11,7 @@ use drivers::profile::Attach;
 use drivers::session::Input;
 use drivers::sim::{Faults, Setup, simulated};
 use drivers::snapshot::JobPhase;
-use drivers::{Notice, Request, State};
+use drivers::{EventKind, Notice, Request, State};
 use support::{Pair, connected, program, setup, usual_line};
 
 const DIALECTS: [&str; 8] =
@@ -47,6 +47,32 @@ fn what_a_stranger_says_is_quoted_and_not_called_silence() {
             let doctor = diagnose(&snapshot.link, false, Surroundings::default());
             assert_eq!(doctor, None, "{dialect}, {stranger}: nothing shows damage");
         }
+    }
+}
+
+/// A box between network and serial line may take every connection and close it while its machine is off.
+#[test]
+fn an_adapter_whose_machine_is_off_was_news_at_every_attempt() {
+    for dialect in DIALECTS {
+        let mut pair = Pair::new(dialect, &setup(), usual_line(), Faults::default(), 1);
+        pair.connected = true;
+        for _ in 0..50 {
+            pair.hand(Input::LinkUp { may_reset: false });
+            pair.hand(Input::LinkDown(Notice::new("link.lost", "The other end is gone.", "", "")));
+            assert_eq!((pair.session.state(), notice(&pair).code.as_str()), (State::Offline, "link.lost"), "{dialect}");
+        }
+        // It was tried, then it was lost: that is all.
+        let told = |kind: fn(&EventKind) -> bool| pair.events.iter().filter(|event| kind(&event.kind)).count();
+        assert_eq!(told(|kind| matches!(kind, EventKind::Disconnected { .. })), 1, "{dialect}");
+        assert!(told(|kind| matches!(kind, EventKind::State { .. })) <= 2, "{dialect}: {:?}", pair.events);
+        // The machine is switched on.
+        pair.hand(Input::LinkUp { may_reset: false });
+        pair.run_until(|pair| pair.session.is_ready());
+        assert_ne!(pair.session.state(), State::Offline, "{dialect}");
+        assert_eq!(pair.session.snapshot().notice, None, "{dialect}");
+        pair.hand(Input::LinkDown(Notice::new("link.lost", "The other end is gone.", "", "")));
+        let told = pair.events.iter().filter(|event| matches!(event.kind, EventKind::Disconnected { .. })).count();
+        assert_eq!(told, 2, "{dialect}: that a machine is lost which was there is news");
     }
 }
 

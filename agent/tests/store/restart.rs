@@ -5,8 +5,11 @@ use serde_json::Value;
 use crate::agent::{Agent, Workshop, text};
 use crate::{id, until};
 
-/// Spindle on, and a move of half a minute.
-const SLOW: &[u8] = b"G21 G90\nM3 S12000\nG0 Z-5\nG0 X-500\nG1 X-100 F800\nM5\nM2\n";
+/// Spindle on, a move of twenty seconds, and then so many that the machine has not the end of it yet.
+fn slow() -> Vec<u8> {
+    let moves: String = (0..100).map(|step| format!("G1 Y-{}\n", 100 + step)).collect();
+    format!("G21 G90\nM3 S12000\nG0 Z-5\nG0 X-400\nG1 X-100 F900\n{moves}M5\nM2\n").into_bytes()
+}
 
 const CUBE: &[u8] = include_bytes!("../../../config/demo/cube.gcode");
 
@@ -31,7 +34,7 @@ fn interrupted(agent: &Agent) -> Value {
 fn a_mill_that_moved_and_turned_behind_a_kill_was_called_free() {
     let workshop = Workshop::on_tcp(&[("mill", "grbl-router-6040", 1.0)]);
     let agent = workshop.start();
-    let job = agent.start("mill", SLOW);
+    let job = agent.start("mill", &slow());
     until("it moves with its spindle on", || workshop.report("mill").moving);
     drop(agent);
     let agent = workshop.start();
@@ -41,7 +44,7 @@ fn a_mill_that_moved_and_turned_behind_a_kill_was_called_free() {
     let failed = agent.job_is(&job, "failed");
     assert_eq!(failed["reason"]["code"], "agent.restarted");
     until("that it moves is in the log", || !found(&agent, "mill", "machine.moves").is_empty());
-    let refused = agent.act("jobs", id(&agent.submit("mill", SLOW)), "start");
+    let refused = agent.act("jobs", id(&agent.submit("mill", &slow())), "start");
     assert_eq!(refused.status, 409, "{refused:?}");
     // It comes to the end of its move, and its spindle turns on.
     let turns = agent.until("/api/v1/machines/mill", |mill| mill["notice"]["code"] == "machine.spindle_on");

@@ -97,7 +97,9 @@ async fn a_machine_that_falls_silent_fails_the_job_as_a_lost_link() {
     let machine = machine(&address, profile(100));
     let end = run(&machine, &program(5_000, 1)).await;
     assert_eq!(end.job.as_ref().unwrap().phase, JobPhase::Failed);
-    assert_eq!(end.notice.as_ref().unwrap().code, "link.lost");
+    let notice = end.notice.as_ref().unwrap();
+    assert_eq!(notice.code, "link.lost");
+    assert!(notice.happened.contains("nothing was answered for"), "why was in the log only: {notice}");
 }
 
 #[tokio::test]
