@@ -7,7 +7,8 @@ use crate::{id, until};
 
 /// Spindle on, a move of twenty seconds, and then so many that the machine has not the end of it yet.
 fn slow() -> Vec<u8> {
-    let moves: String = (0..100).map(|step| format!("G1 Y-{}\n", 100 + step)).collect();
+    let moves: Vec<_> = (100..200).map(|y| format!("G1 Y-{y}\n")).collect();
+    let moves = moves.concat();
     format!("G21 G90\nM3 S12000\nG0 Z-5\nG0 X-400\nG1 X-100 F900\n{moves}M5\nM2\n").into_bytes()
 }
 
