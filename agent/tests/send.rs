@@ -439,7 +439,7 @@ fn slow_mill() -> (String, Arc<Mutex<Vec<String>>>) {
     const LATE: usize = 12;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
-    let (asks, asked) = std::sync::mpsc::channel::<String>();
+    let (asks, asked) = std::sync::mpsc::sync_channel::<String>(4096);
     let host = Arc::new(Mutex::new(None::<std::net::TcpStream>));
     let connected = host.clone();
     std::thread::spawn(move || {

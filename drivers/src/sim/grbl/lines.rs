@@ -68,7 +68,6 @@ impl Grbl {
         }
         let spindle_before = (self.parser.turning, self.parser.spindle_speed());
         let meaning = self.parser.understand(line, self.motion.planned());
-        let changes_tool = meaning == Ok(Meaning::ToolChange);
         match meaning {
             Err(number) => return self.error(number),
             Ok(Meaning::Modal) if self.waits_for_spindle(spindle_before) => {
@@ -94,12 +93,8 @@ impl Grbl {
                 }
             }
             Ok(Meaning::OptionalStop) if !self.flavour.optional_stop => {}
-            Ok(Meaning::Pause | Meaning::OptionalStop | Meaning::ToolChange) => {
-                self.count(line);
-                self.paused_by_program = Some(if changes_tool { "Tool" } else { "Hold:0" });
-                self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
-                return;
-            }
+            Ok(Meaning::Pause | Meaning::OptionalStop) => return self.pauses(line, "Hold:0"),
+            Ok(Meaning::ToolChange) => return self.pauses(line, "Tool"),
             Ok(Meaning::Synchronise) => {
                 self.count(line);
                 self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
@@ -108,6 +103,13 @@ impl Grbl {
         }
         self.count(line);
         self.ok();
+    }
+
+    /// Once it stands, it waits for a person, and reports this.
+    fn pauses(&mut self, line: &[u8], reports: &'static str) {
+        self.count(line);
+        self.paused_by_program = Some(reports);
+        self.busy = Busy::Sync { pause: Duration::ZERO, then: None };
     }
 
     /// Check mode: the line is read, and nothing comes of it.
