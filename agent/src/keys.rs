@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::host::clock;
-use crate::host::key::{self, Key};
+use crate::store::key::{self, Key};
 use crate::store::{Class, Fact, KEY_STAMP, Store, Who};
 
 /// Under which name the store keeps which key the agent had.

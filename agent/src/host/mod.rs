@@ -3,7 +3,6 @@
 pub mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod identity;
-pub mod key;
 pub(crate) mod keys;
 pub(crate) mod secret;
 pub(crate) mod socket;

@@ -8,6 +8,15 @@ use drivers::Notice;
 use nix::unistd::{User, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
+/// Why there is no socket.
+#[derive(Debug)]
+pub(crate) enum NoSocket {
+    /// Its folder takes none now: a disk that is full or read-only. The agent does without.
+    NotNow(Notice),
+    /// Something else is there, or a user is not known: that is to be put right first.
+    Wrong(Notice),
+}
+
 /// The socket, open. Its file goes with it.
 #[derive(Debug)]
 pub(crate) struct OwnersSocket {
@@ -21,7 +30,7 @@ impl OwnersSocket {
     ///
     /// # Errors
     /// Something else stands there, the path is too long, a user is not known, or the folder takes no socket.
-    pub(crate) fn open(path: &Path, users: &[String]) -> Result<Self, Notice> {
+    pub(crate) fn open(path: &Path, users: &[String]) -> Result<Self, NoSocket> {
         let users = users.iter().map(|user| number(user)).collect::<Result<Vec<_>, _>>()?;
         make_room(path)?;
         let listener = UnixListener::bind(path).map_err(|error| unusable(path, &error))?;
@@ -55,7 +64,7 @@ impl Drop for OwnersSocket {
 }
 
 /// Removes the socket of an agent that is gone.
-fn make_room(path: &Path) -> Result<(), Notice> {
+fn make_room(path: &Path) -> Result<(), NoSocket> {
     let found = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unusable(path, &error)),
@@ -63,31 +72,31 @@ fn make_room(path: &Path) -> Result<(), Notice> {
     };
     if !found.file_type().is_socket() {
         // A link could lead to a file of somebody else's: nothing is followed and nothing removed.
-        return Err(strange(path));
+        return Err(NoSocket::Wrong(strange(path)));
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(Notice::new(
+        Ok(_) => Err(NoSocket::Wrong(Notice::new(
             "socket.in_use",
             format!("Another program listens on the socket {}.", path.display()),
             "The agent did not start.",
             "Stop the other agent, or give this one a socket of its own (`http.socket`).",
-        )),
+        ))),
         Err(_) => std::fs::remove_file(path).map_err(|error| unusable(path, &error)),
     }
 }
 
-fn number(user: &str) -> Result<u32, Notice> {
+fn number(user: &str) -> Result<u32, NoSocket> {
     if let Ok(uid) = user.parse() {
         return Ok(uid);
     }
     let found = User::from_name(user).ok().flatten();
     found.map(|user| user.uid.as_raw()).ok_or_else(|| {
-        Notice::new(
+        NoSocket::Wrong(Notice::new(
             "socket.no_such_user",
             format!("`http.socket_users` names `{user}`, and the system knows no such user."),
             "The agent did not start.",
             "Correct the name, or write the user's number.",
-        )
+        ))
     })
 }
 
@@ -100,18 +109,24 @@ fn strange(path: &Path) -> Notice {
     )
 }
 
-fn unusable(path: &Path, error: &io::Error) -> Notice {
-    Notice::new(
+fn unusable(path: &Path, error: &io::Error) -> NoSocket {
+    NoSocket::NotNow(Notice::new(
         "socket.failed",
         format!("The socket {} cannot be opened: {error}.", path.display()),
-        "The agent did not start.",
+        "The agent does without: its owner needs a token meanwhile.",
         "Choose a folder that the agent may write to, and a path of at most 100 characters (`http.socket`).",
-    )
+    ))
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+
+    fn code(opened: Result<OwnersSocket, NoSocket>) -> String {
+        match opened.unwrap_err() {
+            NoSocket::NotNow(notice) | NoSocket::Wrong(notice) => notice.code,
+        }
+    }
 
     #[tokio::test]
     async fn a_socket_is_the_owners_alone_and_goes_with_the_agent() {
@@ -123,7 +138,7 @@ mod test {
         assert!(socket.admits(uid) && socket.admits(0) && !socket.admits(uid + 4321));
         let _client = UnixStream::connect(&path).await.unwrap();
         assert_eq!(socket.accept().await.unwrap().1, uid);
-        assert_eq!(OwnersSocket::open(&path, &[]).unwrap_err().code, "socket.in_use");
+        assert_eq!(code(OwnersSocket::open(&path, &[])), "socket.in_use");
         drop(socket);
         assert!(!path.exists());
     }
@@ -140,12 +155,12 @@ mod test {
         let live = std::os::unix::net::UnixListener::bind(at("live.sock")).unwrap();
         std::os::unix::fs::symlink(at("live.sock"), at("other.sock")).unwrap();
         for name in ["precious", "link.sock", "other.sock"] {
-            assert_eq!(OwnersSocket::open(&at(name), &[]).unwrap_err().code, "socket.strange", "{name}");
+            assert_eq!(code(OwnersSocket::open(&at(name), &[])), "socket.strange", "{name}");
         }
         assert_eq!(std::fs::read(at("precious")).unwrap(), b"mine");
         drop(live);
-        assert_eq!(OwnersSocket::open(&at("x".repeat(200).as_str()), &[]).unwrap_err().code, "socket.failed");
-        let nobody = OwnersSocket::open(&at("a.sock"), &["no-such-user".to_owned()]).unwrap_err();
-        assert_eq!(nobody.code, "socket.no_such_user");
+        assert_eq!(code(OwnersSocket::open(&at("x".repeat(200).as_str()), &[])), "socket.failed");
+        let nobody = OwnersSocket::open(&at("a.sock"), &["no-such-user".to_owned()]);
+        assert_eq!(code(nobody), "socket.no_such_user");
     }
 }

@@ -8,6 +8,7 @@ use drivers::Notice;
 use super::auth::no_chance;
 use crate::access::token::{self, Hash};
 use crate::host::secret;
+use crate::store;
 
 /// The file's name in the store's folder.
 const FILE: &str = "claim";
@@ -24,7 +25,7 @@ impl Claim {
     pub(super) fn open(&self, folder: &Path) -> Result<String, Notice> {
         let code = token::claim_code(secret::chance().map_err(|error| no_chance(&error))?);
         let path = folder.join(FILE);
-        secret::write(&path, &format!("{code}\n")).map_err(|error| {
+        store::secret::write(&path, &format!("{code}\n")).map_err(|error| {
             Notice::new(
                 "claim.unwritten",
                 format!("The claim code cannot be written to {}: {error}.", path.display()),
@@ -45,7 +46,7 @@ impl Claim {
 
     /// Removes a code of an earlier life that is not wanted any more.
     pub(super) fn close(folder: &Path) {
-        let _ = std::fs::remove_file(folder.join(FILE));
+        store::secret::remove(&folder.join(FILE));
     }
 }
 
@@ -59,7 +60,7 @@ impl Taken<'_> {
     /// It is used up.
     pub(super) fn used_up(mut self) {
         if let Some((_, path)) = self.taken.take() {
-            let _ = std::fs::remove_file(path);
+            store::secret::remove(&path);
         }
     }
 }

@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use crate::config;
 use crate::desk::Desk;
 use crate::host::descriptors;
-use crate::host::socket::OwnersSocket;
+use crate::host::socket::{NoSocket, OwnersSocket};
 use crate::keys;
 use crate::pins::Pins;
 use crowd::Limits;
@@ -106,7 +106,12 @@ impl Server {
     /// It cannot be opened.
     pub(crate) fn with_socket(mut self, settings: &config::Http) -> Result<Self, Notice> {
         if let Some(path) = &settings.socket {
-            self.socket = Some(OwnersSocket::open(path, &settings.socket_users)?);
+            match OwnersSocket::open(path, &settings.socket_users) {
+                Ok(socket) => self.socket = Some(socket),
+                // A disk that takes nothing is no reason not to look after machines.
+                Err(NoSocket::NotNow(notice)) => tracing::error!(%notice, "no socket for the owner"),
+                Err(NoSocket::Wrong(notice)) => return Err(notice),
+            }
         }
         Ok(self)
     }

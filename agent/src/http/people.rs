@@ -310,7 +310,7 @@ pub(super) async fn claim(
 
 /// The agent to the world: its key, and which log it keeps.
 pub(super) async fn agent(State(shared): State<Shared>) -> Json<Value> {
-    let did = shared.key.borrow().as_ref().map(crate::host::key::Key::did);
+    let did = shared.key.borrow().as_ref().map(crate::store::key::Key::did);
     let log = shared.desk.store().newest().log;
     Json(json!({ "version": env!("CARGO_PKG_VERSION"), "did": did, "log": log }))
 }

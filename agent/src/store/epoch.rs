@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::disk::Was;
 use super::{KEY_STAMP, files};
-use crate::host::key;
+use crate::store::key;
 
 /// The file's name.
 const FILE: &str = "epoch";

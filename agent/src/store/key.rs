@@ -11,6 +11,7 @@ use drivers::Notice;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::secret;
+use crate::host::secret::chance;
 
 /// The key's name in the store's folder.
 pub const FILE: &str = "agent.key";
@@ -54,7 +55,7 @@ impl Key {
     /// The system gives no chance, or the disk takes no file. The old key is as it was then.
     pub fn make(folder: &Path) -> Result<Self, Notice> {
         let path = folder.join(FILE);
-        let made = secret::chance::<32>().and_then(|seed| {
+        let made = chance::<32>().and_then(|seed| {
             secret::write(&path, &format!("{KIND}{}\n", STANDARD.encode(seed)))?;
             Ok(Self { signing: SigningKey::from_bytes(&seed) })
         });
