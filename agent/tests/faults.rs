@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what fails is the test")]
 
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drivers::machine::{Machine, Setup};
 use drivers::profile::Profile;
-use drivers::request::Job;
 use drivers::sim::port::{Between, Port};
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Permit, Request, Snapshot, State, sim};
@@ -24,22 +21,6 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PLATE: &[u8] = include_bytes!("../../config/demo/plate.nc");
-
-/// A log that panics when the thread of the machine `faulty` writes to it: the only place where a test can reach into
-/// that thread without a back door in the product.
-struct Trap(Arc<AtomicBool>);
-
-impl Write for Trap {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let armed = std::thread::current().name() == Some("faulty") && self.0.swap(false, Ordering::SeqCst);
-        assert!(!armed, "a fault in the thread of this machine");
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 async fn until(machine: &Machine, done: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
     let mut watch = machine.watch();
@@ -90,9 +71,6 @@ async fn ended(client: &Client, job: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_one_machines_thread_fails_its_job_and_leaves_the_other_running() {
-    let trap = Arc::new(AtomicBool::new(false));
-    let writer = trap.clone();
-    tracing_subscriber::fmt().with_writer(move || Trap(writer.clone())).init();
     let speeds = [1.0, 60.0].map(|speed| sim::Setup { speed, ..sim::Setup::default() });
     let ports =
         speeds.map(|setup| Port::on_pty(sim::simulated("grbl", &setup).unwrap(), Between::default(), None).unwrap());
@@ -107,13 +85,21 @@ async fn a_panic_in_one_machines_thread_fails_its_job_and_leaves_the_other_runni
     for machine in [faulty, sound] {
         until(machine, |snapshot| snapshot.job.as_ref().is_some_and(|job| job.executed > 0)).await;
     }
-    // Its thread writes to the log that this program cannot be opened, and runs into the trap.
-    trap.store(true, Ordering::SeqCst);
-    let nothing = Job { id: "nothing".to_owned(), lines: 1, from_line: 1 };
+    // Its thread asks whether a request is still wanted, and runs into a fault.
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
     #[expect(clippy::disallowed_methods, reason = "nobody stands at this machine")]
-    let permit = Permit::of_the_terminal(faulty.name(), Request::Start(nothing));
-    assert_eq!(faulty.start(permit, PathBuf::from("/nowhere")).await, Err(Denied::Offline));
-    assert!(!trap.load(Ordering::SeqCst), "the thread panicked");
+    let permit = Permit::to_ask(
+        faulty.name(),
+        Request::Resume,
+        Arc::new(move || {
+            assert_eq!(std::thread::current().name(), Some("faulty"));
+            seen.store(true, Ordering::SeqCst);
+            panic!("a fault in the thread of this machine")
+        }),
+    );
+    assert_eq!(faulty.act(permit).await, Err(Denied::Offline));
+    assert!(asked.load(Ordering::SeqCst), "the thread panicked");
     let snapshot = until(faulty, |snapshot| snapshot.state == State::Offline).await;
     assert_eq!(snapshot.notice.as_ref().unwrap().code, "machine.fault");
     assert_eq!(snapshot.job.as_ref().unwrap().phase, JobPhase::Failed);

@@ -78,7 +78,6 @@ impl Stand {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "nobody stands at these machines")]
 mod test {
     use std::time::Duration;
 
@@ -103,6 +102,7 @@ mod test {
             let path = folder.path().join(bundle.file);
             std::fs::write(&path, bundle.program).unwrap();
             let job = Job { id: "j".into(), lines: 0, from_line: 1 };
+            #[expect(clippy::disallowed_methods, reason = "nobody stands at these machines")]
             let permit = Permit::of_the_terminal(machine.name(), Request::Start(job));
             machine.start(permit, path).await.unwrap();
             let over = snapshots.wait_for(|snapshot| snapshot.job.as_ref().is_some_and(|job| job.phase.is_over()));

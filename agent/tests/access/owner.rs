@@ -38,7 +38,7 @@ fn the_terminal_is_the_owners_without_any_token() {
     said(&cli(&workshop, &["token", "revoke", &id]));
     assert_eq!(agent.ask("GET", "/api/v1/me", &header(&secret), b"").status, 401);
     assert!(said(&cli(&workshop, &["status"])).contains("idle"));
-    assert!(said(&cli(&workshop, &["stop", "mill"])).contains("stopped"));
+    assert!(said(&cli(&workshop, &["stop", "mill"])).contains("the stop was sent"));
     said(&cli(&workshop, &["clear", "mill"]));
     let part = workshop.home.path().join("part.nc");
     std::fs::write(&part, PLATE).unwrap();
