@@ -52,7 +52,8 @@ impl Session {
         if let Some(prompt) = self.person.prompt.as_ref().filter(|_| self.person.shown) {
             return Some(prompt.clone());
         }
-        if self.phase != Phase::Ready || self.known.state != State::Attention {
+        // That the table is to be said clear is told by its own notice.
+        if self.phase != Phase::Ready || self.known.state != State::Attention || self.known.waits_for_clear {
             return None;
         }
         let text = if self.condition == Some(Condition::Door) {

@@ -121,7 +121,7 @@ function showControls(part, machine, on) {
     list.replaceChildren(...choices.map((text, place) => button(text, "choice", `Answer ${machine.id}: ${text}`,
       () => told(order(machinePath(machine.id, "answer"), { choice: place })))));
   }
-  part(".by-hand fieldset").disabled = Boolean(on) || !["idle", "running"].includes(machine.state);
+  part(".by-hand fieldset").disabled = Boolean(on) || !(["idle", "running"].includes(machine.state) || machine.waits_for_clear);
   setText(part(".homed"), machine.homed ? "Homed." : "Not homed: where its ends are is not known.");
   part(".probe-row").hidden = machine.kind !== "mill";
   const probed = machine.probe && machine.probe.value;
