@@ -249,9 +249,6 @@ pub struct Session {
     /// Heaters that are on without a job.
     #[serde(default)]
     idle_heat: idle_heat::IdleHeat,
-    /// What its table was used for since it was last said to be clear.
-    #[serde(default)]
-    table: table::Watch,
     /// Work that was not started here.
     #[serde(default)]
     own_work: own_work::OwnWork,
@@ -349,7 +346,6 @@ impl Session {
             left_on: standing::LeftOn::default(),
             left_hot: standing::LeftHot::default(),
             idle_heat: idle_heat::IdleHeat::default(),
-            table: table::Watch::default(),
             own_work: own_work::OwnWork::default(),
             silence: silence::Silence::default(),
             obeying: obeying::Obeying::default(),

@@ -4,50 +4,34 @@
 //! the machine, and whatever happened while nobody looked: before the agent began, and while the link was gone. Homing,
 //! jogging and probing are none.
 
-use serde::{Deserialize, Serialize};
-
 use super::Session;
 use super::own_work::Work;
 use crate::request::{Answer, Denied};
 use crate::snapshot::{Occupied, State, Table};
 
-/// Whether anybody asks for it, and what the table was used for since it was last said to be clear.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Watch {
-    watched: bool,
-    occupied: Option<Occupied>,
-}
-
 impl Session {
     /// From now on a job starts only on a table that a person has said to be clear. What is on it now nobody knows.
     pub(super) fn watch_table(&mut self) {
-        self.table = Watch { watched: true, occupied: Some(Occupied::Unseen) };
-        self.publish_table();
+        self.table_is(Table::NotClear { by: Occupied::Unseen, since: self.now });
     }
 
     /// Something was done on the table.
     pub(super) fn table_used(&mut self, by: Occupied) {
         // The first of several says it best: nobody has looked since.
-        if self.table.watched && self.table.occupied.is_none() {
-            self.table.occupied = Some(by);
-            self.publish_table();
+        if matches!(self.known.table, Table::Clear { .. }) {
+            self.table_is(Table::NotClear { by, since: self.now });
         }
     }
 
     /// A person says that it is clear.
     pub(super) fn table_is_clear(&mut self) {
-        if self.table.watched && self.run.is_none() {
-            self.table.occupied = None;
-            self.publish_table();
+        if self.known.table != Table::NotWatched && self.run.is_none() {
+            self.table_is(Table::Clear { since: self.now });
         }
     }
 
-    fn publish_table(&mut self) {
-        self.known.table = match self.table.occupied {
-            _ if !self.table.watched => Table::NotWatched,
-            None => Table::Clear { since: self.now },
-            Some(by) => Table::NotClear { by, since: self.now },
-        };
+    fn table_is(&mut self, table: Table) {
+        self.known.table = table;
         self.known.generation += 1;
     }
 
@@ -62,7 +46,7 @@ impl Session {
 
     /// Whether nothing but the word that the table is clear is missing, in this state of the machine itself.
     pub(super) fn waits_for_clear(&self, own: State) -> bool {
-        own == State::Idle && self.table.occupied.is_some()
+        own == State::Idle && self.known.table.is_not_clear()
     }
 
     /// Whether the machine may be moved by hand: what lies on its table is no reason against it.
@@ -72,6 +56,6 @@ impl Session {
 
     /// Whether a job may start on what lies on the table.
     pub(super) fn table_may_be_used(&self) -> Answer {
-        if self.table.occupied.is_some() { Err(Denied::NotClear) } else { Ok(()) }
+        if self.known.table.is_not_clear() { Err(Denied::NotClear) } else { Ok(()) }
     }
 }

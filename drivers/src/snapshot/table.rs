@@ -31,6 +31,11 @@ pub enum Table {
 }
 
 impl Table {
+    /// Whether nobody has said that it is clear, where somebody must.
+    pub fn is_not_clear(&self) -> bool {
+        matches!(self, Self::NotClear { .. })
+    }
+
     /// Why no job starts on it, if none does.
     pub fn notice(&self, kind: Kind) -> Option<Notice> {
         let Self::NotClear { by, .. } = self else { return None };
