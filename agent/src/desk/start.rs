@@ -8,7 +8,6 @@
 //! Each step may take as long as the disk takes. Whether the start is still wanted is asked behind the last of them, by
 //! the machine's own thread.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -149,7 +148,8 @@ pub(super) async fn submit(
 /// What came of arming a job.
 pub(super) struct Armed {
     pub(super) id: String,
-    pub(super) outcome: Result<PathBuf, NotArmed>,
+    /// The program as it was read through.
+    pub(super) outcome: Result<Program, NotArmed>,
     pub(super) wanted: Wanted,
     pub(super) reply: Reply,
 }
@@ -196,7 +196,7 @@ async fn armed(
     wanted: &Wanted,
     who: Option<Who>,
     store: &Store,
-) -> Result<PathBuf, NotArmed> {
+) -> Result<Program, NotArmed> {
     let (programs, sha256, bytes) = (store.programs().clone(), record.sha256.clone(), record.bytes);
     let verified = tokio::task::spawn_blocking(move || programs.verify(&sha256, bytes)).await;
     let path = verified.map_err(|_| NotArmed::Stale)?.map_err(NotArmed::Program)?;
@@ -206,7 +206,10 @@ async fn armed(
     }
     let fact: Fact = facts::asked(Action::Start, record, who);
     match store.permit(vec![fact], record.clone(), false).await {
-        Ok(()) if wanted.is_fresh() => Ok(path),
+        Ok(()) if wanted.is_fresh() => {
+            let (sha256, checked_lines) = (Some(record.sha256.clone()), Some(record.lines));
+            Ok(Program { path, sha256, checked_lines })
+        }
         Ok(()) => Err(NotArmed::Stale),
         Err(NotWritten::Trouble(notice)) => Err(NotArmed::Store(notice)),
         Err(NotWritten::KeyTaken(_)) => Err(NotArmed::Stale),
@@ -223,12 +226,12 @@ impl Clerk {
             self.store.tell([], [(id, Change::Delete)]);
             return drop(reply.send(Err(Refusal::Unknown(refusal::no_such_job()))));
         };
-        let outcome = outcome.and_then(|path| match job.state {
+        let outcome = outcome.and_then(|program| match job.state {
             JobState::Queued if wanted.is_fresh() => {
                 // What was true when it was asked for may not be true any more.
-                let permit = self.may_start(&job, Verified::Has(&job.sha256), &wanted).map_err(NotArmed::Missing)?;
-                let (sha256, checked_lines) = (Some(job.sha256.clone()), Some(job.lines));
-                Ok((permit, Program { path, sha256, checked_lines }))
+                let verified = program.sha256.as_deref().map_or(Verified::NotYet, Verified::Has);
+                let permit = self.may_start(&job, verified, &wanted).map_err(NotArmed::Missing)?;
+                Ok((permit, program))
             }
             _ => Err(NotArmed::Stale),
         });
