@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use drivers::machine::Machine;
 use drivers::request::{Calming, Jog, Override, Probe};
 use drivers::{Notice, Request, State as MachineState};
 use serde::Deserialize;
@@ -62,9 +63,16 @@ pub(super) struct AnswerBody {
 
 pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
-/// Asks it of the machine, and writes down who did.
+/// Asks it of the machine, and answers with how that is then.
 async fn ask(shared: &Shared, name: &str, request: Request, who: From) -> Result<Json<Value>, Problem> {
     let machine = found(shared, name)?;
+    asked(shared, machine, request, who).await?;
+    Ok(Json(document(shared, machine)))
+}
+
+/// Asks it of the machine, and writes down who did.
+async fn asked(shared: &Shared, machine: &Machine, request: Request, who: From) -> Result<(), Problem> {
+    let name = machine.name();
     let action = match &request {
         Request::Home => Some("home"),
         Request::Probe(_) => Some("probe"),
@@ -79,7 +87,7 @@ async fn ask(shared: &Shared, name: &str, request: Request, who: From) -> Result
     if let Some(action) = action {
         note(shared, action, name, who);
     }
-    Ok(Json(document(shared, machine)))
+    Ok(())
 }
 
 pub(super) async fn home(
@@ -97,7 +105,7 @@ pub(super) async fn resume(
     who: From,
 ) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
-    let _ = ask(&shared, &name, Request::Resume, who).await?;
+    asked(&shared, machine, Request::Resume, who).await?;
     shown(machine, RESUME_PATIENCE, "resume.nothing_changed", |state| {
         !matches!(state, MachineState::Attention | MachineState::Held)
     })
@@ -147,18 +155,18 @@ pub(super) async fn change_override(
     body: Body<OverrideBody>,
 ) -> Result<Json<Value>, Problem> {
     let machine = found(&shared, &name)?;
-    let asked = read(body)?;
+    let named = read(body)?;
     let changes = [
-        asked.feed_percent.map(Override::Feed),
-        asked.rapid_percent.map(Override::Rapid),
-        asked.spindle_percent.map(Override::Spindle),
-        asked.flow_percent.map(Override::Flow),
+        named.feed_percent.map(Override::Feed),
+        named.rapid_percent.map(Override::Rapid),
+        named.spindle_percent.map(Override::Spindle),
+        named.flow_percent.map(Override::Flow),
     ];
     if changes.iter().all(Option::is_none) {
         return Err(bad("No override is named."));
     }
     for change in changes.into_iter().flatten() {
-        let _ = ask(&shared, &name, Request::Override(change), who.clone()).await?;
+        asked(&shared, machine, Request::Override(change), who.clone()).await?;
     }
     Ok(Json(document(&shared, machine)))
 }

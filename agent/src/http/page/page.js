@@ -123,7 +123,8 @@ function card(machine) {
   return made;
 }
 
-const reasonOf = (job) => (job.reason ? [job.reason.happened, job.reason.done, job.reason.to_do].filter(Boolean).join(" ") : "");
+// What happened, what was done and what to do.
+const sentences = (notice) => (notice ? [notice.happened, notice.done, notice.to_do].filter(Boolean).join(" ") : "");
 
 async function submit(machine, input) {
   const file = input.files[0];
@@ -132,7 +133,7 @@ async function submit(machine, input) {
   try {
     const job = await ask(`/machines/${encodeURIComponent(machine)}/jobs?name=${encodeURIComponent(file.name)}`,
       { method: "POST", body: file });
-    say(job.state === "refused" ? `${job.name} was refused. ${reasonOf(job)}`
+    say(job.state === "refused" ? `${job.name} was refused. ${sentences(job.reason)}`
       : `${job.name} was submitted. It waits in the list until somebody starts it.`);
   } catch (error) {
     say(error.message);
@@ -193,7 +194,7 @@ function show(machine) {
   ].filter(Boolean).join(" "));
   const notice = part(".notice");
   notice.hidden = !machine.notice;
-  if (machine.notice) setText(notice, [machine.notice.happened, machine.notice.done, machine.notice.to_do].filter(Boolean).join(" "));
+  setText(notice, sentences(machine.notice));
   const cause = part(".link-cause");
   cause.hidden = !machine.link.likely_cause;
   if (machine.link.likely_cause) setText(cause, `${machine.link.likely_cause.happened} ${machine.link.likely_cause.to_do}`);
@@ -330,7 +331,7 @@ function makeRow(job) {
 function updateRow(row, job) {
   const [name, , state, executed, estimate, , actions] = row.children;
   const waitsFor = (job.waits_for || []).map((missing) => missing.happened).join(" ");
-  setText(name.lastChild, reasonOf(job) || (waitsFor && `Waits. ${waitsFor}`));
+  setText(name.lastChild, sentences(job.reason) || (waitsFor && `Waits. ${waitsFor}`));
   setText(state.firstChild, job.state);
   state.firstChild.className = `word ${job.state}`;
   const on = (onMachine.get(job.machine) || {}).job;
