@@ -10,7 +10,7 @@ use drivers::session::Input;
 use drivers::sim::{Faults, Incident, Setup};
 use drivers::snapshot::{Cause, JobPhase, Unsure};
 use drivers::{Denied, Request, State};
-use support::{Pair, connected, long_program, setup, stands, strings, usual_line};
+use support::{Pair, code, connected, happened, long_program, setup, stands, strings, usual_line, within};
 
 const MILLS: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
 const PRINTERS: [&str; 5] = ["marlin", "smoothieware", "reprapfirmware", "repetier", "klipper"];
@@ -23,21 +23,6 @@ fn unconnected(dialect: &str, setup: &Setup) -> Pair {
 fn found(pair: &mut Pair) {
     pair.connected = true;
     pair.hand(Input::LinkUp { may_reset: false });
-}
-
-fn code(pair: &Pair) -> String {
-    pair.session.snapshot().notice.map_or_else(|| "none".to_owned(), |notice| notice.code)
-}
-
-fn happened(pair: &Pair) -> String {
-    pair.session.snapshot().notice.map_or_else(String::new, |notice| notice.happened)
-}
-
-/// Runs until it is so, within some time.
-fn within(pair: &mut Pair, seconds: u64, what: &str, done: impl Fn(&Pair) -> bool) {
-    let until = pair.now + Duration::from_secs(seconds);
-    pair.run_until(|pair| done(pair) || pair.now >= until);
-    assert!(done(pair), "{what}: {:?} {:?} {:#?}", pair.session.state(), code(pair), pair.notices());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use drivers::sim::Faults;
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Request, State};
-use support::{Pair, program, setup, usual_line};
+use support::{Pair, code, program, setup, usual_line};
 
 const PRINTERS: [&str; 5] = ["marlin", "smoothieware", "reprapfirmware", "repetier", "klipper"];
 
@@ -29,10 +29,6 @@ fn heated(dialect: &str, told: Option<u32>, off: Option<u32>) -> Pair {
     pair.machine.hear(pair.now, b"M104 S200\nM140 S60\n");
     pair.run_for(Duration::from_secs(30));
     pair
-}
-
-fn code(pair: &Pair) -> String {
-    pair.session.snapshot().notice.map_or_else(|| "none".to_owned(), |notice| notice.code)
 }
 
 fn targets(pair: &Pair) -> Vec<f64> {

@@ -10,24 +10,9 @@ use drivers::session::Input;
 use drivers::sim::{Faults, Incident, Setup};
 use drivers::snapshot::JobPhase;
 use drivers::{Denied, Request, State};
-use support::{Pair, connected, long_program, setup, strings, usual_line};
+use support::{Pair, code, connected, happened, long_program, setup, strings, usual_line, within};
 
 const MILLS: [&str; 3] = ["grbl", "grblhal", "fluidnc"];
-
-fn code(pair: &Pair) -> String {
-    pair.session.snapshot().notice.map_or_else(|| "none".to_owned(), |notice| notice.code)
-}
-
-fn happened(pair: &Pair) -> String {
-    pair.session.snapshot().notice.map_or_else(String::new, |notice| notice.happened)
-}
-
-/// Runs until it is so, within some time.
-fn within(pair: &mut Pair, seconds: u64, what: &str, done: impl Fn(&Pair) -> bool) {
-    let until = pair.now + Duration::from_secs(seconds);
-    pair.run_until(|pair| done(pair) || pair.now >= until);
-    assert!(done(pair), "{what}: {:?} {:?} {:#?}", pair.session.state(), code(pair), pair.notices());
-}
 
 fn is_over(pair: &Pair) -> bool {
     pair.session.snapshot().job.is_some_and(|job| job.phase.is_over())

@@ -334,6 +334,23 @@ impl Pair {
     }
 }
 
+/// The code of what is told of a machine now.
+pub fn code(pair: &Pair) -> String {
+    pair.session.snapshot().notice.map_or_else(|| "none".to_owned(), |notice| notice.code)
+}
+
+/// What it says happened.
+pub fn happened(pair: &Pair) -> String {
+    pair.session.snapshot().notice.map_or_else(String::new, |notice| notice.happened)
+}
+
+/// Runs until it is so, within some time.
+pub fn within(pair: &mut Pair, seconds: u64, what: &str, done: impl Fn(&Pair) -> bool) {
+    let until = pair.now + Duration::from_secs(seconds);
+    pair.run_until(|pair| done(pair) || pair.now >= until);
+    assert!(done(pair), "{what}: {:?} {:?} {:#?}", pair.session.state(), code(pair), pair.notices());
+}
+
 /// A machine of this dialect on the usual line, in conversation.
 pub fn connected(dialect: &str, setup: &Setup) -> Pair {
     let mut pair = Pair::new(dialect, setup, usual_line(), Faults::default(), 1);
